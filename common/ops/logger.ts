@@ -1,0 +1,91 @@
+/**
+ * Logging: JSON lines for machines, one readable line per event for people, both to stderr and both synchronous,
+ * so that the last line before an exit is never lost. Knows nothing of trees; names arrive escaped by `displayPath`.
+ */
+import { type DestinationStream, type Level, type Logger, pino, stdTimeFunctions } from 'pino';
+import { describeError, LockstepError } from './errors.ts';
+import { prettyDestination } from './pretty-log.ts';
+
+export type { Logger } from 'pino';
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = Level | 'silent';
+
+export const LOG_FORMATS = ['json', 'pretty'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export interface LoggerOptions {
+  /** The program or room that speaks: "watcher", "server". */
+  readonly name: string;
+  /** Default "info". */
+  readonly level?: LogLevel | undefined;
+  /** Default: pretty when stderr is a terminal, json elsewhere. */
+  readonly format?: LogFormat | undefined;
+  /** Where lines go instead of stderr; each `write` gets one whole line. */
+  readonly destination?: DestinationStream | undefined;
+}
+
+/** Fields of every change's line. */
+export interface ChangeLogFields {
+  /** put, mkdir, symlink, metadata, move, delete … */
+  readonly op: string;
+  /** Escaped by `displayPath`. */
+  readonly path: string;
+  readonly revision?: bigint | undefined;
+  /** Content size in bytes. */
+  readonly bytes?: number | undefined;
+  /** Time from the observation to the acknowledgement, in milliseconds. */
+  readonly ms?: number | undefined;
+}
+
+/** Field names whose values never reach a log, at the top and one level down. */
+const SECRET_FIELDS = ['token', 'secret', 'password', 'authorization', 'credential', 'key'];
+
+/** Makes the logger of a program. Rooms get it as an argument, or a `child({ room: 'session' })` of it. */
+export function createLogger(options: LoggerOptions): Logger {
+  const toStderr = options.destination === undefined;
+  const raw = options.destination ?? pino.destination({ fd: 2, sync: true });
+  const terminal = toStderr && process.stderr.isTTY === true;
+  const format = options.format ?? (terminal ? 'pretty' : 'json');
+  return pino(
+    {
+      name: options.name,
+      level: options.level ?? 'info',
+      base: { name: options.name },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: serializeError, revision: String },
+      redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
+      hooks: { streamWrite: withoutBearerTokens },
+    },
+    format === 'pretty' ? prettyDestination(raw, { colors: terminal && wantsColors() }) : raw,
+  );
+}
+
+/** Logs one change in the shape that every room uses: message "put docs/a.txt" and the fields beside it. */
+export function logChange(logger: Logger, change: ChangeLogFields, level: Level = 'info'): void {
+  if (!logger.isLevelEnabled(level)) return;
+  logger[level](change, `${change.op} ${change.path}`);
+}
+
+/** https://no-color.org: set and not empty means no colours. */
+function wantsColors(): boolean {
+  const { NO_COLOR, TERM } = process.env;
+  return (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb';
+}
+
+/** The stack is for defects; an error that names its reason does not need one. */
+function serializeError(error: unknown): Record<string, unknown> {
+  if (error instanceof LockstepError) {
+    const { reason, details } = error;
+    const stack = reason === 'INTERNAL' ? error.stack : undefined;
+    return { reason, message: describeError(error), details, stack };
+  }
+  if (!(error instanceof Error)) return { message: describeError(error) };
+  return { type: error.name, message: describeError(error), stack: error.stack };
+}
+
+/** The last net: a header that was put into a message's text. */
+function withoutBearerTokens(line: string): string {
+  return line.includes('earer ') ? line.replace(/([Bb]earer )[A-Za-z0-9._~+/=-]+/g, '$1[redacted]') : line;
+}
