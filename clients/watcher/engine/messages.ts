@@ -1,0 +1,177 @@
+/**
+ * What the engine worker and the main thread say to each other. The engine (observe, index, plan) decides what is
+ * sent; the main thread (push) owns the connection and knows nothing of the tree. Structured-clone data only;
+ * buffers are transferred, never shared.
+ */
+import type { DigestFunction } from '../../../common/content/digest.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+
+/** To the engine. */
+export type EngineCommand =
+  /** A lease is held and the change stream is open. The engine compares or goes on, and may send from now on. */
+  | { readonly type: 'connected'; readonly session: SessionFacts }
+  /** The session is gone: whatever was not acknowledged counts as not sent. */
+  | { readonly type: 'disconnected' }
+  | { readonly type: 'compared'; readonly answer: CompareAnswer }
+  | { readonly type: 'applied'; readonly result: BatchResult }
+  /** All revisions up to this one are durable. */
+  | { readonly type: 'durable'; readonly revision: bigint }
+  | { readonly type: 'drifted'; readonly paths: readonly TreePath[]; readonly headRevision: bigint }
+  | { readonly type: 'uploaded'; readonly result: UploadResult }
+  /** Look again. Answered by `flushed` with the same id when all that was on disk at the command is durable. */
+  | { readonly type: 'flush'; readonly id: number }
+  | { readonly type: 'pause' }
+  /** Goes on, and confirms what a guard held back. */
+  | { readonly type: 'resume' }
+  | { readonly type: 'rescan'; readonly reason: string }
+  /** Finish: close the index, answer `closed`. */
+  | { readonly type: 'close' };
+
+/** From the engine. */
+export type EngineEvent =
+  /** Ask CompareTree about one directory; answers must come in the order of the questions. */
+  | { readonly type: 'compare'; readonly path: TreePath; readonly treeDigest: Uint8Array }
+  /** A serialized `Batch` or `CompressedBatch`, ready to be sent in this order. */
+  | {
+      readonly type: 'batch';
+      readonly batchId: Uint8Array;
+      readonly form: 'batch' | 'compressed';
+      readonly encoded: Uint8Array;
+      readonly changes: number;
+    }
+  /** Bring this file's content to the server, then answer `uploaded`. */
+  | { readonly type: 'upload'; readonly request: UploadRequest }
+  /** The file changed or vanished: stop uploading it. No answer is needed. */
+  | { readonly type: 'cancel-upload'; readonly uploadId: string }
+  /** One change was acknowledged; for logs and the event stream. */
+  | { readonly type: 'change'; readonly change: AcknowledgedChange }
+  | { readonly type: 'status'; readonly status: EngineStatus }
+  | { readonly type: 'flushed'; readonly id: number; readonly revision: bigint; readonly problemCount: number }
+  /** A log line from inside the worker. */
+  | {
+      readonly type: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields: Readonly<Record<string, string | number>>;
+    }
+  /** The engine cannot go on: exit with the code of `reason` (root missing or replaced, index not writable …). */
+  | { readonly type: 'failed'; readonly reason: string; readonly message: string }
+  | { readonly type: 'closed' };
+
+export interface SessionFacts {
+  readonly lease: bigint;
+  readonly epoch: string;
+  readonly headRevision: bigint;
+  /** Empty when the head was made by no batch. */
+  readonly headBatchId: Uint8Array;
+  /** Empty when epoch and revision are the ones known: nothing to compare. */
+  readonly rootTreeDigest: Uint8Array;
+  readonly digestFunction: DigestFunction;
+  readonly maxBatchBytes: number;
+  readonly maxBatchChanges: number;
+  readonly maxInlineBytes: number;
+  readonly maxInFlightBytes: number;
+  readonly zstd: boolean;
+}
+
+export interface CompareAnswer {
+  readonly path: TreePath;
+  readonly outcome: 'equal' | 'missing' | 'differs';
+  /** A serialized CompareTreeResponse, whose `children` (and `root`) the engine decodes. */
+  readonly encoded: Uint8Array;
+  readonly last: boolean;
+}
+
+export interface BatchResult {
+  readonly batchId: Uint8Array;
+  readonly revision: bigint;
+  readonly durable: boolean;
+  readonly problems: readonly {
+    readonly index: number;
+    readonly kind: 'content-needed' | 'drifted' | 'basis-mismatch' | 'invalid' | 'failed';
+    readonly path: TreePath;
+    readonly reason: string;
+    readonly message: string;
+  }[];
+}
+
+export interface UploadRequest {
+  /** 32 hex digits; the same file in the same state gets the same id again, also after a restart, so that a broken upload resumes. */
+  readonly uploadId: string;
+  readonly path: TreePath;
+  readonly sizeBytes: number;
+  /** How the file looked when it was chosen; what is read must still look like this at the end. */
+  readonly ino: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+export interface UploadResult {
+  readonly uploadId: string;
+  readonly path: TreePath;
+  readonly outcome:
+    | { readonly type: 'done'; readonly digest: Uint8Array; readonly sentBytes: number }
+    /** The file is no longer what it was: look at it again. */
+    | { readonly type: 'changed' }
+    /** Not to be read, or refused by the server: a problem of this entry. */
+    | { readonly type: 'failed'; readonly reason: string; readonly message: string }
+    /** The session broke; ask again when connected. */
+    | { readonly type: 'interrupted' };
+}
+
+export interface AcknowledgedChange {
+  readonly operation: 'put' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
+  readonly path: TreePath;
+  /** Where a moved entry was. */
+  readonly from?: TreePath;
+  readonly revision: bigint;
+  readonly contentBytes: number;
+  /** From the moment the change was seen to its acknowledgement. */
+  readonly milliseconds: number;
+}
+
+export interface EngineProblem {
+  readonly path: TreePath;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface EngineStatus {
+  /** `idle` with nothing pending means in step. */
+  readonly phase: 'starting' | 'scanning' | 'comparing' | 'sending' | 'idle' | 'paused' | 'stopped';
+  /** True once a whole scan has been sent and acknowledged in this session. */
+  readonly inStep: boolean;
+  /** The first whole scan, counted from the start, is done and acknowledged as durable. */
+  readonly firstSyncDone: boolean;
+  readonly revision: bigint;
+  readonly durableRevision: bigint;
+  readonly entries: number;
+  readonly scannedEntries: number;
+  readonly pendingChanges: number;
+  readonly pendingBytes: number;
+  readonly sentChanges: number;
+  readonly sentContentBytes: number;
+  readonly changeSource: string;
+  /** Why events cannot be relied on, else empty. */
+  readonly degraded: string;
+  /** At most 100. */
+  readonly problems: readonly EngineProblem[];
+  readonly problemCount: number;
+  readonly heldDeletes: number;
+  /** Why it is paused or stopped, else empty. */
+  readonly reason: string;
+}
+
+/** What the engine worker is started with. */
+export interface EngineOptions {
+  readonly directory: string;
+  readonly stateDirectory: string;
+  readonly folder: string;
+  /** Watch, or look once. */
+  readonly mode: 'watch' | 'once' | 'dry-run';
+  readonly changeSource: 'auto' | 'chokidar' | 'native' | 'poll';
+  readonly scanIntervalMs: number;
+  readonly excludes: readonly string[];
+  readonly maxDelete: { readonly type: 'count' | 'percent'; readonly value: number };
+  readonly acknowledgement: 'durable' | 'applied';
+}
