@@ -79,6 +79,8 @@ export const REASONS = {
   SERVER_UNREACHABLE: 'SERVER_UNREACHABLE',
   /** A flag, an environment variable or a configuration file says something wrong. */
   USAGE: 'USAGE',
+  /** The caller or the peer gave the call up: nobody waits for an answer. */
+  CANCELLED: 'CANCELLED',
   /** A file keeps changing while it is read; it is tried again later. */
   BUSY: 'BUSY',
   /** Any other failure of the operating system; the message names the operation and the errno. */
@@ -238,6 +240,7 @@ export function exitCodeOf(reason: Reason): ExitCode {
     case 'DIGEST_MISMATCH':
     case 'BASIS_MISMATCH':
     case 'DRIFTED':
+    case 'CANCELLED':
     case 'BUSY':
     case 'IO':
     case 'INTERNAL':

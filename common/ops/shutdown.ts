@@ -1,0 +1,32 @@
+/**
+ * Termination by signal: the first SIGINT or SIGTERM asks for a clean stop, the second one insists (E116).
+ */
+import { describeError, ExitCode } from './errors.ts';
+
+export type TerminationSignal = 'SIGINT' | 'SIGTERM';
+
+/** 128 + signal number, as shells report it. */
+const FORCED_EXIT = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/**
+ * Calls the handler at the first SIGINT or SIGTERM, once. The handler stops the program's work and sets
+ * `process.exitCode`; the process ends when nothing is left to do. A second signal ends it at once with 130 or 143.
+ * A handler that fails ends the process with status 1, because nothing else would.
+ * @returns a function that takes the listeners down again.
+ */
+export function onTermination(handler: (signal: TerminationSignal) => Promise<void>): () => void {
+  let stopping = false;
+  const onSignal = (signal: TerminationSignal) => {
+    if (stopping) process.exit(FORCED_EXIT[signal]);
+    stopping = true;
+    handler(signal).catch((error: unknown) => {
+      process.stderr.write(`cannot stop cleanly: ${describeError(error)}\n`);
+      process.exit(ExitCode.SOME_FAILED);
+    });
+  };
+  const signals: readonly TerminationSignal[] = ['SIGINT', 'SIGTERM'];
+  for (const signal of signals) process.on(signal, onSignal);
+  return () => {
+    for (const signal of signals) process.off(signal, onSignal);
+  };
+}
