@@ -1,0 +1,57 @@
+/**
+ * The open response streams of a server. A server can only shut down when none is left (platform-facts 2.7), and
+ * nobody but us can end them with a status that tells clients to come back.
+ */
+import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { LockstepError } from '../ops/errors.ts';
+import { endWithError } from './call-stream.ts';
+import { superviseCall } from './call-supervision.ts';
+import type { ResponseStreamCall } from './serve.ts';
+
+export class TrackedCalls {
+  readonly #open = new Set<ResponseStreamCall>();
+  #closing: LockstepError | undefined;
+
+  /** How many streams are open. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Keeps the call until it is over. False when it was ended at once, because all calls are being ended. */
+  track(call: ResponseStreamCall): boolean {
+    if (this.#closing !== undefined) {
+      endWithError(call, this.#closing);
+      return false;
+    }
+    this.#open.add(call);
+    const supervision = superviseCall(call);
+    supervision.onOver(() => {
+      if (supervision.isOver || call.destroyed) this.#open.delete(call);
+    });
+    return true;
+  }
+
+  /** The same service, with each of its response streams tracked. For `server.addService`. */
+  tracking<Implementation extends UntypedServiceImplementation>(
+    service: ServiceDefinition,
+    implementation: Implementation,
+  ): Implementation {
+    const tracked: UntypedServiceImplementation = { ...implementation };
+    for (const [name, method] of Object.entries(service)) {
+      const handler = implementation[name];
+      if (!method.responseStream || handler === undefined) continue;
+      const start = handler as unknown as (call: ResponseStreamCall) => void;
+      tracked[name] = (call: ResponseStreamCall) => {
+        if (this.track(call)) start.call(implementation, call);
+      };
+    }
+    // Only handlers were wrapped; names and shapes are those of the given implementation.
+    return tracked as Implementation;
+  }
+
+  /** Ends all open streams, and each one that still comes, with this error. */
+  endAll(error: LockstepError): void {
+    this.#closing = error;
+    for (const call of this.#open) endWithError(call, error);
+  }
+}
