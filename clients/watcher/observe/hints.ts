@@ -1,0 +1,41 @@
+/**
+ * Hints: what a change source says about the tree. "Look here", nothing more: they may be wrong, doubled or late, and
+ * the scan is the truth. Pure; knows neither the disk nor threads.
+ */
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+
+/** Where to look. */
+export type Hint =
+  /**
+   * At one name of a directory (latin1, one char per byte). If it is a directory that the index does not know, all
+   * below it is new. The name `''` of the root is the root itself: its identity, mode and time.
+   */
+  | { readonly type: 'name'; readonly dir: TreePath; readonly name: string }
+  /** At all names of one directory; with `recursive` at everything below it too. */
+  | { readonly type: 'directory'; readonly dir: TreePath; readonly recursive: boolean }
+  /** At the whole tree, because hints may have been lost; `reason` is for people. */
+  | { readonly type: 'everything'; readonly reason: string };
+
+/** The root itself, as a name in the root. */
+export const SELF_NAME = '';
+
+/** What was hinted at in one turn of the observer's event loop, in the order of the first hint of each directory. */
+export interface HintBatch {
+  readonly directories: readonly DirectoryHints[];
+  /** Set when hints may have been lost: look at the whole tree. */
+  readonly everything: string | undefined;
+  /** When the turn ended, on the clock of `monotonicMs`. */
+  readonly observedAtMs: number;
+}
+
+export interface DirectoryHints {
+  readonly dir: TreePath;
+  /** Distinct names; undefined for the whole directory. */
+  readonly names: readonly string[] | undefined;
+}
+
+/** Milliseconds on a clock that never jumps (E117) and is the same in all threads, as `performance.now()` is not. */
+export function monotonicMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e3 + nanoseconds / 1e6;
+}

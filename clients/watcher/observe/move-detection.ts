@@ -1,0 +1,49 @@
+/**
+ * Recognises renames at scan time: inotify's pairing is not to be had (platform-facts 4.4), and a rename made while
+ * nobody watched has no events at all. An inode number alone proves nothing, it may be a new file's (E46).
+ */
+import type { IndexedEntry } from '../../../common/tree/entry.ts';
+import type { TreeIndex } from '../../../common/tree/tree-index.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { Difference } from '../plan/difference.ts';
+import type { Scanner } from './scanner.ts';
+
+/** Children that are compared before a directory is believed to be one that the server knows under another name. */
+const EVIDENCE_CHILDREN = 16;
+
+/** Adds `movedFrom` where an entry is what the server has under a path that the disk has no more. */
+export function withMoves(differences: readonly Difference[], index: TreeIndex, scanner: Scanner): readonly Difference[] {
+  return differences.map((difference) => {
+    const movedFrom = sourceOf(difference, index, scanner);
+    return movedFrom === undefined ? difference : { ...difference, movedFrom };
+  });
+}
+
+function sourceOf(difference: Difference, index: TreeIndex, scanner: Scanner): IndexedEntry | undefined {
+  const { path, before, now } = difference;
+  if (now === undefined || before?.identity?.ino === now.identity.ino) return undefined;
+  return index
+    .findByInode(now.identity.dev, now.identity.ino)
+    .find(
+      (entry) =>
+        entry.path !== path &&
+        entry.kind === now.kind &&
+        looksTheSame(entry, difference, index, scanner) &&
+        !scanner.hasInode(entry.path, now.identity.ino),
+    );
+}
+
+function looksTheSame(entry: IndexedEntry, { path, now }: Difference, index: TreeIndex, scanner: Scanner): boolean {
+  if (entry.kind === 'directory') return sharesChildren(entry.path, path, index, scanner);
+  if (entry.mtimeNs !== now?.mtimeNs) return false;
+  return now.kind !== 'file' || (entry.kind === 'file' && entry.sizeBytes === now.sizeBytes);
+}
+
+/** A new directory that was given a freed inode number shares no children with the old one. */
+function sharesChildren(known: TreePath, found: TreePath, index: TreeIndex, scanner: Scanner): boolean {
+  const directory = scanner.directory(found);
+  if (directory === undefined) return false;
+  const rows = index.childRows(known, { limit: EVIDENCE_CHILDREN });
+  const shared = rows.filter(({ name, identity }) => identity !== undefined && directory.lstat(name)?.ino === identity.ino);
+  return shared.length > 0 && shared.length * 2 >= rows.length;
+}
