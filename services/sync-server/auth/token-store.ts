@@ -1,0 +1,201 @@
+/**
+ * The tokens of one folder: one small file each in `tokens/` of the folder's state directory, so that the command line
+ * can add and revoke while the server runs, without a lock between them. Only the secret's SHA-256 is kept.
+ *
+ * A revoked or expired token keeps its file: a folder that ever had a token stays closed to callers without one.
+ * Whoever wants it open again removes the directory.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { createToken, parseToken, SCOPES, type Scope } from './token.ts';
+
+const DIRECTORY_NAME = 'tokens';
+const FILE_NAME = /^[0-9a-f]{16}\.json$/;
+/** Revocation reaches live streams within 5 s: this, plus how often streams are looked at. */
+const REFRESH_MS = 1000;
+/** Two changes of a directory may show the same time within one tick of the file system's clock. */
+const CLOCK_TICK_MS = 100;
+
+const tokenFile = z.object({
+  id: z.string(),
+  folder: z.string(),
+  scope: z.enum(SCOPES),
+  label: z.string(),
+  secretSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  createdAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime().nullable(),
+  revokedAt: z.iso.datetime().nullable(),
+});
+
+type TokenFile = z.infer<typeof tokenFile>;
+
+export interface TokenRecord {
+  readonly id: string;
+  readonly folder: string;
+  readonly scope: Scope;
+  /** For people. */
+  readonly label: string;
+  readonly createdAt: Date;
+  readonly expiresAt: Date | undefined;
+  readonly revokedAt: Date | undefined;
+}
+
+export interface NewToken {
+  readonly folder: string;
+  readonly scope: Scope;
+  readonly label: string;
+  /** Milliseconds from now, undefined for never. */
+  readonly expiresInMs: number | undefined;
+}
+
+interface StoredToken extends TokenRecord {
+  readonly secretDigest: Buffer;
+}
+
+export class TokenStore {
+  readonly #directory: string;
+  readonly #now: () => number;
+  #tokens: ReadonlyMap<string, StoredToken> = new Map();
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  /** The directory's mtime when it was read, undefined when it must be read again. */
+  #seenMtimeNs: bigint | undefined;
+
+  /** The directory is made when the first token is. `now`: milliseconds since 1970. */
+  constructor(stateDirectory: string, now: () => number = Date.now) {
+    this.#directory = join(stateDirectory, DIRECTORY_NAME);
+    this.#now = now;
+  }
+
+  /** @returns the token's text, which cannot be had a second time */
+  create(token: NewToken): { readonly text: string; readonly record: TokenRecord } {
+    const { id, secretDigest, text } = createToken();
+    const createdAtMs = this.#now();
+    const file: TokenFile = {
+      id,
+      folder: token.folder,
+      scope: token.scope,
+      label: token.label,
+      secretSha256: secretDigest.toString('hex'),
+      createdAt: new Date(createdAtMs).toISOString(),
+      expiresAt: token.expiresInMs === undefined ? null : new Date(createdAtMs + token.expiresInMs).toISOString(),
+      revokedAt: null,
+    };
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    this.#write(file);
+    return { text, record: fromFile(file) };
+  }
+
+  /** All tokens, oldest first. */
+  list(): readonly TokenRecord[] {
+    this.#read();
+    return [...this.#tokens.values()].toSorted((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
+  }
+
+  /** False when there is no such token. Revoking again keeps the first time. */
+  revoke(id: string): boolean {
+    this.#read();
+    const stored = this.#tokens.get(id);
+    if (stored === undefined) return false;
+    if (stored.revokedAt !== undefined) return true;
+    this.#write({
+      id: stored.id,
+      folder: stored.folder,
+      scope: stored.scope,
+      label: stored.label,
+      secretSha256: stored.secretDigest.toString('hex'),
+      createdAt: stored.createdAt.toISOString(),
+      expiresAt: stored.expiresAt?.toISOString() ?? null,
+      revokedAt: new Date(this.#now()).toISOString(),
+    });
+    return true;
+  }
+
+  /** True once a token was ever created. */
+  isInUse(): boolean {
+    this.#refresh();
+    return this.#tokens.size > 0;
+  }
+
+  /** The record of a token that is valid now; undefined when it is unknown, wrong, expired or revoked. */
+  find(text: string): TokenRecord | undefined {
+    const { id, secretDigest } = parseToken(text);
+    this.#refresh();
+    const stored = this.#tokens.get(id);
+    // Compares in any case, so that an unknown id takes as long as a wrong secret (S19).
+    const isEqual = timingSafeEqual(secretDigest, stored?.secretDigest ?? Buffer.alloc(secretDigest.length));
+    return stored !== undefined && isEqual && this.#isValid(stored) ? stored : undefined;
+  }
+
+  /** Whether a token that was valid before still is. */
+  isStillValid(id: string): boolean {
+    this.#refresh();
+    const stored = this.#tokens.get(id);
+    return stored !== undefined && this.#isValid(stored);
+  }
+
+  #isValid(token: TokenRecord): boolean {
+    if (token.revokedAt !== undefined) return false;
+    return token.expiresAt === undefined || token.expiresAt.getTime() > this.#now();
+  }
+
+  #write(file: TokenFile): void {
+    writeFileAtomic(join(this.#directory, `${file.id}.json`), `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
+    this.#readAtMs = Number.NEGATIVE_INFINITY;
+    this.#seenMtimeNs = undefined;
+  }
+
+  /** Looks at most once a second, and reads only when the directory changed. */
+  #refresh(): void {
+    if (this.#now() - this.#readAtMs < REFRESH_MS) return;
+    const stat = statSync(this.#directory, { bigint: true, throwIfNoEntry: false });
+    if (stat !== undefined && stat.mtimeNs === this.#seenMtimeNs) {
+      this.#readAtMs = this.#now();
+      return;
+    }
+    this.#read();
+  }
+
+  #read(): void {
+    this.#readAtMs = this.#now();
+    const stat = statSync(this.#directory, { bigint: true, throwIfNoEntry: false });
+    if (stat === undefined) {
+      this.#tokens = new Map();
+      this.#seenMtimeNs = undefined;
+      return;
+    }
+    const isSettled = Number(stat.mtimeNs / 1_000_000n) + CLOCK_TICK_MS < Date.now();
+    const files = readdirSync(this.#directory).filter((name) => FILE_NAME.test(name));
+    const tokens = files.map((name) => readToken(join(this.#directory, name)));
+    this.#tokens = new Map(tokens.map((token) => [token.id, token]));
+    this.#seenMtimeNs = isSettled ? stat.mtimeNs : undefined;
+  }
+}
+
+/** A token file that cannot be read must not open the folder: it stops the call, or the command (S16). */
+function readToken(path: string): StoredToken {
+  try {
+    return fromFile(tokenFile.parse(JSON.parse(readFileSync(path, 'utf8'))));
+  } catch (error) {
+    const what = errnoOf(error) ?? 'not a token file';
+    throw new LockstepError('IO', `cannot read the token file ${path} (${what}): repair or remove it`, {
+      cause: error,
+    });
+  }
+}
+
+function fromFile(file: TokenFile): StoredToken {
+  return {
+    id: file.id,
+    folder: file.folder,
+    scope: file.scope,
+    label: file.label,
+    createdAt: new Date(file.createdAt),
+    expiresAt: file.expiresAt === null ? undefined : new Date(file.expiresAt),
+    revokedAt: file.revokedAt === null ? undefined : new Date(file.revokedAt),
+    secretDigest: Buffer.from(file.secretSha256, 'hex'),
+  };
+}

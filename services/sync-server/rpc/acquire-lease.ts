@@ -1,0 +1,39 @@
+/**
+ * AcquireLease: who writes the folder, and where it stands.
+ */
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { unaryHandler } from '../../../common/rpc/serve.ts';
+import type { AcquireLeaseRequest, AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { MAX_HOLDER_CHARS } from './limits.ts';
+import type { SyncContext } from './sync-context.ts';
+import { idFromWire, toWireDigestFunction } from './wire-values.ts';
+
+const NO_DIGEST = Buffer.alloc(0);
+
+export function acquireLease(context: SyncContext) {
+  return unaryHandler<AcquireLeaseRequest, AcquireLeaseResponse>(async (call) => {
+    const { request } = call;
+    const { replica, leases } = context.authorize(call, request.folder, 'write');
+    const holderId = idFromWire(request.holderId, 'holder_id');
+    if (request.holder.length > MAX_HOLDER_CHARS) {
+      throw new LockstepError('LIMIT_EXCEEDED', `holder has more than ${MAX_HOLDER_CHARS} characters`);
+    }
+    const lease = await leases.acquire({ holderId, holder: request.holder, takeOver: request.takeOver }, () =>
+      replica.nextLease(),
+    );
+    // First where it stands, then the digest: a digest that is newer than its revision only leads to one more comparison.
+    const info = replica.info();
+    const isKnown = request.knownEpoch === info.epoch && request.knownRevision === info.headRevision;
+    const rootTreeDigest = isKnown ? NO_DIGEST : await replica.rootTreeDigest();
+    context.logger.info({ folder: replica.folder, lease: String(lease), holder: request.holder }, 'lease acquired');
+    return {
+      lease,
+      epoch: info.epoch,
+      headRevision: info.headRevision,
+      headBatchId: info.headBatchId,
+      digestFunction: toWireDigestFunction(replica.digestFunction),
+      entries: BigInt(info.entries),
+      rootTreeDigest,
+    };
+  }, context.onCallError);
+}

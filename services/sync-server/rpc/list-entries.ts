@@ -1,0 +1,45 @@
+/**
+ * ListEntries: a folder's entries in tree order, read page by page as fast as the client takes them.
+ */
+import type { ServerWritableStream } from '@grpc/grpc-js';
+import { writeMessage } from '../../../common/rpc/call-stream.ts';
+import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
+import { streamHandler } from '../../../common/rpc/serve.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { Entry as WireEntry } from '../../../gen/lockstep/sync/v1/entry.ts';
+import type { ListEntriesRequest, ListEntriesResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { entryNotFound } from './get-entry.ts';
+import { entrySizeBytes, MessageFiller } from './message-filler.ts';
+import type { SyncContext } from './sync-context.ts';
+import { safeInteger } from './wire-values.ts';
+
+/** Entries that the replica is asked for at a time; with usual names, about one message. */
+const PAGE_ENTRIES = 2000;
+
+export function listEntries(context: SyncContext) {
+  return streamHandler(async (call: ServerWritableStream<ListEntriesRequest, ListEntriesResponse>, signal) => {
+    const { request } = call;
+    const { replica } = context.authorizeStream(call, request.folder, 'read');
+    const path = context.pathOf(request.path);
+    let after: TreePath | undefined = request.after === '' ? undefined : context.pathOf(request.after);
+    let remaining = request.limit === 0n ? Number.MAX_SAFE_INTEGER : safeInteger(request.limit, 'limit');
+    for (let isFirst = true; ; isFirst = false) {
+      const revision = replica.info().headRevision;
+      const limit = Math.min(PAGE_ENTRIES, remaining);
+      const page = await replica.listEntries(path, request.recursive, after, limit);
+      signal.throwIfAborted();
+      if (isFirst && page.length === 0 && (await replica.getEntry(path)) === undefined) throw entryNotFound(path);
+      const filler = new MessageFiller<WireEntry>(entrySizeBytes);
+      for (const entry of page) {
+        const entries = filler.add(toWireEntry(entry.path, entry));
+        if (entries !== undefined) await writeMessage(call, { entries, revision }, signal);
+      }
+      const rest = filler.take();
+      // An empty list is answered too: the client learns its revision.
+      if (rest.length > 0 || isFirst) await writeMessage(call, { entries: rest, revision }, signal);
+      remaining -= page.length;
+      after = page.at(-1)?.path;
+      if (after === undefined || page.length < limit || remaining === 0) return;
+    }
+  }, context.onCallError);
+}

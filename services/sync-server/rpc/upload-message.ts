@@ -1,0 +1,65 @@
+/**
+ * The parts of an UploadContentRequest, checked: what begins a content, and what continues it.
+ */
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { type TreePath } from '../../../common/tree/tree-path.ts';
+import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
+import type { UploadContentRequest } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { UploadBegin, UploadPart } from '../replica/replica.ts';
+import { type Limits, MAX_UPLOAD_DATA_BYTES } from './limits.ts';
+import { digestFromWire, idFromWire, safeInteger } from './wire-values.ts';
+
+/** @throws INVALID_ARGUMENT, INVALID_PATH, LIMIT_EXCEEDED */
+export function beginFromWire(
+  message: UploadContentRequest,
+  lease: bigint,
+  pathOf: (text: string) => TreePath,
+  limits: Limits,
+): UploadBegin {
+  const sizeBytes = safeInteger(message.size, 'size');
+  if (sizeBytes > limits.maxContentBytes) {
+    throw new LockstepError('LIMIT_EXCEEDED', `a content has more than ${limits.maxContentBytes} bytes`);
+  }
+  const basisDigest = digestFromWire(message.basisDigest, 'basis_digest');
+  if (message.resume && message.data.length > 0) {
+    throw new LockstepError('INVALID_ARGUMENT', 'a message that asks where an upload stands carries no data');
+  }
+  return {
+    lease,
+    uploadId: idFromWire(message.uploadId, 'upload_id'),
+    sizeBytes,
+    digest: digestFromWire(message.digest, 'digest'),
+    resume: message.resume,
+    basis: basisDigest === undefined ? undefined : { digest: basisDigest, path: pathOf(message.basisPath) },
+  };
+}
+
+/** Undefined when the message brings nothing. @throws INVALID_ARGUMENT, LIMIT_EXCEEDED */
+export function partFromWire(message: UploadContentRequest, contentSizeBytes: number): UploadPart | undefined {
+  const { data } = message;
+  const copyLengthBytes = safeInteger(message.copyLength, 'copy_length');
+  if (data.length === 0 && copyLengthBytes === 0) return undefined;
+  const offsetBytes = safeInteger(message.offset, 'offset');
+  const decompressedSizeBytes = decompressedSizeOf(message);
+  const literalBytes = decompressedSizeBytes ?? data.length;
+  if (literalBytes > MAX_UPLOAD_DATA_BYTES || data.length > MAX_UPLOAD_DATA_BYTES) {
+    throw new LockstepError('LIMIT_EXCEEDED', `a message has more than ${MAX_UPLOAD_DATA_BYTES} bytes of data`);
+  }
+  if (offsetBytes + copyLengthBytes + literalBytes > contentSizeBytes) {
+    throw new LockstepError('INVALID_ARGUMENT', `a content goes beyond the ${contentSizeBytes} bytes announced for it`);
+  }
+  const copyOffsetBytes = safeInteger(message.copyOffset, 'copy_offset');
+  const copy = copyLengthBytes === 0 ? undefined : { offsetBytes: copyOffsetBytes, lengthBytes: copyLengthBytes };
+  return { offsetBytes, copy, data, decompressedSizeBytes };
+}
+
+function decompressedSizeOf(message: UploadContentRequest): number | undefined {
+  switch (message.compressor) {
+    case Compressor.COMPRESSOR_UNSPECIFIED:
+      return undefined;
+    case Compressor.COMPRESSOR_ZSTD:
+      return message.dataSize;
+    default:
+      throw new LockstepError('INVALID_ARGUMENT', `unknown compressor ${message.compressor}`);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * VerifyFolder: holds the replica against its index and streams what it finds.
+ */
+import type { ServerWritableStream } from '@grpc/grpc-js';
+import { writeMessage } from '../../../common/rpc/call-stream.ts';
+import { streamHandler } from '../../../common/rpc/serve.ts';
+import { toWirePath } from '../../../common/tree/tree-path.ts';
+import {
+  MismatchKind,
+  type VerifyFolderRequest,
+  type VerifyFolderResponse,
+  type VerifySummary,
+} from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { VerifyCounts, VerifyItem } from '../replica/replica.ts';
+import type { SyncContext } from './sync-context.ts';
+
+export function verifyFolder(context: SyncContext) {
+  return streamHandler(async (call: ServerWritableStream<VerifyFolderRequest, VerifyFolderResponse>, signal) => {
+    const { folder, path, repair } = call.request;
+    const { replica } = context.authorizeStream(call, folder, 'admin');
+    for await (const item of replica.verify({ path: context.pathOf(path), repair }, signal)) {
+      await writeMessage(call, toWire(item), signal);
+    }
+  }, context.onCallError);
+}
+
+function toWire(item: VerifyItem): VerifyFolderResponse {
+  switch (item.type) {
+    case 'mismatch': {
+      const value = { kind: toWireKind(item.kind), path: toWirePath(item.path), message: item.message };
+      return { message: { $case: 'mismatch', value } };
+    }
+    case 'progress':
+    case 'summary':
+      return { message: { $case: item.type, value: toWireCounts(item.counts) } };
+  }
+}
+
+function toWireCounts(counts: VerifyCounts): VerifySummary {
+  return {
+    entries: BigInt(counts.entries),
+    contentBytes: BigInt(counts.contentBytes),
+    mismatches: BigInt(counts.mismatches),
+    revision: counts.revision,
+  };
+}
+
+function toWireKind(kind: Extract<VerifyItem, { type: 'mismatch' }>['kind']): MismatchKind {
+  switch (kind) {
+    case 'missing':
+      return MismatchKind.MISMATCH_KIND_MISSING;
+    case 'extra':
+      return MismatchKind.MISMATCH_KIND_EXTRA;
+    case 'kind':
+      return MismatchKind.MISMATCH_KIND_KIND;
+    case 'content':
+      return MismatchKind.MISMATCH_KIND_CONTENT;
+    case 'metadata':
+      return MismatchKind.MISMATCH_KIND_METADATA;
+    case 'unreadable':
+      return MismatchKind.MISMATCH_KIND_UNREADABLE;
+  }
+}
