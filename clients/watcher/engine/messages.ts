@@ -5,6 +5,7 @@
  */
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { MassDeleteLimit } from '../observe/mass-delete-guard.ts';
 
 /** To the engine. */
 export type EngineCommand =
@@ -27,24 +28,33 @@ export type EngineCommand =
   /** Finish: close the index, answer `closed`. */
   | { readonly type: 'close' };
 
-/** From the engine. */
+/**
+ * From the engine. A request with a `lease` is meant for that session and dropped by any other: it may have been on its
+ * way while the session was replaced.
+ */
 export type EngineEvent =
   /** Ask CompareTree about one directory; answers must come in the order of the questions. */
-  | { readonly type: 'compare'; readonly path: TreePath; readonly treeDigest: Uint8Array }
+  | {
+      readonly type: 'compare';
+      readonly lease?: bigint | undefined;
+      readonly path: TreePath;
+      readonly treeDigest: Uint8Array;
+    }
   /** A serialized `Batch` or `CompressedBatch`, ready to be sent in this order. */
   | {
       readonly type: 'batch';
+      readonly lease?: bigint | undefined;
       readonly batchId: Uint8Array;
       readonly form: 'batch' | 'compressed';
       readonly encoded: Uint8Array;
       readonly changes: number;
     }
   /** Bring this file's content to the server, then answer `uploaded`. */
-  | { readonly type: 'upload'; readonly request: UploadRequest }
+  | { readonly type: 'upload'; readonly lease?: bigint | undefined; readonly request: UploadRequest }
   /** The file changed or vanished: stop uploading it. No answer is needed. */
-  | { readonly type: 'cancel-upload'; readonly uploadId: string }
-  /** One change was acknowledged; for logs and the event stream. */
-  | { readonly type: 'change'; readonly change: AcknowledgedChange }
+  | { readonly type: 'cancel-upload'; readonly lease?: bigint | undefined; readonly uploadId: string }
+  /** Changes were acknowledged (in a dry run: would be sent), in their order; for logs and the event stream. */
+  | { readonly type: 'changes'; readonly changes: readonly AcknowledgedChange[] }
   | { readonly type: 'status'; readonly status: EngineStatus }
   | { readonly type: 'flushed'; readonly id: number; readonly revision: bigint; readonly problemCount: number }
   /** A log line from inside the worker. */
@@ -104,6 +114,8 @@ export interface UploadRequest {
   readonly ino: bigint;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+  /** The server has a content of this size and digest at the path: hash first, and send nothing when it is still that one. */
+  readonly knownDigest?: Uint8Array;
 }
 
 export interface UploadResult {
@@ -172,6 +184,6 @@ export interface EngineOptions {
   readonly changeSource: 'auto' | 'chokidar' | 'native' | 'poll';
   readonly scanIntervalMs: number;
   readonly excludes: readonly string[];
-  readonly maxDelete: { readonly type: 'count' | 'percent'; readonly value: number };
+  readonly maxDelete: MassDeleteLimit;
   readonly acknowledgement: 'durable' | 'applied';
 }

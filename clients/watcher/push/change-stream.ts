@@ -1,0 +1,146 @@
+/**
+ * The ApplyChanges stream of a session: serialized batches out, what became of them in. Knows no batch's inside.
+ * Writing respects the call's room; what waits here is bounded by the engine, which limits its unanswered bytes.
+ */
+import { Deferred, untilAborted } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
+import { superviseCall } from '../../../common/rpc/call-supervision.ts';
+import type { ChangesFrame } from '../../../common/rpc/hot-codec.ts';
+import { fromWirePath } from '../../../common/tree/tree-path.ts';
+import { type ChangeProblem, ChangeProblemKind } from '../../../gen/lockstep/sync/v1/change.ts';
+import type { ApplyChangesResponse, BatchApplied, OpenChanges } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { BatchResult, EngineCommand } from '../engine/messages.ts';
+import type { ChangesCall } from './connection.ts';
+
+type ProblemKind = BatchResult['problems'][number]['kind'];
+
+export class ChangeStream {
+  readonly #call: ChangesCall;
+  readonly #deliver: (command: EngineCommand) => void;
+  readonly #opened = new Deferred<void>();
+  readonly #waiting: ChangesFrame[] = [];
+  #isBlocked = false;
+  #isFinished = false;
+  #answers = 0;
+  /** Resolves when the server ended the stream after our half-close; rejects with why it broke otherwise. */
+  readonly ended: Promise<void>;
+
+  /** `deliver` gets `applied`, `durable` and `drifted` in the order of their arrival. */
+  constructor(call: ChangesCall, open: OpenChanges, deliver: (command: EngineCommand) => void) {
+    this.#call = call;
+    this.#deliver = deliver;
+    call.on('drain', () => {
+      this.#isBlocked = false;
+      this.#flush();
+    });
+    this.ended = this.#receive();
+    // Whoever waits for `opened` hears of an early end as well.
+    this.ended.catch((error: unknown) => this.#opened.reject(error));
+    this.#opened.promise.catch(() => {
+      // Reported by `ended`, also when nobody waits for the opening any more.
+    });
+    this.#send({ form: 'open', open });
+  }
+
+  /** Resolves when the server has accepted the lease. @throws why it did not; the signal's reason. */
+  opened(signal: AbortSignal): Promise<void> {
+    return untilAborted(this.#opened.promise, signal);
+  }
+
+  /** Batches answered so far. */
+  get answers(): number {
+    return this.#answers;
+  }
+
+  /** `encoded` is not copied before it is sent: it must not be touched any more. */
+  send(form: 'batch' | 'compressed', encoded: Uint8Array): void {
+    this.#send({ form, encoded });
+  }
+
+  /** Half-close: no more batches. The server answers what it has, gives the lease back, and ends. */
+  finish(): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#flush();
+  }
+
+  cancel(): void {
+    this.#call.cancel();
+  }
+
+  #send(frame: ChangesFrame): void {
+    if (this.#isFinished) return;
+    this.#waiting.push(frame);
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (superviseCall(this.#call).isOver) return;
+    while (!this.#isBlocked) {
+      const frame = this.#waiting.shift();
+      if (frame === undefined) break;
+      this.#isBlocked = !this.#call.write(frame);
+    }
+    if (this.#isFinished && this.#waiting.length === 0 && !this.#call.writableEnded) this.#call.end();
+  }
+
+  async #receive(): Promise<void> {
+    for await (const response of readMessages(this.#call)) this.#handle(response);
+    if (!this.#isFinished) throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of changes');
+  }
+
+  #handle(response: ApplyChangesResponse): void {
+    const { message } = response;
+    switch (message?.$case) {
+      case 'opened':
+        this.#opened.resolve();
+        break;
+      case 'applied':
+        this.#answers++;
+        this.#deliver({ type: 'applied', result: resultOf(message.value) });
+        break;
+      case 'durable':
+        this.#deliver({ type: 'durable', revision: message.value.revision });
+        break;
+      case 'drifted': {
+        const { paths, headRevision } = message.value;
+        this.#deliver({ type: 'drifted', paths: paths.map((path) => fromWirePath(path)), headRevision });
+        break;
+      }
+      case undefined:
+        // A kind of message that newer servers may send without being asked.
+        break;
+    }
+  }
+}
+
+function resultOf(applied: BatchApplied): BatchResult {
+  return {
+    batchId: new Uint8Array(applied.batchId),
+    revision: applied.revision,
+    durable: applied.durable,
+    problems: applied.problems.map(problemOf),
+  };
+}
+
+function problemOf(problem: ChangeProblem): BatchResult['problems'][number] {
+  const { index, path, reason, message } = problem;
+  return { index, kind: kindOf(problem.kind), path: fromWirePath(path), reason, message };
+}
+
+function kindOf(kind: ChangeProblemKind): ProblemKind {
+  switch (kind) {
+    case ChangeProblemKind.CHANGE_PROBLEM_KIND_CONTENT_NEEDED:
+      return 'content-needed';
+    case ChangeProblemKind.CHANGE_PROBLEM_KIND_DRIFTED:
+      return 'drifted';
+    case ChangeProblemKind.CHANGE_PROBLEM_KIND_BASIS_MISMATCH:
+      return 'basis-mismatch';
+    case ChangeProblemKind.CHANGE_PROBLEM_KIND_INVALID:
+      return 'invalid';
+    default:
+      // Also kinds that this version does not know: not applied is all that is certain.
+      return 'failed';
+  }
+}

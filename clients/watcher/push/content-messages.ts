@@ -1,0 +1,53 @@
+/**
+ * What the content worker and its handle on the main thread say to each other. A transfer is one pass over one file;
+ * the main thread grants it chunks one by one, so that what is in memory is bounded by the grants.
+ * Structured-clone data only; chunk buffers are transferred back and forth, never shared.
+ */
+import type { DigestFunction } from '../../../common/content/digest.ts';
+import type { Reason } from '../../../common/ops/errors.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+
+/** Literal data per message: measured best on grpc-js (platform-facts 2.2). */
+export const CHUNK_BYTES = 256 * 1024;
+
+/** How a file must look, before and after it is read. */
+export interface ExpectedFile {
+  readonly path: TreePath;
+  readonly sizeBytes: number;
+  readonly ino: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+export interface TransferOptions {
+  /** Where sending begins; what is before it is only hashed. 0..sizeBytes. */
+  readonly fromBytes: number;
+  readonly digestFunction: DigestFunction;
+  /** Whether chunks may be compressed where that saves something. */
+  readonly zstd: boolean;
+}
+
+/** To the worker. */
+export type ContentCommand =
+  | { readonly type: 'open'; readonly transfer: number; readonly file: ExpectedFile; readonly options: TransferOptions }
+  /** One more chunk may be sent, in this buffer if there is one to reuse. */
+  | { readonly type: 'grant'; readonly transfer: number; readonly buffer: ArrayBuffer | undefined }
+  | { readonly type: 'cancel'; readonly transfer: number };
+
+/** From the worker. The last event of a transfer is a chunk with a digest, or `changed`, or `failed`. */
+export type ContentEvent =
+  | {
+      readonly type: 'chunk';
+      readonly transfer: number;
+      readonly offsetBytes: number;
+      /** The bytes, or one zstd frame of them. Empty only in the chunk that ends an empty rest. */
+      readonly data: Uint8Array<ArrayBuffer>;
+      /** Length of the content that `data` stands for. */
+      readonly contentBytes: number;
+      readonly compressed: boolean;
+      /** In the last chunk: of the whole content, proved to be that of the file as it was expected. */
+      readonly digest: Uint8Array | undefined;
+    }
+  /** The file is not, or no longer, what was expected. */
+  | { readonly type: 'changed'; readonly transfer: number }
+  | { readonly type: 'failed'; readonly transfer: number; readonly reason: Reason; readonly message: string };

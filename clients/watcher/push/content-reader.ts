@@ -1,0 +1,140 @@
+/**
+ * The main thread's handle of the content worker: contents as streams of chunks. What is in memory per content is
+ * bounded by its grants; buffers go back to the worker once their bytes are on the wire.
+ */
+import { Worker } from 'node:worker_threads';
+import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
+import { AsyncQueue } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { displayPath } from '../../../common/tree/tree-path.ts';
+import { workerUrl } from '../worker-url.ts';
+import type { ContentCommand, ContentEvent, ExpectedFile, TransferOptions } from './content-messages.ts';
+
+/** Chunks of one content that may be in memory, on their way from the disk to the wire: 2 MiB. */
+const GRANTS_PER_CONTENT = 8;
+
+export interface ContentChunk {
+  readonly offsetBytes: number;
+  /** The bytes, or one zstd frame of them. Not to be touched after `release`. */
+  readonly data: Uint8Array;
+  /** Length of the content that `data` stands for. */
+  readonly contentBytes: number;
+  readonly compressed: boolean;
+  /** In the last chunk: the digest of the whole content. */
+  readonly digest: Digest | undefined;
+  /** To be called once, when the bytes were copied or sent: another chunk may be read. */
+  release(): void;
+}
+
+interface Transfer {
+  readonly file: ExpectedFile;
+  readonly chunks: AsyncQueue<ContentChunk>;
+}
+
+export class ContentReader {
+  readonly #directory: string;
+  readonly #transfers = new Map<number, Transfer>();
+  #worker: Worker | undefined;
+  #nextTransfer = 1;
+  #isClosed = false;
+
+  /** The thread starts with the first content. */
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /**
+   * The file's content in order, proved at its end to be that of the file as it was expected. Leaving the loop early
+   * ends the reading.
+   * @throws LockstepError BUSY when the file is not, or no longer, what was expected; PERMISSION_DENIED or IO when it
+   *   cannot be read; the signal's reason when it aborts.
+   */
+  async *read(file: ExpectedFile, options: TransferOptions, signal: AbortSignal): AsyncGenerator<ContentChunk, void> {
+    signal.throwIfAborted();
+    if (this.#isClosed) throw new LockstepError('CANCELLED', 'the content reader is closed');
+    const id = this.#nextTransfer++;
+    const chunks = new AsyncQueue<ContentChunk>({ maxBytes: GRANTS_PER_CONTENT });
+    const onAbort = () => chunks.close(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#transfers.set(id, { file, chunks });
+    try {
+      this.#post({ type: 'open', transfer: id, file, options });
+      for (let grant = 0; grant < GRANTS_PER_CONTENT; grant++) {
+        this.#post({ type: 'grant', transfer: id, buffer: undefined });
+      }
+      for await (const chunk of chunks) {
+        yield chunk;
+        if (chunk.digest !== undefined) return;
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#transfers.delete(id);
+      this.#post({ type: 'cancel', transfer: id });
+    }
+  }
+
+  /** Ends the thread; what is being read fails. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#failAll(new LockstepError('CANCELLED', 'the content reader is closed'));
+    await this.#worker?.terminate();
+  }
+
+  #post(command: ContentCommand): void {
+    if (this.#isClosed) return;
+    this.#worker ??= this.#start();
+    const reused = command.type === 'grant' ? command.buffer : undefined;
+    this.#worker.postMessage(command, reused === undefined ? [] : [reused]);
+  }
+
+  #start(): Worker {
+    const worker = new Worker(workerUrl('./content-worker.ts', import.meta.url), {
+      workerData: { directory: this.#directory },
+      name: 'content',
+    });
+    worker.on('message', (event: ContentEvent) => this.#receive(event));
+    worker.on('error', (error) => {
+      // The next content starts a new thread: one file that breaks it must not end all reading.
+      this.#worker = undefined;
+      this.#failAll(new LockstepError('INTERNAL', 'the content worker failed', { cause: error }));
+    });
+    // The program ends when its work is done; this thread alone is no reason to go on.
+    worker.unref();
+    return worker;
+  }
+
+  #receive(event: ContentEvent): void {
+    const transfer = this.#transfers.get(event.transfer);
+    if (transfer === undefined) return;
+    switch (event.type) {
+      case 'chunk':
+        transfer.chunks.tryPush(this.#chunkOf(event));
+        break;
+      case 'changed': {
+        const { path } = transfer.file;
+        transfer.chunks.close(new LockstepError('BUSY', `${displayPath(path)} changed while it was read`, { path }));
+        break;
+      }
+      case 'failed':
+        transfer.chunks.close(new LockstepError(event.reason, event.message, { path: transfer.file.path }));
+        break;
+    }
+  }
+
+  #chunkOf(event: Extract<ContentEvent, { type: 'chunk' }>): ContentChunk {
+    const { transfer, offsetBytes, data, contentBytes, compressed, digest } = event;
+    return {
+      offsetBytes,
+      data,
+      contentBytes,
+      compressed,
+      digest: digest === undefined ? undefined : digestFromBytes(digest),
+      release: () =>
+        this.#post({ type: 'grant', transfer, buffer: compressed ? undefined : (data.buffer as ArrayBuffer) }),
+    };
+  }
+
+  #failAll(error: LockstepError): void {
+    for (const { chunks } of this.#transfers.values()) chunks.close(error);
+  }
+}

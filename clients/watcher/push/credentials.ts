@@ -1,0 +1,92 @@
+/**
+ * Who the server must prove to be, and who we are: TLS and tokens. Plaintext only on this machine or when it was asked
+ * for; there is no fallback from one to the other (S17).
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { createSecureContext, getCACertificates } from 'node:tls';
+import { ChannelCredentials } from '@grpc/grpc-js';
+import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import type { Address } from '../../../common/rpc/address.ts';
+
+export interface SecurityOptions {
+  /** PEM file of the authorities to trust, instead of the system's. */
+  readonly ca: string | undefined;
+  readonly clientCert: string | undefined;
+  readonly clientKey: string | undefined;
+  /** Plaintext to a server that is not on this machine. */
+  readonly insecure: boolean;
+  readonly tokenFile: string | undefined;
+  /** The token itself, from the environment. */
+  readonly token: string | undefined;
+}
+
+/** Permission bits of group and others. */
+const FOREIGN_BITS = 0o077;
+
+/** True when the connection to this address is encrypted. */
+export function usesTls(address: Address, options: SecurityOptions): boolean {
+  if (options.insecure) return false;
+  return !address.isLoopback || options.ca !== undefined || options.clientCert !== undefined;
+}
+
+/**
+ * Reads the files, anew at each call, so that rotated certificates come into use with the next connection.
+ * @throws LockstepError USAGE when a file cannot be used, or flags contradict each other.
+ */
+export function channelCredentials(address: Address, options: SecurityOptions): ChannelCredentials {
+  if ((options.clientCert === undefined) !== (options.clientKey === undefined)) {
+    throw new LockstepError('USAGE', '--client-cert and --client-key belong together; give both');
+  }
+  if (options.insecure && (options.ca !== undefined || options.clientCert !== undefined)) {
+    throw new LockstepError('USAGE', '--insecure means no TLS; leave it away, or --ca and --client-cert');
+  }
+  if (!usesTls(address, options)) return ChannelCredentials.createInsecure();
+  const ca = options.ca === undefined ? systemAuthorities() : readFile('--ca', options.ca);
+  const cert = options.clientCert === undefined ? null : readFile('--client-cert', options.clientCert);
+  const key = options.clientKey === undefined ? null : readSecretFile('--client-key', options.clientKey);
+  try {
+    createSecureContext({ ca, ...(cert === null || key === null ? {} : { cert, key }) });
+  } catch (error) {
+    throw new LockstepError('USAGE', `--ca, --client-cert or --client-key is not usable: ${describeError(error)}`, {
+      cause: error,
+    });
+  }
+  return ChannelCredentials.createSsl(ca, key, cert);
+}
+
+/**
+ * The bearer token, undefined for none. The file is read anew at each call, so that tokens can be replaced.
+ * @throws LockstepError USAGE when the file cannot be read, is empty, or others may read it (S41).
+ */
+export function readToken(options: SecurityOptions): string | undefined {
+  if (options.tokenFile === undefined) return options.token;
+  const token = readSecretFile('--token-file', options.tokenFile).toString('utf8').trim();
+  if (token === '') throw new LockstepError('USAGE', `--token-file ${options.tokenFile} is empty`);
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new LockstepError('USAGE', `--token-file ${options.tokenFile} holds something that is not a token`);
+  }
+  return token;
+}
+
+/** Node brings its own list; what the machine's administrator trusts counts as well. */
+function systemAuthorities(): Buffer {
+  return Buffer.from([...getCACertificates('default'), ...getCACertificates('system')].join('\n'));
+}
+
+function readSecretFile(flag: string, path: string): Buffer {
+  const data = readFile(flag, path);
+  if ((statSync(path).mode & FOREIGN_BITS) !== 0) {
+    throw new LockstepError('USAGE', `${flag} ${path} can be read by others; run: chmod 600 ${path}`);
+  }
+  return data;
+}
+
+function readFile(flag: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new LockstepError('USAGE', `cannot read ${flag} ${path}: ${errnoOf(error) ?? 'unreadable'}`, {
+      cause: error,
+    });
+  }
+}

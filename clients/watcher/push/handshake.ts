@@ -1,0 +1,112 @@
+/**
+ * The first words with a server: which protocol it speaks, whether it has our folder, what it allows. What it says is
+ * checked here, once (rule 6: the peer is hostile).
+ */
+import type { DigestFunction } from '../../../common/content/digest.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { Compressor, DigestFunction as WireDigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
+import type { FolderInfo, GetServerInfoResponse, Limits } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { VERSION } from '../version.ts';
+import type { Connection } from './connection.ts';
+
+/** The version of the protocol that this program speaks. */
+const PROTOCOL_VERSION = 1;
+
+/** What a server says of itself, checked. Sizes in bytes. */
+export interface ServerFacts {
+  readonly serverVersion: string;
+  readonly limits: SessionLimits;
+  readonly zstd: boolean;
+  readonly folder: FolderInfo;
+}
+
+export interface SessionLimits {
+  readonly maxBatchBytes: number;
+  readonly maxBatchChanges: number;
+  readonly maxInlineBytes: number;
+  readonly maxInFlightBytes: number;
+  readonly maxContentBytes: number;
+  readonly maxUploadStreams: number;
+}
+
+/**
+ * @throws LockstepError PROTOCOL_UNSUPPORTED; FOLDER_NOT_FOUND naming the folders that there are; INVALID_ARGUMENT when
+ *   what the server says makes no sense; and what calls throw.
+ */
+export async function greet(connection: Connection, folderName: string, signal: AbortSignal): Promise<ServerFacts> {
+  const info = await connection.getServerInfo({ clientVersion: VERSION }, signal);
+  if (info.protocolVersion !== PROTOCOL_VERSION) throw unknownProtocol(connection, info);
+  const folder = info.folders.find(({ folder }) => folder === folderName);
+  if (folder === undefined) throw folderNotFound(connection, folderName, info.folders);
+  return {
+    serverVersion: info.serverVersion,
+    limits: checkedLimits(info.limits),
+    zstd: info.compressors.includes(Compressor.COMPRESSOR_ZSTD),
+    folder,
+  };
+}
+
+/** @throws LockstepError PROTOCOL_UNSUPPORTED for a function that this program does not have. */
+export function digestFunctionFromWire(digestFunction: WireDigestFunction): DigestFunction {
+  switch (digestFunction) {
+    case WireDigestFunction.DIGEST_FUNCTION_BLAKE3:
+      return 'blake3';
+    case WireDigestFunction.DIGEST_FUNCTION_SHA256:
+      return 'sha256';
+    default:
+      throw new LockstepError(
+        'PROTOCOL_UNSUPPORTED',
+        'the folder uses a digest function that this version does not know; update sync-watcher',
+      );
+  }
+}
+
+function unknownProtocol(connection: Connection, info: GetServerInfoResponse): LockstepError {
+  const older = info.protocolVersion > PROTOCOL_VERSION ? 'sync-watcher' : 'sync-server';
+  return new LockstepError(
+    'PROTOCOL_UNSUPPORTED',
+    `the server at ${connection.address.text} (version ${info.serverVersion}) speaks version ${info.protocolVersion} of the protocol and this program version ${PROTOCOL_VERSION}; update ${older}`,
+  );
+}
+
+function folderNotFound(connection: Connection, name: string, folders: readonly FolderInfo[]): LockstepError {
+  const known = folders.map(({ folder }) => `"${folder}"`).join(', ');
+  const remedy =
+    known === '' ? 'it has none that you may see; check the token' : `it has ${known}; choose with --folder`;
+  return new LockstepError(
+    'FOLDER_NOT_FOUND',
+    `the server at ${connection.address.text} has no folder "${name}": ${remedy}`,
+  );
+}
+
+/** What no server announces on purpose, and what would keep the engine from sending anything. */
+const MIN_BATCH_BYTES = 64 * 1024;
+const DEFAULT_UPLOAD_STREAMS = 4;
+
+function checkedLimits(limits: Limits | undefined): SessionLimits {
+  if (limits === undefined) throw new LockstepError('INVALID_ARGUMENT', 'the server announces no limits');
+  const maxMessageBytes = sizeOf(limits.maxMessageBytes, 'max_message_bytes', MIN_BATCH_BYTES);
+  // A batch travels in one message, with a few bytes around it.
+  const maxBatchBytes = Math.min(
+    sizeOf(limits.maxBatchBytes, 'max_batch_bytes', MIN_BATCH_BYTES),
+    maxMessageBytes - 64,
+  );
+  return {
+    maxBatchBytes,
+    maxBatchChanges: Math.max(1, limits.maxBatchChanges),
+    maxInlineBytes: Math.min(sizeOf(limits.maxInlineBytes, 'max_inline_bytes', 0), maxBatchBytes),
+    maxInFlightBytes: sizeOf(limits.maxInFlightBytes, 'max_in_flight_bytes', MIN_BATCH_BYTES),
+    maxContentBytes: sizeOf(limits.maxContentBytes, 'max_content_bytes', 0),
+    maxUploadStreams: limits.maxUploadStreams === 0 ? DEFAULT_UPLOAD_STREAMS : limits.maxUploadStreams,
+  };
+}
+
+function sizeOf(value: bigint, name: string, least: number): number {
+  if (value < BigInt(least)) {
+    throw new LockstepError(
+      'INVALID_ARGUMENT',
+      `the server announces ${name} ${value}, which is too little to work with`,
+    );
+  }
+  return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(value);
+}

@@ -1,0 +1,195 @@
+/**
+ * One session with a server, from the first word to the last: the lease, the stream of changes, comparisons and
+ * uploads. Carries what the engine says to the server and back; understands neither batches nor trees.
+ *
+ * A session lives until its stream of changes ends. Whatever breaks ends it; the next one starts from scratch, and the
+ * engine counts as unsent what was not acknowledged.
+ */
+import { Deferred, sleep } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { Logger } from '../../../common/ops/logger.ts';
+import { Acknowledgement, type AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { EngineCommand, EngineEvent, SessionFacts, UploadResult } from '../engine/messages.ts';
+import { ChangeStream } from './change-stream.ts';
+import { CompareStream } from './compare-stream.ts';
+import type { Connection } from './connection.ts';
+import type { ContentReader } from './content-reader.ts';
+import type { EnginePort } from './engine-port.ts';
+import { digestFunctionFromWire, greet, type ServerFacts } from './handshake.ts';
+import { Uploads } from './uploads.ts';
+
+/** What the engine asks of a session. */
+export type SessionRequest = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' | 'cancel-upload' }>;
+
+export interface SessionOptions {
+  readonly connection: Connection;
+  readonly folder: string;
+  /** 16 bytes, the same after a restart. */
+  readonly holderId: Uint8Array;
+  /** Who that is, for people. */
+  readonly holder: string;
+  readonly takeOver: boolean;
+  readonly acknowledgement: 'durable' | 'applied';
+  /** Whether contents may be compressed; not worth it on this machine's own network. */
+  readonly compress: boolean;
+  readonly content: ContentReader;
+  readonly engine: EnginePort;
+  readonly logger: Logger;
+}
+
+/** How long the server may take to open the stream of changes. */
+const OPENING_DEADLINE_MS = 30_000;
+
+/** What the reconnection needs of a session, so that it can be tested without one. */
+export interface LiveSession {
+  readonly facts: SessionFacts;
+  /** Resolves when the session is over after `finish`, rejects with why it broke. */
+  readonly ended: Promise<void>;
+  /** True once the server has answered a batch: the session is of use. */
+  readonly hasAnswers: boolean;
+  handle(request: SessionRequest): void;
+  finish(deadlineMs: number): Promise<void>;
+  abort(): Promise<void>;
+}
+
+export class Session implements LiveSession {
+  readonly facts: SessionFacts;
+  readonly server: ServerFacts;
+  readonly ended: Promise<void>;
+  readonly #changes: ChangeStream;
+  readonly #compare: CompareStream;
+  readonly #uploads: Uploads;
+  readonly #failure = new Deferred<never>();
+
+  private constructor(
+    options: SessionOptions,
+    server: ServerFacts,
+    facts: SessionFacts,
+    makeChanges: (deliver: (command: EngineCommand) => void) => ChangeStream,
+  ) {
+    const { connection, engine, folder } = options;
+    this.server = server;
+    this.facts = facts;
+    this.#changes = makeChanges((command) => engine.post(command));
+    this.#compare = new CompareStream({
+      folder,
+      open: () => connection.compareTree(),
+      onAnswer: (answer) => engine.post({ type: 'compared', answer }, [exactBuffer(answer.encoded)]),
+      onFailure: (error) => this.#failure.reject(error),
+    });
+    this.#uploads = new Uploads({
+      context: {
+        content: options.content,
+        folder,
+        lease: facts.lease,
+        transfer: { digestFunction: facts.digestFunction, zstd: options.compress && server.zstd },
+      },
+      open: () => connection.uploadContent(),
+      maxStreams: server.limits.maxUploadStreams,
+      onResult: (result: UploadResult) => engine.post({ type: 'uploaded', result }),
+      onStale: (error) => this.#failure.reject(error),
+      logger: options.logger,
+    });
+    this.ended = Promise.race([this.#changes.ended, this.#failure.promise]);
+    this.ended.catch(() => {
+      // Heard by whoever opened the session; before that by the opening itself.
+    });
+  }
+
+  /**
+   * Greets, takes the lease, opens the stream of changes. On an error nothing stays open; the connection is the caller's.
+   * @throws LockstepError LEASE_HELD, FOLDER_NOT_FOUND, UNAUTHENTICATED … as the server says; SERVER_UNREACHABLE; the
+   *   signal's reason.
+   */
+  static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
+    const { connection, folder, holderId, holder, takeOver } = options;
+    const server = await greet(connection, folder, signal);
+    // The engine itself knows what it last saw acknowledged: it compares the root's digest, which is asked for here.
+    const known = { knownEpoch: '', knownRevision: 0n };
+    const lease = await connection.acquireLease({ folder, holderId, holder, takeOver, ...known }, signal);
+    const facts = factsOf(server, lease, options.compress);
+    const acknowledgement =
+      options.acknowledgement === 'durable'
+        ? Acknowledgement.ACKNOWLEDGEMENT_DURABLE
+        : Acknowledgement.ACKNOWLEDGEMENT_APPLIED;
+    const open = { folder, lease: lease.lease, acknowledgement };
+    const session = new Session(
+      options,
+      server,
+      facts,
+      (deliver) => new ChangeStream(connection.applyChanges(), open, deliver),
+    );
+    try {
+      const deadline = AbortSignal.timeout(OPENING_DEADLINE_MS);
+      await session.#changes.opened(AbortSignal.any([signal, deadline]));
+      return session;
+    } catch (error) {
+      await session.abort();
+      if (signal.aborted || error instanceof LockstepError) throw error;
+      throw new LockstepError('SERVER_UNREACHABLE', 'the server does not open the stream of changes', { cause: error });
+    }
+  }
+
+  get hasAnswers(): boolean {
+    return this.#changes.answers > 0;
+  }
+
+  handle(request: SessionRequest): void {
+    if (request.lease !== undefined && request.lease !== this.facts.lease) return;
+    switch (request.type) {
+      case 'batch':
+        this.#changes.send(request.form, request.encoded);
+        break;
+      case 'compare':
+        this.#compare.ask(request.path, request.treeDigest);
+        break;
+      case 'upload':
+        this.#uploads.request(request.request);
+        break;
+      case 'cancel-upload':
+        this.#uploads.cancel(request.uploadId);
+        break;
+    }
+  }
+
+  /** Sends nothing more, lets the server answer what it has and take the lease back; at most for so long. */
+  async finish(deadlineMs: number): Promise<void> {
+    this.#compare.finish();
+    this.#changes.finish();
+    const giveUp = new AbortController();
+    // Broken or ended, it is over: the lease goes with the connection at the latest.
+    const over = this.ended.catch(() => undefined);
+    await Promise.race([over, sleep(deadlineMs, giveUp.signal)]);
+    giveUp.abort();
+    await this.abort();
+  }
+
+  /** Cuts everything off. Uploads are answered as interrupted before this resolves. */
+  async abort(): Promise<void> {
+    this.#compare.cancel();
+    this.#changes.cancel();
+    await this.#uploads.close();
+  }
+}
+
+function factsOf(server: ServerFacts, lease: AcquireLeaseResponse, compress: boolean): SessionFacts {
+  const { maxBatchBytes, maxBatchChanges, maxInlineBytes, maxInFlightBytes } = server.limits;
+  return {
+    lease: lease.lease,
+    epoch: lease.epoch,
+    headRevision: lease.headRevision,
+    headBatchId: new Uint8Array(lease.headBatchId),
+    rootTreeDigest: new Uint8Array(lease.rootTreeDigest),
+    digestFunction: digestFunctionFromWire(lease.digestFunction),
+    maxBatchBytes,
+    maxBatchChanges,
+    maxInlineBytes,
+    maxInFlightBytes,
+    zstd: compress && server.zstd,
+  };
+}
+
+/** The buffer behind an array that has it to itself. */
+function exactBuffer(bytes: Uint8Array): ArrayBuffer {
+  return bytes.buffer as ArrayBuffer;
+}

@@ -1,0 +1,190 @@
+/**
+ * The contents of a session that travel beside the changes: which are sent now, which wait, what is tried again.
+ * Memory is bounded per content (content-reader.ts) and by how many are sent at once.
+ */
+import { Backoff, sleep } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { Logger } from '../../../common/ops/logger.ts';
+import { toLockstepError } from '../../../common/rpc/errors.ts';
+import { displayPath } from '../../../common/tree/tree-path.ts';
+import type { UploadRequest, UploadResult } from '../engine/messages.ts';
+import type { UploadCall } from './connection.ts';
+import { type UploadContext, uploadOver } from './upload.ts';
+
+/** Contents that use the link at the same time. Those that only wait for the server's answer do not count. */
+const MAX_SENDING = 4;
+/** Smaller contents are not worth the round trip of asking what arrived earlier. */
+const RESUME_BYTES = 4 * 2 ** 20;
+
+export interface UploadsOptions {
+  readonly context: UploadContext;
+  readonly open: () => UploadCall;
+  /** Calls of UploadContent that may be open at the same time. */
+  readonly maxStreams: number;
+  readonly onResult: (result: UploadResult) => void;
+  /** The lease is gone, and with it the session. */
+  readonly onStale: (error: LockstepError) => void;
+  readonly logger: Logger;
+}
+
+type Outcome = UploadResult['outcome'];
+
+interface Upload {
+  readonly request: UploadRequest;
+  readonly abort: AbortController;
+  isSending: boolean;
+  sentBytes: number;
+}
+
+export class Uploads {
+  readonly #options: UploadsOptions;
+  readonly #waiting = new Map<string, UploadRequest>();
+  readonly #running = new Map<string, Upload>();
+  readonly #tasks = new Set<Promise<void>>();
+  #isClosed = false;
+
+  constructor(options: UploadsOptions) {
+    this.#options = options;
+  }
+
+  /** Answered once by `onResult`, unless it is cancelled. */
+  request(request: UploadRequest): void {
+    if (this.#isClosed) {
+      this.#answer(request, { type: 'interrupted' });
+      return;
+    }
+    this.#waiting.set(request.uploadId, request);
+    this.#startNext();
+  }
+
+  cancel(uploadId: string): void {
+    this.#waiting.delete(uploadId);
+    const upload = this.#running.get(uploadId);
+    if (upload === undefined) return;
+    // From here on nobody is answered for it, also when the same id is requested again at once.
+    this.#running.delete(uploadId);
+    upload.abort.abort(new LockstepError('CANCELLED', 'the upload was cancelled'));
+    this.#startNext();
+  }
+
+  /** The session is over: what is not done is answered as interrupted. Resolves when all calls have ended. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const interrupted = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const upload of this.#running.values()) {
+      interrupted.push(upload.request);
+      upload.abort.abort(new LockstepError('CANCELLED', 'the session is over'));
+    }
+    this.#running.clear();
+    for (const request of interrupted) this.#answer(request, { type: 'interrupted' });
+    await Promise.all(this.#tasks);
+  }
+
+  #startNext(): void {
+    const maxOpen = Math.max(1, this.#options.maxStreams);
+    for (const [uploadId, request] of this.#waiting) {
+      if (this.#isClosed || this.#running.size >= maxOpen || this.#sendingCount() >= MAX_SENDING) return;
+      this.#waiting.delete(uploadId);
+      const upload = { request, abort: new AbortController(), isSending: true, sentBytes: 0 };
+      this.#running.set(uploadId, upload);
+      const task = this.#run(upload).finally(() => this.#tasks.delete(task));
+      this.#tasks.add(task);
+    }
+  }
+
+  #sendingCount(): number {
+    let count = 0;
+    for (const upload of this.#running.values()) if (upload.isSending) count++;
+    return count;
+  }
+
+  /** Never rejects: every end is an answer. */
+  async #run(upload: Upload): Promise<void> {
+    const outcome = await this.#outcomeOf(upload);
+    const { uploadId } = upload.request;
+    if (this.#running.get(uploadId) !== upload) return;
+    this.#running.delete(uploadId);
+    this.#answer(upload.request, outcome);
+    this.#startNext();
+  }
+
+  async #outcomeOf(upload: Upload): Promise<Outcome> {
+    const backoff = new Backoff({ initialMs: 250, maxMs: 15_000 });
+    const { signal } = upload.abort;
+    let resume = upload.request.sizeBytes > RESUME_BYTES;
+    let mayRedo = true;
+    for (;;) {
+      try {
+        return await this.#attempt(upload, resume);
+      } catch (thrown) {
+        if (signal.aborted) return { type: 'interrupted' };
+        const error = toLockstepError(thrown);
+        this.#options.logger.debug({ err: error }, `upload of ${displayPath(upload.request.path)} broke`);
+        switch (error.reason) {
+          case 'BUSY':
+            return { type: 'changed' };
+          case 'LEASE_STALE':
+            this.#options.onStale(error);
+            return { type: 'interrupted' };
+          case 'OFFSET_MISMATCH':
+            // An earlier attempt, perhaps of an earlier process, has left something: go on there.
+            if (resume) return failed(error);
+            resume = true;
+            break;
+          case 'DIGEST_MISMATCH':
+            // E102: one automatic redo, from the beginning, because the server has dropped what it had.
+            if (!mayRedo) return failed(error);
+            mayRedo = false;
+            resume = false;
+            break;
+          case 'SERVER_UNREACHABLE':
+          case 'DRAINING':
+          case 'CANCELLED':
+            // The channel of contents broke while the session lives; if that is gone too, it will end this wait.
+            resume = true;
+            if (!(await slept(backoff.next(), signal))) return { type: 'interrupted' };
+            break;
+          default:
+            return failed(error);
+        }
+      }
+    }
+  }
+
+  async #attempt(upload: Upload, resume: boolean): Promise<Outcome> {
+    upload.isSending = true;
+    const attempt = {
+      request: upload.request,
+      resume,
+      onSent: (wireBytes: number) => {
+        upload.sentBytes += wireBytes;
+      },
+      onAllSent: () => {
+        upload.isSending = false;
+        this.#startNext();
+      },
+    };
+    const digest = await uploadOver(this.#options.open(), this.#options.context, attempt, upload.abort.signal);
+    return { type: 'done', digest: new Uint8Array(digest), sentBytes: upload.sentBytes };
+  }
+
+  #answer({ uploadId, path }: UploadRequest, outcome: Outcome): void {
+    this.#options.onResult({ uploadId, path, outcome });
+  }
+}
+
+function failed(error: LockstepError): Outcome {
+  return { type: 'failed', reason: error.reason, message: error.message };
+}
+
+/** False when the wait was cut short. */
+async function slept(delayMs: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await sleep(delayMs, signal);
+    return true;
+  } catch (error) {
+    if (signal.aborted) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,147 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { zstdDecompressSync } from 'node:zlib';
+import { expect } from 'chai';
+import { CHUNK_BYTES, type ExpectedFile } from '../../../clients/watcher/push/content-messages.ts';
+import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
+import { digestOf } from '../../../common/content/digest.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+
+describe('ContentReader', () => {
+  let root: string;
+  let reader: ContentReader;
+  const never = new AbortController().signal;
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'lockstep-content-'));
+    reader = new ContentReader(root);
+  });
+
+  afterEach(async () => {
+    await reader.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  function expected(path: string): ExpectedFile {
+    const { ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
+    return { path: path as TreePath, ino, sizeBytes: Number(size), mtimeNs, ctimeNs };
+  }
+
+  async function readAll(file: ExpectedFile, fromBytes = 0, zstd = false) {
+    const parts: Buffer[] = [];
+    let digest: Buffer | undefined;
+    let compressed = 0;
+    for await (const chunk of reader.read(file, { fromBytes, digestFunction: 'blake3', zstd }, never)) {
+      const data = Buffer.from(chunk.data);
+      if (chunk.compressed) compressed++;
+      parts.push(chunk.compressed ? zstdDecompressSync(data) : data);
+      digest = chunk.digest;
+      chunk.release();
+    }
+    return { content: Buffer.concat(parts), digest, compressed };
+  }
+
+  async function reasonOf(reading: Promise<unknown>): Promise<string> {
+    try {
+      await reading;
+    } catch (error) {
+      if (error instanceof LockstepError) return error.reason;
+      throw error;
+    }
+    return 'none';
+  }
+
+  for (const size of [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 20 * CHUNK_BYTES + 7]) {
+    it(`reads ${size} bytes exactly, with their digest (E21)`, async () => {
+      const content = Buffer.alloc(size, 'lockstep');
+      writeFileSync(join(root, 'f'), content);
+      const read = await readAll(expected('f'));
+      expect(read.content.equals(content)).to.equal(true);
+      expect(read.digest?.equals(digestOf('blake3', content))).to.equal(true);
+    });
+  }
+
+  it('begins where the server stands and still hashes the whole content (E101)', async () => {
+    const content = Buffer.alloc(3_000_001, 'abc');
+    writeFileSync(join(root, 'f'), content);
+    for (const fromBytes of [1, 1_500_000, 3_000_001]) {
+      const read = await readAll(expected('f'), fromBytes);
+      expect(read.content.equals(content.subarray(fromBytes))).to.equal(true);
+      expect(read.digest?.equals(digestOf('blake3', content))).to.equal(true);
+    }
+  });
+
+  it('compresses chunks that shrink and leaves those that do not', async () => {
+    const noise = Buffer.from(Array.from({ length: CHUNK_BYTES }, () => Math.floor(Math.random() * 256)));
+    const content = Buffer.concat([Buffer.alloc(CHUNK_BYTES, 'text '), noise]);
+    writeFileSync(join(root, 'f'), content);
+    const read = await readAll(expected('f'), 0, true);
+    expect(read.content.equals(content)).to.equal(true);
+    expect(read.compressed).to.equal(1);
+  });
+
+  it('refuses a file that is not the expected one (E37)', async () => {
+    writeFileSync(join(root, 'f'), 'old');
+    const file = expected('f');
+    writeFileSync(join(root, 'f'), 'newer');
+    expect(await reasonOf(readAll(file))).to.equal('BUSY');
+  });
+
+  it('never finishes a file that shrank or was replaced while it was read (E37, E38)', async () => {
+    for (const change of ['shrink', 'replace', 'remove'] as const) {
+      writeFileSync(join(root, 'f'), Buffer.alloc(20 * CHUNK_BYTES));
+      const chunks = reader.read(expected('f'), { fromBytes: 0, digestFunction: 'blake3', zstd: false }, never);
+      const first = await chunks.next();
+      if (change === 'shrink') truncateSync(join(root, 'f'), 1000);
+      if (change === 'replace') {
+        writeFileSync(join(root, 'g'), Buffer.alloc(20 * CHUNK_BYTES));
+        renameSync(join(root, 'g'), join(root, 'f'));
+      }
+      if (change === 'remove') rmSync(join(root, 'f'));
+      const rest = async () => {
+        first.value?.release();
+        for await (const chunk of chunks) chunk.release();
+      };
+      expect(await reasonOf(rest())).to.equal('BUSY');
+    }
+  });
+
+  it('does not follow a link, in the last component or before it (E16, S02)', async () => {
+    mkdirSync(join(root, 'd'));
+    writeFileSync(join(root, 'd/f'), 'content');
+    const file = expected('d/f');
+    renameSync(join(root, 'd'), join(root, 'real'));
+    symlinkSync('real', join(root, 'd'));
+    expect(await reasonOf(readAll(file))).to.equal('BUSY');
+    symlinkSync('real/f', join(root, 'link'));
+    expect(await reasonOf(readAll({ ...file, path: 'link' as TreePath }))).to.equal('BUSY');
+  });
+
+  it('stops when its signal aborts, and reads the next content', async () => {
+    writeFileSync(join(root, 'f'), Buffer.alloc(20 * CHUNK_BYTES));
+    const abort = new AbortController();
+    const chunks = reader.read(expected('f'), { fromBytes: 0, digestFunction: 'blake3', zstd: false }, abort.signal);
+    await chunks.next();
+    abort.abort(new LockstepError('CANCELLED', 'enough'));
+    expect(await reasonOf(chunks.next())).to.equal('CANCELLED');
+    expect((await readAll(expected('f'))).content.length).to.equal(20 * CHUNK_BYTES);
+  });
+
+  it('reads many contents at once, each in order', async () => {
+    const contents = Array.from({ length: 6 }, (_, index) => Buffer.alloc(CHUNK_BYTES * 5 + index, `${index}-`));
+    contents.forEach((content, index) => writeFileSync(join(root, `f${index}`), content));
+    const read = await Promise.all(contents.map((_, index) => readAll(expected(`f${index}`))));
+    read.forEach(({ content }, index) => expect(content.equals(contents[index] ?? Buffer.alloc(0))).to.equal(true));
+  });
+});

@@ -1,0 +1,335 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { UploadRequest } from '../../../clients/watcher/engine/messages.ts';
+import { Connection } from '../../../clients/watcher/push/connection.ts';
+import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
+import { Session, type SessionOptions } from '../../../clients/watcher/push/session.ts';
+import { digestOf } from '../../../common/content/digest.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { createLogger } from '../../../common/ops/logger.ts';
+import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { Batch, ChangeProblemKind, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
+import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { EngineDouble } from '../../support/engine-double.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
+
+const SECURITY = {
+  ca: undefined,
+  clientCert: undefined,
+  clientKey: undefined,
+  insecure: false,
+  tokenFile: undefined,
+  token: undefined,
+};
+
+describe('Session', () => {
+  let root: string;
+  let server: FakeServer;
+  let connection: Connection;
+  let content: ContentReader;
+  let engine: EngineDouble;
+  const sessions: Session[] = [];
+  const never = new AbortController().signal;
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'lockstep-session-'));
+    engine = new EngineDouble();
+    content = new ContentReader(root);
+  });
+
+  afterEach(async () => {
+    for (const session of sessions.splice(0)) await session.abort();
+    connection.close();
+    await content.close();
+    await server.stop();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  async function start(script: FakeServerScript = {}, options: Partial<SessionOptions> = {}, token?: string) {
+    server = new FakeServer(script);
+    connection = new Connection({ address: await server.start(), security: { ...SECURITY, token } });
+    const session = await Session.open(
+      {
+        connection,
+        folder: 'default',
+        holderId: Buffer.alloc(16, 7),
+        holder: 'host:/dir:1',
+        takeOver: false,
+        acknowledgement: 'durable',
+        compress: true,
+        content,
+        engine,
+        logger: createLogger({ name: 'test', level: 'silent' }),
+        ...options,
+      },
+      never,
+    );
+    sessions.push(session);
+    return session;
+  }
+
+  async function reasonOf(action: Promise<unknown>): Promise<string> {
+    try {
+      await action;
+    } catch (error) {
+      if (error instanceof LockstepError) return error.reason;
+      throw error;
+    }
+    return 'none';
+  }
+
+  function uploadOf(path: string, bytes: Buffer): UploadRequest {
+    writeFileSync(join(root, path), bytes);
+    const { ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
+    const uploadId = digestOf('blake3', Buffer.from(path)).toString('hex').slice(0, 32);
+    return { uploadId, path: path as TreePath, sizeBytes: Number(size), ino, mtimeNs, ctimeNs };
+  }
+
+  async function outcomeOf(session: Session, request: UploadRequest) {
+    session.handle({ type: 'upload', request });
+    const find = () => engine.all('uploaded').find(({ result }) => result.uploadId === request.uploadId);
+    return (await eventually('the upload', find)).result.outcome;
+  }
+
+  const batch = (text: string) =>
+    Buffer.from(Batch.encode({ batchId: Buffer.from(text.padEnd(16)), changes: [] }).finish());
+
+  it('takes the lease under its name and tells the engine where the folder stands', async () => {
+    const session = await start();
+    expect(server.acquisitions[0]?.holder).to.equal('host:/dir:1');
+    expect(server.acquisitions[0]?.holderId.length).to.equal(16);
+    expect(session.facts).to.include({ lease: 1n, epoch: 'epoch-1', headRevision: 41n, digestFunction: 'blake3' });
+    expect(session.facts.maxInFlightBytes).to.equal(8 << 20);
+  });
+
+  it('sends its token with every call', async () => {
+    const session = await start({ token: 'secret' }, {}, 'secret');
+    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch('a'), changes: 0 });
+    await engine.received('applied');
+  });
+
+  it('says what refuses it: token, folder, protocol, holder', async () => {
+    const refusals: [FakeServerScript, string][] = [
+      [{ token: 'secret' }, 'UNAUTHENTICATED'],
+      [{ folders: ['photos', 'music'] }, 'FOLDER_NOT_FOUND'],
+      [{ protocolVersion: 9 }, 'PROTOCOL_UNSUPPORTED'],
+      [{ onAcquire: () => new LockstepError('LEASE_HELD', 'held by host2') }, 'LEASE_HELD'],
+    ];
+    for (const [script, reason] of refusals) {
+      expect(await reasonOf(start(script))).to.equal(reason);
+      connection.close();
+      await server.stop();
+    }
+    await start({ folders: ['photos', 'music'] }).catch((error: unknown) => {
+      expect(String(error)).to.contain('"photos", "music"');
+    });
+  });
+
+  it('carries batches in order, plain and compressed, and brings their answers back', async () => {
+    const problem = {
+      index: 3,
+      kind: ChangeProblemKind.CHANGE_PROBLEM_KIND_DRIFTED,
+      path: 'a%FF',
+      reason: 'DRIFTED',
+      message: 'changed by hand',
+    };
+    const session = await start({ onBatch: (_batch, number) => (number === 2 ? { problems: [problem] } : undefined) });
+    const { zstdCompressSync } = await import('node:zlib');
+    const second = batch('second');
+    const compressed = CompressedBatch.encode({
+      compressor: 1,
+      size: BigInt(second.length),
+      data: zstdCompressSync(second),
+    });
+    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch('first'), changes: 0 });
+    session.handle({
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'compressed',
+      encoded: compressed.finish(),
+      changes: 0,
+    });
+    const { result } = await engine.received('applied', 2);
+    expect(server.batches.map((seen) => Buffer.from(seen.batchId).toString().trim())).to.deep.equal([
+      'first',
+      'second',
+    ]);
+    expect(result.revision).to.equal(43n);
+    expect(result.problems[0]).to.include({ index: 3, kind: 'drifted', path: 'a\xff' });
+  });
+
+  it('loses no batch when the server reads slowly', async () => {
+    const session = await start();
+    const payload = Batch.encode({
+      batchId: Buffer.alloc(16),
+      changes: [{ operation: { $case: 'delete', value: { path: 'x'.repeat(200_000) } } }],
+    }).finish();
+    for (let count = 0; count < 60; count++) {
+      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: payload, changes: 1 });
+    }
+    await engine.received('applied', 60);
+  });
+
+  it('drops what was meant for another session', async () => {
+    const session = await start();
+    const stale = {
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'batch',
+      encoded: batch('stale'),
+      changes: 0,
+    } as const;
+    session.handle({ ...stale, lease: 99n });
+    session.handle({ ...stale, encoded: batch('fresh'), lease: 1n });
+    await engine.received('applied');
+    expect(server.batches).to.have.length(1);
+  });
+
+  it('passes on durability and drift that it did not ask for', async () => {
+    await start();
+    await server.push({ message: { $case: 'durable', value: { revision: 44n } } });
+    await server.push({ message: { $case: 'drifted', value: { paths: ['', 'a/b'], headRevision: 45n } } });
+    expect((await engine.received('durable')).revision).to.equal(44n);
+    expect((await engine.received('drifted')).paths).to.deep.equal([ROOT, 'a/b']);
+  });
+
+  it('carries comparisons on one stream, with the records still serialized', async () => {
+    const session = await start({
+      onCompare: ({ path }) => (path === '' ? [{}, { root: undefined }] : [{ missing: true }]),
+    });
+    session.handle({ type: 'compare', path: ROOT, treeDigest: Buffer.alloc(32) });
+    session.handle({ type: 'compare', path: 'a\xff' as TreePath, treeDigest: Buffer.alloc(32) });
+    await engine.received('compared', 3);
+    const answers = engine.all('compared').map(({ answer }) => answer);
+    expect(answers.map(({ path, outcome, last }) => [path, outcome, last])).to.deep.equal([
+      ['', 'differs', false],
+      ['', 'differs', true],
+      ['a\xff', 'missing', true],
+    ]);
+    expect(CompareTreeResponse.decode(answers[2]?.encoded ?? Buffer.alloc(0)).path).to.equal('a%FF');
+  });
+
+  it('ends with the reason when it is fenced off', async () => {
+    const session = await start();
+    server.endChanges(new LockstepError('LEASE_STALE', 'a newer lease was given out'));
+    expect(await reasonOf(session.ended)).to.equal('LEASE_STALE');
+  });
+
+  it('half-closes at the end, after the last answers', async () => {
+    const session = await start();
+    for (let count = 0; count < 5; count++) {
+      session.handle({
+        type: 'batch',
+        batchId: Buffer.alloc(16),
+        form: 'batch',
+        encoded: batch(`${count}`),
+        changes: 0,
+      });
+    }
+    await session.finish(5_000);
+    await session.ended;
+    expect(engine.all('applied')).to.have.length(5);
+    expect(server.halfCloses).to.equal(1);
+  });
+
+  describe('uploads', () => {
+    it('brings contents of all sizes, several at once, over connections of their own', async () => {
+      const session = await start();
+      const contents = [0, 1, 256 * 1024, 5_000_000, 700_000, 300_000].map((size) => randomBytes(size));
+      const requests = contents.map((bytes, index) => uploadOf(`f${index}`, bytes));
+      const outcomes = await Promise.all(requests.map((request) => outcomeOf(session, request)));
+      for (const [index, outcome] of outcomes.entries()) {
+        const bytes = contents[index] ?? Buffer.alloc(0);
+        expect(outcome).to.include({ type: 'done', sentBytes: bytes.length });
+        expect(server.contents.get(digestOf('blake3', bytes).toString('hex'))?.equals(bytes)).to.equal(true);
+      }
+      expect(server.peers.size).to.be.greaterThan(1);
+    });
+
+    it('compresses what shrinks when the server knows how', async () => {
+      const session = await start({ zstd: true });
+      const bytes = Buffer.alloc(2_000_000, 'the quick brown fox ');
+      const outcome = await outcomeOf(session, uploadOf('f', bytes));
+      expect(outcome.type).to.equal('done');
+      if (outcome.type === 'done') expect(outcome.sentBytes).to.be.lessThan(50_000);
+      expect(server.contents.get(digestOf('blake3', bytes).toString('hex'))?.equals(bytes)).to.equal(true);
+    });
+
+    it('goes on where the server stands after a break (E101, F17)', async () => {
+      const session = await start({
+        onUpload: (_message, staged, attempt) =>
+          attempt === 1 && staged > 3_000_000 ? new LockstepError('DRAINING', 'cut') : undefined,
+      });
+      const bytes = randomBytes(6_000_000);
+      const outcome = await outcomeOf(session, uploadOf('big', bytes));
+      expect(outcome.type).to.equal('done');
+      if (outcome.type === 'done') expect(outcome.sentBytes).to.be.lessThan(11_000_000);
+      const resumed = server.uploads.filter(({ resume }) => resume);
+      expect(resumed).to.have.length(2);
+      expect(server.contents.get(digestOf('blake3', bytes).toString('hex'))?.equals(bytes)).to.equal(true);
+    });
+
+    it('finds out that a small content was begun before', async () => {
+      const session = await start();
+      const bytes = randomBytes(900_000);
+      const request = uploadOf('small', bytes);
+      server.staged.set(request.uploadId, Buffer.from(bytes.subarray(0, 500_000)));
+      expect((await outcomeOf(session, request)).type).to.equal('done');
+      expect(server.contents.get(digestOf('blake3', bytes).toString('hex'))?.equals(bytes)).to.equal(true);
+    });
+
+    it('sends again once what arrived damaged, then gives up with a name (E102)', async () => {
+      const damaged = () => new LockstepError('DIGEST_MISMATCH', 'not what was announced');
+      const once = await start({
+        onUpload: ({ finish }, _staged, attempt) => (finish && attempt === 1 ? damaged() : undefined),
+      });
+      server.staged.clear();
+      const first = await outcomeOf(once, uploadOf('once', randomBytes(100)));
+      expect(first.type).to.equal('done');
+      connection.close();
+      await server.stop();
+      const always = await start({ onUpload: ({ finish }) => (finish ? damaged() : undefined) });
+      expect(await outcomeOf(always, uploadOf('always', randomBytes(100)))).to.include({
+        type: 'failed',
+        reason: 'DIGEST_MISMATCH',
+      });
+    });
+
+    it('says that a file changed, and that the server refused', async () => {
+      const session = await start({
+        onUpload: (_message, _staged, attempt) => (attempt === 1 ? new LockstepError('NO_SPACE', 'full') : undefined),
+      });
+      const request = uploadOf('f', randomBytes(100));
+      expect(await outcomeOf(session, request)).to.include({ type: 'failed', reason: 'NO_SPACE' });
+      const other = uploadOf('g', randomBytes(100));
+      writeFileSync(join(root, 'g'), 'something else');
+      expect(await outcomeOf(session, other)).to.deep.equal({ type: 'changed' });
+    });
+
+    it('stops at a cancellation without an answer, and can start the same again', async () => {
+      const session = await start();
+      const bytes = randomBytes(30_000_000);
+      const request = uploadOf('f', bytes);
+      session.handle({ type: 'upload', request });
+      await eventually('a first chunk', () => server.uploads.length > 2);
+      session.handle({ type: 'cancel-upload', uploadId: request.uploadId });
+      expect((await outcomeOf(session, request)).type).to.equal('done');
+      expect(engine.all('uploaded')).to.have.length(1);
+    });
+
+    it('answers as interrupted what the end of the session cut off', async () => {
+      const session = await start();
+      const requests = Array.from({ length: 12 }, (_, index) => uploadOf(`f${index}`, randomBytes(3_000_000)));
+      for (const request of requests) session.handle({ type: 'upload', request });
+      await eventually('a first chunk', () => server.uploads.length > 0);
+      await session.abort();
+      const outcomes = engine.all('uploaded').map(({ result }) => result.outcome.type);
+      expect(outcomes).to.have.length(12);
+      expect(outcomes).to.include('interrupted');
+    });
+  });
+});
