@@ -13,6 +13,8 @@ import type { TrackedCalls } from './tracked-calls.ts';
  */
 export async function drain(server: Server, calls: TrackedCalls, health: Health, graceMs: number): Promise<boolean> {
   health.shutdown();
+  // Watchers of the health service hear of it before their streams end as well.
+  await new Promise((resolve) => setImmediate(resolve));
   calls.endAll(new LockstepError('DRAINING', 'the server is shutting down; connect again'));
   return new Promise((resolve) => {
     const timer = setTimeout(() => {

@@ -15,11 +15,11 @@ export const ERROR_DOMAIN = 'lockstep';
 const DETAILS_KEY = 'grpc-status-details-bin';
 const ERROR_INFO_URL = 'type.googleapis.com/google.rpc.ErrorInfo';
 
-/** Proxies cap a response's headers at 8 KiB; base64 and percent escapes take their share of that. */
-const MAX_MESSAGE_CHARS = 512;
-const MAX_DETAIL_CHARS = 256;
+/** Proxies cap a response's headers at 8 KiB; base64 and percent escapes (three chars a byte) take their share. */
+const MAX_MESSAGE_BYTES = 512;
+const MAX_DETAIL_BYTES = 256;
 const MAX_DETAILS = 8;
-const MAX_WIRE_PATH_CHARS = 1024;
+const MAX_WIRE_PATH_BYTES = 1024;
 
 /** What a server handler gives to `callback` or `emit('error')`. */
 export interface GrpcStatus {
@@ -79,12 +79,12 @@ export function toStatus(error: unknown): GrpcStatus {
   }
   const metadata: Record<string, string> = {};
   for (const [key, value] of Object.entries(error.details ?? {}).slice(0, MAX_DETAILS)) {
-    metadata[key] = shortened(value, MAX_DETAIL_CHARS);
+    metadata[key] = shortened(value, MAX_DETAIL_BYTES);
   }
   const path = error.path === undefined ? undefined : toWirePath(error.path);
   // A path that was cut would name another entry.
-  if (path !== undefined && path.length <= MAX_WIRE_PATH_CHARS) metadata['path'] = path;
-  return statusOf(error.reason, shortened(error.message, MAX_MESSAGE_CHARS), metadata);
+  if (path !== undefined && Buffer.byteLength(path) <= MAX_WIRE_PATH_BYTES) metadata['path'] = path;
+  return statusOf(error.reason, shortened(error.message, MAX_MESSAGE_BYTES), metadata);
 }
 
 function statusOf(reason: Reason, message: string, infoMetadata: Record<string, string>): GrpcStatus {
@@ -96,8 +96,14 @@ function statusOf(reason: Reason, message: string, infoMetadata: Record<string, 
   return { code, details: message, metadata };
 }
 
-function shortened(text: string, maxChars: number): string {
-  return text.length <= maxChars ? text : `${text.slice(0, maxChars - 1).toWellFormed()}…`;
+/** Also makes lone surrogates harmless: grpc-js throws on them. */
+function shortened(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxBytes) return text.toWellFormed();
+  let end = maxBytes - Buffer.byteLength('…');
+  // Not in the middle of a character: UTF-8 continuation bytes are 10xxxxxx.
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return `${bytes.toString('utf8', 0, end)}…`;
 }
 
 /**

@@ -20,6 +20,8 @@ export interface RaisedWindows {
   readonly way: 'internals' | 'diagnostics';
   /** To be called once the server is bound. */
   afterBind(): void;
+  /** Stops it for connections to come; only the second way needs that. */
+  dispose(): void;
 }
 
 /**
@@ -31,8 +33,7 @@ export function raiseReceiveWindows(server: Server, windows: ReceiveWindows): Ra
   const internals = server as unknown as ServerInternals;
   const { commonServerOptions, http2Servers } = internals;
   if (typeof commonServerOptions !== 'object' || !(http2Servers instanceof Map)) {
-    raiseWindowsOfEverySession(windows);
-    return { way: 'diagnostics', afterBind: () => {} };
+    return { way: 'diagnostics', afterBind: () => {}, dispose: raiseWindowsOfEverySession(windows) };
   }
   internals.commonServerOptions = {
     ...commonServerOptions,
@@ -43,7 +44,7 @@ export function raiseReceiveWindows(server: Server, windows: ReceiveWindows): Ra
       http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(windows.connectionBytes));
     }
   };
-  return { way: 'internals', afterBind };
+  return { way: 'internals', afterBind, dispose: () => {} };
 }
 
 /**
