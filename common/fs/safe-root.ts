@@ -1,0 +1,218 @@
+/**
+ * The root of a tree on disk: turns tree paths into open directories, one component at a time, below a root of proven
+ * identity. With directory.ts the only owner of path syscalls; what it caches are open handles, never checked paths
+ * (S01, S03).
+ */
+import { closeSync, constants, openSync, readlinkSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { errnoError, errnoOf, LockstepError } from '../ops/errors.ts';
+import { isInside, ROOT, type TreePath } from '../tree/tree-path.ts';
+import { Directory, type HeldDirectory } from './directory.ts';
+import { statOf } from './stat.ts';
+
+const O_PATH = 0x200000;
+
+const DEFAULT_MAX_OPEN_DIRECTORIES = 64;
+
+/** How many of the handles last returned by `directory` are certain to be open. */
+const RECENT_DIRECTORIES = 4;
+
+export interface SafeRootOptions {
+  /** Bound of the handles kept open beside the root's own and the held ones. Default 64, at least 8. */
+  readonly maxOpenDirectories?: number | undefined;
+}
+
+/**
+ * **How long a handle lives.** A `Directory` from `directory` or `tryDirectory` is borrowed: the four that were
+ * returned last stay open, older ones may be closed by any further call. `forget`, `forgetAll` and `close` end
+ * theirs at once. A handle used after its end throws; it never acts on another directory. `hold` gives one that
+ * lives until it is disposed.
+ *
+ * **What a handle means.** It is the directory that was at the path when it was opened. When this program moves or
+ * removes a directory it calls `forget`; where others may have done so (a watched tree), call `forgetAll` before
+ * each pass, so that the pass sees the tree as it is now.
+ */
+export class SafeRoot {
+  /** The root's resolved path when it was opened; for messages only. */
+  readonly path: string;
+  /** What the operator's path led to when it was opened. The open handle keeps the inode number from being reused. */
+  readonly identity: { readonly dev: bigint; readonly ino: bigint };
+  /** What the operator gave, absolute, links in it not resolved. */
+  readonly #operatorPath: string;
+  readonly #root: Directory;
+  readonly #maxOpen: number;
+  /** By path; least recently used first. */
+  readonly #open = new Map<TreePath, Directory>();
+  /** A ring of what `directory` returned last; may hold handles that `forget` has ended. */
+  readonly #recent: Directory[] = [];
+  #nextRecent = 0;
+
+  private constructor(operatorPath: string, fd: number, maxOpen: number) {
+    const { dev, ino } = statOf(fd);
+    this.#operatorPath = operatorPath;
+    this.#root = new Directory(fd, ROOT);
+    this.#maxOpen = maxOpen;
+    this.identity = { dev, ino };
+    this.path = readlinkSync(`/proc/self/fd/${fd}`);
+  }
+
+  /**
+   * Opens a root. Links in the operator's own path are followed, once (E10); all confinement is below what they lead to.
+   * @throws LockstepError ROOT_MISSING; USAGE when it is not a directory; IO, PERMISSION_DENIED.
+   */
+  static open(rootPath: string, options: SafeRootOptions = {}): SafeRoot {
+    const operatorPath = resolve(rootPath);
+    const fd = openRoot(operatorPath);
+    try {
+      assertHandlesWork(fd);
+      return new SafeRoot(operatorPath, fd, Math.max(8, options.maxOpenDirectories ?? DEFAULT_MAX_OPEN_DIRECTORIES));
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /**
+   * Whether the operator's path still leads to this root. Anything but `same` means stop, never "all was deleted".
+   * @throws an errno error when that cannot be told (EIO, EACCES, ESTALE), which also means stop.
+   */
+  checkRoot(): 'same' | 'missing' | 'replaced' {
+    let stats: { readonly dev: bigint; readonly ino: bigint } | undefined;
+    try {
+      stats = statSync(this.#operatorPath, { bigint: true, throwIfNoEntry: false });
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOTDIR') throw error;
+    }
+    if (stats === undefined) return 'missing';
+    return stats.dev === this.identity.dev && stats.ino === this.identity.ino ? 'same' : 'replaced';
+  }
+
+  /**
+   * The directory at `path`; the root for `''`. Borrowed, see the class.
+   * @throws errno errors: ENOENT, ENOTDIR where a component is anything else, a link included; LockstepError INVALID_PATH.
+   */
+  directory(path: TreePath): Directory {
+    if (path === ROOT) return this.#root;
+    const directory = this.#cached(path) ?? this.#walk(path);
+    if (this.#recent[this.#nextRecent] !== directory) {
+      this.#nextRecent = (this.#nextRecent + 1) % RECENT_DIRECTORIES;
+      this.#recent[this.#nextRecent] = directory;
+    }
+    return directory;
+  }
+
+  /** Like `directory`, undefined where there is none: ENOENT, ENOTDIR. */
+  tryDirectory(path: TreePath): Directory | undefined {
+    try {
+      return this.directory(path);
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+      throw error;
+    }
+  }
+
+  /** Like `directory`, for as long as the caller wants: `using directory = root.hold(path)`. One handle each. */
+  hold(path: TreePath): HeldDirectory {
+    return this.directory(path).reopen();
+  }
+
+  /** Ends the borrowed handles of `path` and of everything below: it was moved or removed. */
+  forget(path: TreePath): void {
+    for (const [cachedPath, directory] of this.#open) {
+      if (isInside(cachedPath, path)) this.#end(cachedPath, directory);
+    }
+  }
+
+  /** Ends all borrowed handles but the root's. */
+  forgetAll(): void {
+    this.forget(ROOT);
+  }
+
+  /** Ends everything but held handles. May be called again. */
+  close(): void {
+    this.forgetAll();
+    this.#root.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #cached(path: TreePath): Directory | undefined {
+    const directory = this.#open.get(path);
+    if (directory === undefined || directory === this.#recent[this.#nextRecent]) return directory;
+    this.#open.delete(path);
+    this.#open.set(path, directory);
+    return directory;
+  }
+
+  /** Opens what is missing between the nearest cached ancestor and `path`. Not recursive: trees are deep (E05). */
+  #walk(path: TreePath): Directory {
+    let at = path.length;
+    let current: Directory | undefined;
+    while (current === undefined) {
+      at = path.lastIndexOf('/', at - 1);
+      if (at <= 0) break;
+      current = this.#cached(path.slice(0, at) as TreePath);
+    }
+    current ??= this.#root;
+    let start = current === this.#root ? 0 : at + 1;
+    for (;;) {
+      const slash = path.indexOf('/', start);
+      const name = slash < 0 ? path.slice(start) : path.slice(start, slash);
+      current = current.openDirectory(name);
+      this.#keep(current.path, current);
+      if (slash < 0) return current;
+      start = slash + 1;
+    }
+  }
+
+  /** Makes room first, so that the newest, which the walk stands on, is never the one to go. */
+  #keep(path: TreePath, directory: Directory): void {
+    if (this.#open.size >= this.#maxOpen) {
+      for (const [oldPath, old] of this.#open) {
+        if (this.#recent.includes(old)) continue;
+        this.#end(oldPath, old);
+        break;
+      }
+    }
+    this.#open.set(path, directory);
+  }
+
+  #end(path: TreePath, directory: Directory): void {
+    this.#open.delete(path);
+    directory.close();
+  }
+}
+
+function openRoot(operatorPath: string): number {
+  try {
+    return openSync(operatorPath, O_PATH | constants.O_DIRECTORY);
+  } catch (error) {
+    switch (errnoOf(error)) {
+      case 'ENOENT':
+        throw new LockstepError('ROOT_MISSING', `${operatorPath} does not exist`, { cause: error });
+      case 'ENOTDIR':
+        throw new LockstepError('USAGE', `${operatorPath} is not a directory`, { cause: error });
+      default:
+        throw errnoError(`open ${operatorPath}`, error);
+    }
+  }
+}
+
+/** Without /proc every name would seem not to exist, and an entry that does not exist counts as deleted. */
+function assertHandlesWork(fd: number): void {
+  const own = statOf(fd);
+  let through: { readonly dev: bigint; readonly ino: bigint };
+  try {
+    through = statSync(`/proc/self/fd/${fd}/`, { bigint: true });
+  } catch (error) {
+    throw noHandles(error);
+  }
+  if (through.dev !== own.dev || through.ino !== own.ino) throw noHandles(undefined);
+}
+
+function noHandles(cause: unknown): LockstepError {
+  return new LockstepError('IO', 'directories cannot be reached through /proc/self/fd; mount /proc', { cause });
+}

@@ -1,0 +1,94 @@
+import { closeSync, lstatSync, openSync, statSync, writeFileSync } from 'node:fs';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { mtimeMatches, setFdTimes, utimesArgument } from '../../../common/fs/times.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
+import { useTemporaryDirectory } from './temporary.ts';
+
+const SECOND = 1_000_000_000n;
+
+/** Any nanosecond from 1970 to 2^33 s, often next to a microsecond's border. */
+const since1970 = fc
+  .tuple(fc.bigInt(0n, (1n << 33n) * 1_000_000n - 1n), fc.oneof(fc.constantFrom(0n, 1n, 999n), fc.bigInt(0n, 999n)))
+  .map(([microseconds, rest]) => microseconds * 1000n + rest);
+
+/** What the oldest ext4 inode can hold, 1901, to 1970. */
+const before1970 = fc.bigInt(-(1n << 31n) * SECOND, -1n);
+
+describe('modification times', () => {
+  const temporary = useTemporaryDirectory();
+
+  function readBack(mtimeNs: bigint): { byName: bigint; byHandle: bigint } {
+    const root = SafeRoot.open(temporary.path);
+    const path = `${temporary.path}/f`;
+    writeFileSync(path, '');
+    root.directory(ROOT).setMtime('f', mtimeNs);
+    const byName = lstatSync(path, { bigint: true }).mtimeNs;
+    const fd = openSync(path, 'r+');
+    setFdTimes(fd, mtimeNs);
+    closeSync(fd);
+    root.close();
+    return { byName, byHandle: statSync(path, { bigint: true }).mtimeNs };
+  }
+
+  it('arrive on disk in the same microsecond from 1970 to 2242 (E72)', () => {
+    fc.assert(
+      fc.property(since1970, (mtimeNs) => {
+        const { byName, byHandle } = readBack(mtimeNs);
+        expect(byName / 1000n).to.equal(mtimeNs / 1000n);
+        expect(byHandle).to.equal(byName);
+        expect(mtimeMatches(mtimeNs, byName)).to.equal(true);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it('arrive on disk in the same millisecond before 1970 (E73)', () => {
+    fc.assert(
+      fc.property(before1970, (mtimeNs) => {
+        const { byName, byHandle } = readBack(mtimeNs);
+        expect(mtimeMatches(mtimeNs, byName)).to.equal(true);
+        expect(mtimeMatches(mtimeNs, byHandle)).to.equal(true);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('arrive exactly when they are whole seconds', () => {
+    for (const seconds of [0n, 1n, 1_767_225_600n, (1n << 31n) - 1n, 1n << 31n, (1n << 32n) + 1n, -1n, -1_000_000n]) {
+      expect(readBack(seconds * SECOND).byName).to.equal(seconds * SECOND);
+    }
+  });
+
+  it('are refused outside of int64 nanoseconds (E73)', () => {
+    for (const mtimeNs of [1n << 63n, -(1n << 63n) - 1n, 10n ** 30n]) {
+      expect(() => utimesArgument(mtimeNs))
+        .to.throw()
+        .with.property('reason', 'INVALID_TIME');
+    }
+  });
+
+  it('are refused where the file system can only store another one, instead of being silently changed (E73)', () => {
+    // ext4 ends in 1901, tmpfs takes all: either the time is there afterwards, or the caller is told.
+    for (const mtimeNs of [-(1n << 63n), -(1n << 32n) * SECOND, (1n << 63n) - 1n]) {
+      let stored = true;
+      try {
+        readBack(mtimeNs);
+      } catch (error) {
+        expect(error).to.have.property('reason', 'INVALID_TIME');
+        stored = false;
+      }
+      const onDisk = lstatSync(`${temporary.path}/f`, { bigint: true }).mtimeNs;
+      expect(mtimeMatches(mtimeNs, onDisk)).to.equal(stored);
+    }
+  });
+
+  it('match to the microsecond, and to the millisecond before 1970', () => {
+    expect(mtimeMatches(1_000n, 1_999n)).to.equal(true);
+    expect(mtimeMatches(1_999n, 2_000n)).to.equal(false);
+    expect(mtimeMatches(0n, -1n)).to.equal(false);
+    expect(mtimeMatches(-1n, -999_999n)).to.equal(true);
+    expect(mtimeMatches(-1_000_000n, -1_000_001n)).to.equal(false);
+  });
+});
