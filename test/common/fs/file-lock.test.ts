@@ -1,0 +1,76 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { expect } from 'chai';
+import { acquireDirectoryLock } from '../../../common/fs/file-lock.ts';
+import { useTemporaryDirectory } from './temporary.ts';
+
+const MODULE = JSON.stringify(import.meta.resolve('../../../common/fs/file-lock.ts'));
+
+describe('directory lock (E107)', () => {
+  const temporary = useTemporaryDirectory();
+  let child: ChildProcess | undefined;
+
+  afterEach(() => {
+    child?.kill('SIGKILL');
+    child = undefined;
+  });
+
+  async function startHolder(): Promise<ChildProcess> {
+    const holder = fileURLToPath(import.meta.resolve('./lock-holder.ts'));
+    const options = ['--no-warnings', '--expose-gc', holder, temporary.path];
+    child = spawn(process.execPath, options, { stdio: ['ignore', 'pipe', 'inherit'] });
+    if (child.stdout === null) throw new Error('no output of the holder');
+    await once(child.stdout, 'data');
+    return child;
+  }
+
+  it('refuses a second process, naming the first', async () => {
+    const holder = await startHolder();
+    expect(() => acquireDirectoryLock(temporary.path, 'test'))
+      .to.throw(/the other one \(process \d+/)
+      .that.includes({ reason: 'LOCKED' })
+      .with.deep.property('details', { holder_pid: String(holder.pid) });
+  });
+
+  it('is free again after a crash of its holder', async () => {
+    const holder = await startHolder();
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    acquireDirectoryLock(temporary.path, 'test').release();
+  });
+
+  it('refuses the same process a second time, until it is released', () => {
+    const first = acquireDirectoryLock(temporary.path, 'test');
+    expect(() => acquireDirectoryLock(temporary.path, 'test'))
+      .to.throw()
+      .with.property('reason', 'LOCKED');
+    first.release();
+    first.release();
+    using second = acquireDirectoryLock(temporary.path, 'test');
+    expect(second.directory).to.equal(temporary.path);
+  });
+
+  it('is refused to a worker of the holding process, whose attempt does not free it', async () => {
+    using lock = acquireDirectoryLock(temporary.path, 'test');
+    const attempt = `await import(${MODULE}).then(
+      ({ acquireDirectoryLock }) => {
+        try { acquireDirectoryLock(${JSON.stringify(lock.directory)}, 'second'); return 'locked'; }
+        catch (error) { return error.reason; }
+      })`;
+    const inWorker = `(await import('node:worker_threads')).parentPort.postMessage(${attempt})`;
+    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(inWorker)}`));
+    const [answer] = (await once(worker, 'message')) as [unknown];
+    await worker.terminate();
+    expect(answer).to.equal('LOCKED');
+    const inProcess = ['--no-warnings', '--input-type=module', '--eval', `process.stdout.write(${attempt})`];
+    expect(execFileSync(process.execPath, inProcess, { encoding: 'utf8' })).to.equal('LOCKED');
+  });
+
+  it('needs an existing directory', () => {
+    expect(() => acquireDirectoryLock(`${temporary.path}/missing`, 'test'))
+      .to.throw()
+      .with.property('reason', 'IO');
+  });
+});
