@@ -5,12 +5,16 @@
 import { type Entry as WireEntry, EntryKind } from '../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, digestFromBytes } from '../content/digest.ts';
 import { LockstepError } from '../ops/errors.ts';
-import { type Entry, type EntryKind as Kind, type EntryRecord, MODE_MASK } from '../tree/entry.ts';
+import {
+  type Entry,
+  type EntryKind as Kind,
+  type EntryRecord,
+  MAX_MTIME_NS,
+  MIN_MTIME_NS,
+  MODE_MASK,
+} from '../tree/entry.ts';
 import { fromWirePath, type TreePath, toWirePath } from '../tree/tree-path.ts';
 
-/** 1901 to 2446: what ext4 can hold (E73). */
-const MIN_MTIME_NS = -(2n ** 31n) * 1_000_000_000n;
-const MAX_MTIME_NS = 15_032_385_535n * 1_000_000_000n;
 const MAX_TARGET_BYTES = 4095;
 const NO_BYTES = Buffer.alloc(0);
 
@@ -21,7 +25,14 @@ export interface PathLimits {
 
 /** The wire form. `digest` overrides the record's own: the tree digest of a directory, in answers. */
 export function toWireEntry(path: TreePath, record: EntryRecord, treeDigest?: Digest): WireEntry {
-  const base = { path: toWirePath(path), mtimeNs: record.mtimeNs, mode: 0, size: 0n, digest: NO_BYTES, target: NO_BYTES };
+  const base = {
+    path: toWirePath(path),
+    mtimeNs: record.mtimeNs,
+    mode: 0,
+    size: 0n,
+    digest: NO_BYTES,
+    target: NO_BYTES,
+  };
   switch (record.kind) {
     case 'file':
       return {
@@ -49,7 +60,14 @@ export function fromWireEntry(wire: WireEntry, limits?: PathLimits): Entry {
     case EntryKind.ENTRY_KIND_FILE: {
       const digest = digestFromBytes(Buffer.from(wire.digest));
       if (digest === undefined) throw invalid(path, `a digest has ${wire.digest.length} bytes instead of 32`);
-      return { path, kind: 'file', mode: checkedMode(wire.mode, path), mtimeNs, sizeBytes: checkedSize(wire.size, path), digest };
+      return {
+        path,
+        kind: 'file',
+        mode: checkedMode(wire.mode, path),
+        mtimeNs,
+        sizeBytes: checkedSize(wire.size, path),
+        digest,
+      };
     }
     case EntryKind.ENTRY_KIND_DIRECTORY:
       return { path, kind: 'directory', mode: checkedMode(wire.mode, path), mtimeNs };
@@ -68,7 +86,7 @@ export function kindFromWire(kind: EntryKind, path: TreePath): Kind {
   throw invalid(path, `unknown kind of entry ${kind}`);
 }
 
-/** @throws INVALID_TIME outside 1901 to 2446, which a file system may not hold */
+/** @throws INVALID_TIME outside 1901 to 2262 */
 export function checkedMtime(mtimeNs: bigint, path: TreePath): bigint {
   if (mtimeNs < MIN_MTIME_NS || mtimeNs > MAX_MTIME_NS) {
     throw new LockstepError('INVALID_TIME', `the modification time ${mtimeNs} ns is out of range`, { path });

@@ -10,6 +10,10 @@ export type EntryKind = 'file' | 'directory' | 'symlink';
 /** Permission bits that are kept: set-id and sticky bits are not (E77). */
 export const MODE_MASK = 0o777;
 
+/** From 1901, where ext4 begins, to 2262, where an int64 of nanoseconds ends (E73). */
+export const MIN_MTIME_NS = -(2n ** 31n) * 1_000_000_000n;
+export const MAX_MTIME_NS = 2n ** 63n - 1n;
+
 /** What a path is, without its name. Two equal records are "in step" for the contract's purposes. */
 export type EntryRecord = FileRecord | DirectoryRecord | SymlinkRecord;
 

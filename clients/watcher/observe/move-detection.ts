@@ -12,7 +12,11 @@ import type { Scanner } from './scanner.ts';
 const EVIDENCE_CHILDREN = 16;
 
 /** Adds `movedFrom` where an entry is what the server has under a path that the disk has no more. */
-export function withMoves(differences: readonly Difference[], index: TreeIndex, scanner: Scanner): readonly Difference[] {
+export function withMoves(
+  differences: readonly Difference[],
+  index: TreeIndex,
+  scanner: Scanner,
+): readonly Difference[] {
   return differences.map((difference) => {
     const movedFrom = sourceOf(difference, index, scanner);
     return movedFrom === undefined ? difference : { ...difference, movedFrom };
@@ -44,6 +48,8 @@ function sharesChildren(known: TreePath, found: TreePath, index: TreeIndex, scan
   const directory = scanner.directory(found);
   if (directory === undefined) return false;
   const rows = index.childRows(known, { limit: EVIDENCE_CHILDREN });
-  const shared = rows.filter(({ name, identity }) => identity !== undefined && directory.lstat(name)?.ino === identity.ino);
+  const shared = rows.filter(
+    ({ name, identity }) => identity !== undefined && directory.lstat(name)?.ino === identity.ino,
+  );
   return shared.length > 0 && shared.length * 2 >= rows.length;
 }

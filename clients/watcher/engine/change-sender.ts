@@ -1,0 +1,252 @@
+/**
+ * Turns planned changes into batches: reads small contents into their place in the message, decides by digest what
+ * really has to move, and keeps what each change will mean for the index once it is acknowledged.
+ */
+import { randomBytes } from 'node:crypto';
+import { zstdCompressSync, constants as zlib } from 'node:zlib';
+import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
+import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
+import { type Digest, type DigestFunction, digestOf } from '../../../common/content/digest.ts';
+import type { Stat } from '../../../common/fs/stat.ts';
+import type { DiskIdentity, EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
+import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { IndexUpdate } from '../index/synced-index.ts';
+import { readStable } from '../observe/stable-read.ts';
+import type { Scanner } from '../observe/scanner.ts';
+import type { Observed, ObservedFile } from '../plan/difference.ts';
+import type { PlannedChange } from '../plan/plan.ts';
+import { BatchWriter } from './batch-writer.ts';
+import type { SentBatch, SentChange } from './in-flight.ts';
+
+/** Where a batch is closed: large enough to make a log's sync pay, small enough to overlap with the server's work. */
+const TARGET_BATCH_BYTES = 512 * 1024;
+const TARGET_BATCH_CHANGES = 2048;
+const SMALL_BATCH_BYTES = 4096;
+/** Batches below this are not worth compressing. */
+const MIN_COMPRESSED_BYTES = 512;
+const ZSTD_LEVEL = 3;
+
+export interface SenderLimits {
+  readonly digestFunction: DigestFunction;
+  readonly maxInlineBytes: number;
+  readonly maxBatchBytes: number;
+  readonly maxBatchChanges: number;
+  readonly zstd: boolean;
+}
+
+export interface SenderEffects {
+  /** Takes a finished batch; the memory of `encoded` is given away. */
+  readonly send: (batch: SentBatch, form: 'batch' | 'compressed', encoded: Buffer) => void;
+  /** The file is too large to travel inline. */
+  readonly upload: (path: TreePath, now: ObservedFile, before: FileRecord | undefined, seenMs: number) => void;
+  /** Nothing to send: only the identity is new. */
+  readonly refresh: (path: TreePath, identity: DiskIdentity) => void;
+  /** It was not what it was any more when it was read. */
+  readonly changed: (path: TreePath) => void;
+  /** Milliseconds for which this file is better not read yet; 0 to read it. */
+  readonly delay: (path: TreePath, now: ObservedFile, before: FileRecord | undefined) => number;
+  readonly postpone: (path: TreePath, delayMs: number) => void;
+  readonly unreadable: (path: TreePath, errno: string) => void;
+}
+
+export class ChangeSender {
+  readonly #scanner: Scanner;
+  readonly #limits: SenderLimits;
+  readonly #effects: SenderEffects;
+  #writer: BatchWriter | undefined;
+  #sent: SentChange[] = [];
+  #seenMs = 0;
+  #structural = false;
+  #expectedBytes = 0;
+
+  constructor(scanner: Scanner, limits: SenderLimits, effects: SenderEffects) {
+    this.#scanner = scanner;
+    this.#limits = limits;
+    this.#effects = effects;
+  }
+
+  /** Sends the changes of one plan. `seenMs`: when the oldest of them was seen. */
+  send(changes: readonly PlannedChange[], seenMs: number, structural: boolean): void {
+    this.#seenMs = seenMs;
+    this.#structural = structural;
+    this.#expectedBytes = 0;
+    for (const change of changes) this.#expectedBytes += this.#expectedBytesOf(change);
+    for (const change of changes) this.#write(change);
+    this.#flush();
+  }
+
+  /** A file whose content the server has by now. */
+  sendStored(path: TreePath, now: ObservedFile, digest: Digest, before: FileRecord | undefined, seenMs: number): void {
+    this.#seenMs = seenMs;
+    this.#structural = false;
+    this.#expectedBytes = SMALL_BATCH_BYTES;
+    const record: FileRecord = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
+    if (before?.digest.equals(digest) && before.sizeBytes === now.sizeBytes)
+      this.#sameContent(path, now, record, before);
+    else {
+      this.#open().putStored(path, record, digest);
+      this.#sentPut(path, record, now.identity);
+    }
+    this.#flush();
+  }
+
+  #write(change: PlannedChange): void {
+    switch (change.type) {
+      case 'put':
+        this.#put(change.path, change.now, change.before);
+        break;
+      case 'mkdir':
+        this.#open().makeDirectory(change.path, recordOf(change.now));
+        this.#sentEntry('mkdir', change.path, recordOf(change.now), change.now.identity);
+        break;
+      case 'symlink':
+        this.#open().makeSymlink(change.path, recordOf(change.now));
+        this.#sentEntry('symlink', change.path, recordOf(change.now), change.now.identity);
+        break;
+      case 'metadata':
+        if (change.now.kind === 'file') throw new Error('metadata of files are planned as put');
+        this.#metadata(change.path, recordOf(change.now), change.now.identity);
+        break;
+      case 'move':
+        this.#open().move(change.from, change.to);
+        this.#sent.push({
+          operation: 'move',
+          path: change.to,
+          from: change.from,
+          contentBytes: 0,
+          update: { type: 'move', from: change.from, to: change.to },
+        });
+        break;
+      case 'delete':
+        this.#open().remove(change.path);
+        this.#sent.push(sentChange('delete', change.path, 0, { type: 'remove', path: change.path }));
+        break;
+    }
+    this.#closeWhenFull();
+  }
+
+  #put(path: TreePath, now: ObservedFile, before: FileRecord | undefined): void {
+    const delayMs = this.#effects.delay(path, now, before);
+    if (delayMs > 0) {
+      this.#effects.postpone(path, delayMs);
+      return;
+    }
+    if (now.sizeBytes > this.#limits.maxInlineBytes) {
+      this.#effects.upload(path, now, before, this.#seenMs);
+      return;
+    }
+    const directory = this.#scanner.directory(parentOf(path));
+    if (directory === undefined) return;
+    this.#closeBefore(now.sizeBytes);
+    const writer = this.#open();
+    let record: FileRecord | undefined;
+    let isKnown = false;
+    writer.putInline(path, now, (content) => {
+      const read = readStable(directory, nameOf(path), statOf(now), content);
+      if (read.outcome === 'unreadable') this.#effects.unreadable(path, read.errno);
+      if (read.outcome === 'changed') this.#effects.changed(path);
+      if (read.outcome !== 'read') return undefined;
+      const digest = digestOf(this.#limits.digestFunction, content);
+      record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
+      isKnown = before !== undefined && before.sizeBytes === now.sizeBytes && before.digest.equals(digest);
+      return isKnown ? undefined : digest;
+    });
+    if (record === undefined) return;
+    if (isKnown && before !== undefined) this.#sameContent(path, now, record, before);
+    else this.#sentPut(path, record, now.identity);
+  }
+
+  /** The server has the content: at most the metadata differ. */
+  #sameContent(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord): void {
+    if (before.mode === now.mode && before.mtimeNs === now.mtimeNs) this.#effects.refresh(path, now.identity);
+    else this.#metadata(path, record, now.identity);
+  }
+
+  #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity): void {
+    this.#open().setMetadata(path, record);
+    this.#sentEntry('metadata', path, record, identity);
+  }
+
+  #sentPut(path: TreePath, record: FileRecord, identity: DiskIdentity): void {
+    const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity };
+    this.#sent.push(sentChange('put', path, record.sizeBytes, update));
+  }
+
+  #sentEntry(operation: SentChange['operation'], path: TreePath, record: EntryRecord, identity: DiskIdentity): void {
+    this.#sent.push(sentChange(operation, path, 0, { type: 'put', entry: { path, ...record }, identity }));
+  }
+
+  #open(): BatchWriter {
+    this.#writer ??= new BatchWriter(
+      randomBytes(16),
+      Math.min(this.#expectedBytes, this.#batchBytes) + SMALL_BATCH_BYTES,
+    );
+    return this.#writer;
+  }
+
+  get #batchBytes(): number {
+    return Math.min(TARGET_BATCH_BYTES, this.#limits.maxBatchBytes);
+  }
+
+  #closeBefore(contentBytes: number): void {
+    const { maxBatchBytes } = this.#limits;
+    const size = this.#writer?.sizeBytes ?? 0;
+    if (size + contentBytes + SMALL_BATCH_BYTES + 2 * 32_768 > maxBatchBytes) this.#flush();
+  }
+
+  #closeWhenFull(): void {
+    const { maxBatchChanges } = this.#limits;
+    const full = (this.#writer?.sizeBytes ?? 0) >= this.#batchBytes;
+    if (full || this.#sent.length >= Math.min(TARGET_BATCH_CHANGES, maxBatchChanges)) this.#flush();
+  }
+
+  #flush(): void {
+    const writer = this.#writer;
+    const changes = this.#sent;
+    this.#writer = undefined;
+    this.#sent = [];
+    if (writer === undefined || changes.length === 0) return;
+    const plain = writer.finish();
+    this.#expectedBytes = Math.max(0, this.#expectedBytes - plain.length);
+    const compressed = this.#limits.zstd ? compress(plain) : undefined;
+    const encoded = compressed ?? plain;
+    const { batchId } = writer;
+    const batch = { batchId, changes, bytes: encoded.length, seenMs: this.#seenMs, structural: this.#structural };
+    this.#effects.send(batch, compressed === undefined ? 'batch' : 'compressed', encoded);
+  }
+
+  /** For the first allocation only; a batch grows when this was too little. */
+  #expectedBytesOf(change: PlannedChange): number {
+    if (change.type !== 'put') return 128;
+    return change.now.sizeBytes > this.#limits.maxInlineBytes ? 256 : change.now.sizeBytes + 256;
+  }
+}
+
+/** Undefined where it does not pay. */
+function compress(batch: Buffer): Buffer | undefined {
+  if (batch.length < MIN_COMPRESSED_BYTES) return undefined;
+  const data = zstdCompressSync(batch, { params: { [zlib.ZSTD_c_compressionLevel]: ZSTD_LEVEL } });
+  if (data.length > batch.length * 0.95) return undefined;
+  const message = { compressor: Compressor.COMPRESSOR_ZSTD, size: BigInt(batch.length), data };
+  const encoded = CompressedBatch.encode(message).finish();
+  return Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length);
+}
+
+function sentChange(
+  operation: SentChange['operation'],
+  path: TreePath,
+  contentBytes: number,
+  update: IndexUpdate,
+): SentChange {
+  return { operation, path, from: undefined, contentBytes, update };
+}
+
+function recordOf(now: Exclude<Observed, ObservedFile>): EntryRecord {
+  if (now.kind === 'symlink') return { kind: 'symlink', mtimeNs: now.mtimeNs, target: now.target };
+  return { kind: 'directory', mode: now.mode, mtimeNs: now.mtimeNs };
+}
+
+/** What the read must find again. */
+function statOf({ mode, identity }: ObservedFile): Stat {
+  return { kind: 'file', mode, birthtimeNs: 0n, nlink: 1, ...identity };
+}

@@ -1,0 +1,115 @@
+/**
+ * Changes that were sent and not yet acknowledged. What is acknowledged goes from here into the synced index; what is lost with
+ * a session is looked at again. Bounded by the session's limit on unanswered bytes.
+ */
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { IndexUpdate } from '../index/synced-index.ts';
+import type { AcknowledgedChange } from './messages.ts';
+
+export interface SentChange {
+  readonly operation: AcknowledgedChange['operation'];
+  readonly path: TreePath;
+  readonly from: TreePath | undefined;
+  readonly contentBytes: number;
+  readonly update: IndexUpdate;
+}
+
+export interface SentBatch {
+  readonly batchId: Buffer;
+  readonly changes: readonly SentChange[];
+  readonly bytes: number;
+  /** When the oldest of its changes was seen, monotonic. */
+  readonly seenMs: number;
+  /** It gives what is below some directory another past: nothing else may be planned until it is acknowledged. */
+  readonly structural: boolean;
+}
+
+export class InFlight {
+  readonly #batches = new Map<string, SentBatch>();
+  readonly #paths = new Map<TreePath, number>();
+  readonly #touchedAgain = new Set<TreePath>();
+  #bytes = 0;
+  #changes = 0;
+  #structural = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get changes(): number {
+    return this.#changes;
+  }
+
+  get isEmpty(): boolean {
+    return this.#batches.size === 0;
+  }
+
+  get hasStructural(): boolean {
+    return this.#structural > 0;
+  }
+
+  /** Undefined when nothing is on its way. Batches are acknowledged in their order. */
+  get oldestSeenMs(): number | undefined {
+    for (const batch of this.#batches.values()) return batch.seenMs;
+    return undefined;
+  }
+
+  add(batch: SentBatch): void {
+    this.#batches.set(batch.batchId.toString('hex'), batch);
+    this.#bytes += batch.bytes;
+    this.#changes += batch.changes.length;
+    if (batch.structural) this.#structural++;
+    for (const path of pathsOf(batch)) this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1);
+  }
+
+  /**
+   * True when a change of this path is on its way: then its past is not settled, and it must not be planned again yet. It
+   * is remembered, and comes back from `settle`.
+   */
+  postpones(path: TreePath): boolean {
+    if (!this.#paths.has(path)) return false;
+    this.#touchedAgain.add(path);
+    return true;
+  }
+
+  /** Takes an answered batch out. Undefined for one that is not known (any more). */
+  settle(batchId: Uint8Array): { readonly batch: SentBatch; readonly lookAgain: readonly TreePath[] } | undefined {
+    const key = Buffer.from(batchId).toString('hex');
+    const batch = this.#batches.get(key);
+    if (batch === undefined) return undefined;
+    this.#batches.delete(key);
+    this.#bytes -= batch.bytes;
+    this.#changes -= batch.changes.length;
+    if (batch.structural) this.#structural--;
+    const lookAgain: TreePath[] = [];
+    for (const path of pathsOf(batch)) {
+      const count = (this.#paths.get(path) ?? 1) - 1;
+      if (count > 0) {
+        this.#paths.set(path, count);
+        continue;
+      }
+      this.#paths.delete(path);
+      if (this.#touchedAgain.delete(path)) lookAgain.push(path);
+    }
+    return { batch, lookAgain };
+  }
+
+  /** The session is gone. Returns the paths whose changes may or may not have arrived. */
+  abandon(): TreePath[] {
+    const paths = [...this.#paths.keys()];
+    this.#batches.clear();
+    this.#paths.clear();
+    this.#touchedAgain.clear();
+    this.#bytes = 0;
+    this.#changes = 0;
+    this.#structural = 0;
+    return paths;
+  }
+}
+
+function* pathsOf(batch: SentBatch): Generator<TreePath> {
+  for (const { path, from } of batch.changes) {
+    yield path;
+    if (from !== undefined) yield from;
+  }
+}

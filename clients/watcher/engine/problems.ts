@@ -1,0 +1,87 @@
+/**
+ * Entries that could not be synced, each with its reason: nothing is dropped in silence (E123). They are looked at again by
+ * themselves, with a growing pause. Bounded: beyond the bound they are counted, and the next whole scan finds them.
+ */
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { EngineProblem } from './messages.ts';
+
+const MAX_REMEMBERED = 10_000;
+const FIRST_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 60_000;
+
+interface Remembered extends EngineProblem {
+  readonly pauseMs: number;
+  retryAtMs: number;
+}
+
+/** Reasons that lie in what the entry is: looking again changes nothing until it changes, which is seen as an event. */
+const LASTING: ReadonlySet<string> = new Set([
+  'UNSUPPORTED_KIND',
+  'OTHER_FILE_SYSTEM',
+  'INVALID_TIME',
+  'RESERVED_NAME',
+]);
+/** Not kept in step by rule rather than by failure: reported, but the folder is in step without them. */
+const BY_RULE = LASTING;
+
+export class Problems {
+  readonly #problems = new Map<TreePath, Remembered>();
+  #beyondBound = 0;
+
+  /** Problems that keep the folder from being in step. */
+  get count(): number {
+    let count = this.#beyondBound;
+    for (const { reason } of this.#problems.values()) if (!BY_RULE.has(reason)) count++;
+    return count;
+  }
+
+  /** Returns true when this was not known of the path. */
+  add(path: TreePath, reason: string, message: string, nowMs: number): boolean {
+    const known = this.#problems.get(path);
+    if (known === undefined && this.#problems.size >= MAX_REMEMBERED) {
+      this.#beyondBound++;
+      return true;
+    }
+    const pauseMs = known === undefined ? FIRST_PAUSE_MS : Math.min(MAX_PAUSE_MS, known.pauseMs * 2);
+    const retryAtMs = LASTING.has(reason) ? Number.POSITIVE_INFINITY : nowMs + pauseMs;
+    this.#problems.set(path, { path, reason, message, pauseMs, retryAtMs });
+    return known === undefined || known.reason !== reason;
+  }
+
+  /** The path is in step now, or gone. */
+  solve(path: TreePath): void {
+    if (this.#problems.size > 0) this.#problems.delete(path);
+  }
+
+  /** A whole scan begins and finds anew what there is. */
+  forgetAll(): void {
+    this.#problems.clear();
+    this.#beyondBound = 0;
+  }
+
+  /** Paths to look at again now. */
+  takeDue(nowMs: number): TreePath[] {
+    const due: TreePath[] = [];
+    for (const problem of this.#problems.values()) {
+      if (problem.retryAtMs > nowMs) continue;
+      problem.retryAtMs = nowMs + problem.pauseMs;
+      due.push(problem.path);
+    }
+    return due;
+  }
+
+  get nextRetryMs(): number | undefined {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { retryAtMs } of this.#problems.values()) next = Math.min(next, retryAtMs);
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
+  }
+
+  list(limit: number): EngineProblem[] {
+    const list: EngineProblem[] = [];
+    for (const { path, reason, message } of this.#problems.values()) {
+      if (list.length >= limit) break;
+      list.push({ path, reason, message });
+    }
+    return list;
+  }
+}

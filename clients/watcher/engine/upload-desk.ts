@@ -1,0 +1,118 @@
+/**
+ * Files too large to travel inline: which of them are on their way, and which wait. Keyed by path and by the file's
+ * state, so that a file that changes meanwhile is taken up again from its new state, and a broken upload resumes.
+ */
+import { digestOf } from '../../../common/content/digest.ts';
+import type { FileRecord } from '../../../common/tree/entry.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { ObservedFile } from '../plan/difference.ts';
+import type { UploadRequest } from './messages.ts';
+
+/** Requests that the main thread has at a time. */
+const MAX_REQUESTED = 8;
+/** Waiting ones beyond which the scan does not look for more. */
+const MANY_WAITING = 1000;
+
+export interface WantedContent {
+  readonly path: TreePath;
+  readonly now: ObservedFile;
+  readonly before: FileRecord | undefined;
+  readonly uploadId: string;
+  readonly seenMs: number;
+}
+
+export interface UploadDeskEffects {
+  readonly request: (request: UploadRequest) => void;
+  readonly cancel: (uploadId: string) => void;
+}
+
+export class UploadDesk {
+  readonly #effects: UploadDeskEffects;
+  /** In the order in which they were first wanted; the requested ones come first. */
+  readonly #wanted = new Map<TreePath, WantedContent>();
+  readonly #requested = new Set<string>();
+  #bytes = 0;
+
+  constructor(effects: UploadDeskEffects) {
+    this.#effects = effects;
+  }
+
+  get count(): number {
+    return this.#wanted.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get isCrowded(): boolean {
+    return this.#wanted.size >= MANY_WAITING;
+  }
+
+  get oldestSeenMs(): number | undefined {
+    let oldest: number | undefined;
+    for (const { seenMs } of this.#wanted.values()) oldest = Math.min(oldest ?? seenMs, seenMs);
+    return oldest;
+  }
+
+  /** Wants the content of a file as it is now. An upload of an older state of the same path is given up. */
+  want(path: TreePath, now: ObservedFile, before: FileRecord | undefined, seenMs: number): void {
+    const uploadId = uploadIdOf(path, now);
+    const known = this.#wanted.get(path);
+    if (known?.uploadId === uploadId) return;
+    if (known !== undefined) this.drop(path);
+    this.#wanted.set(path, { path, now, before, uploadId, seenMs: known?.seenMs ?? seenMs });
+    this.#bytes += now.sizeBytes;
+  }
+
+  /** The path is gone, or is no large file any more. */
+  drop(path: TreePath): void {
+    const known = this.#wanted.get(path);
+    if (known === undefined) return;
+    this.#remove(known);
+    if (this.#requested.delete(known.uploadId)) this.#effects.cancel(known.uploadId);
+  }
+
+  /** Takes the content of an answered request out. Undefined when it is not wanted any more. */
+  settle(path: TreePath, uploadId: string): WantedContent | undefined {
+    this.#requested.delete(uploadId);
+    const known = this.#wanted.get(path);
+    if (known?.uploadId !== uploadId) return undefined;
+    this.#remove(known);
+    return known;
+  }
+
+  /** Requests that were on their way are to be asked for anew. */
+  interrupt(): void {
+    this.#requested.clear();
+  }
+
+  /** Hands out as many as may be on their way. */
+  requestMore(): void {
+    if (this.#requested.size >= MAX_REQUESTED) return;
+    for (const wanted of this.#wanted.values()) {
+      if (this.#requested.has(wanted.uploadId)) continue;
+      this.#requested.add(wanted.uploadId);
+      this.#effects.request(requestOf(wanted));
+      if (this.#requested.size >= MAX_REQUESTED) return;
+    }
+  }
+
+  #remove(wanted: WantedContent): void {
+    this.#wanted.delete(wanted.path);
+    this.#bytes -= wanted.now.sizeBytes;
+  }
+}
+
+function requestOf({ path, now, before, uploadId }: WantedContent): UploadRequest {
+  const { ino, mtimeNs, ctimeNs } = now.identity;
+  const request = { uploadId, path, sizeBytes: now.sizeBytes, ino, mtimeNs, ctimeNs };
+  return before?.sizeBytes === now.sizeBytes ? { ...request, knownDigest: before.digest } : request;
+}
+
+/** The same file in the same state has the same id, also after a restart. */
+function uploadIdOf(path: TreePath, now: ObservedFile): string {
+  const { dev, ino, mtimeNs, ctimeNs, sizeBytes } = now.identity;
+  const state = [path, dev, ino, mtimeNs, ctimeNs, sizeBytes].join('\0');
+  return digestOf('sha256', Buffer.from(state, 'latin1')).subarray(0, 16).toString('hex');
+}

@@ -1,0 +1,107 @@
+/**
+ * The synced index: what the server has acknowledged, and how the disk showed each entry when it was sent. Pending work is
+ * always "disk minus this"; nothing else is remembered. A lost or damaged one is empty knowledge: everything is compared
+ * again, and nothing is ever deleted because of it (E55).
+ */
+import { join } from 'node:path';
+import type { DigestFunction } from '../../../common/content/digest.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { DiskIdentity, Entry } from '../../../common/tree/entry.ts';
+import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+
+const FILE_NAME = 'synced.db';
+
+/** A state of the folder on the server: equal positions, equal contents. */
+export interface Position {
+  /** Empty: none is known. */
+  readonly epoch: string;
+  readonly revision: bigint;
+  readonly batchId: Buffer;
+}
+
+/** What an acknowledgement changes in the index. */
+export type IndexUpdate =
+  | { readonly type: 'put'; readonly entry: Entry; readonly identity: DiskIdentity | undefined }
+  | { readonly type: 'move'; readonly from: TreePath; readonly to: TreePath }
+  | { readonly type: 'remove'; readonly path: TreePath };
+
+export class SyncedIndex {
+  readonly tree: TreeIndex;
+  /** Why knowledge was lost when it was opened, else undefined. */
+  readonly rebuiltBecause: string | undefined;
+  #position: Position;
+
+  private constructor(tree: TreeIndex, rebuiltBecause: string | undefined) {
+    this.tree = tree;
+    this.rebuiltBecause = rebuiltBecause;
+    this.#position = {
+      epoch: tree.getMeta('epoch') ?? '',
+      revision: BigInt(tree.getMeta('revision') ?? '0'),
+      batchId: Buffer.from(tree.getMeta('batch') ?? '', 'hex'),
+    };
+  }
+
+  /** Opens the index of one directory and folder; what does not fit, or is damaged, is replaced by an empty one. */
+  static open(stateDirectory: string, folder: string, digestFunction: DigestFunction): SyncedIndex {
+    const file = join(stateDirectory, FILE_NAME);
+    const options = { digestFunction, indexInodes: true, indexContents: true };
+    let rebuiltBecause: string | undefined;
+    try {
+      const tree = TreeIndex.open(file, options);
+      const known = tree.getMeta('folder');
+      if (known === folder || known === undefined) {
+        tree.setMeta('folder', folder);
+        return new SyncedIndex(tree, undefined);
+      }
+      tree.close();
+      rebuiltBecause = `it was of the folder "${known}"`;
+    } catch (error) {
+      if (!(error instanceof LockstepError) || error.reason !== 'INDEX_DAMAGED') throw error;
+      rebuiltBecause = error.message;
+    }
+    const tree = TreeIndex.create(file, options);
+    tree.setMeta('folder', folder);
+    return new SyncedIndex(tree, rebuiltBecause);
+  }
+
+  get position(): Position {
+    return this.#position;
+  }
+
+  /** To be called inside the transaction of the updates that lead to it. */
+  setPosition(position: Position): void {
+    if (position.epoch !== this.#position.epoch) this.tree.setMeta('epoch', position.epoch);
+    this.tree.setMeta('revision', position.revision.toString());
+    this.tree.setMeta('batch', position.batchId.toString('hex'));
+    this.#position = position;
+  }
+
+  /** Identity of the watched root when it was last scanned whole, `dev:ino`; undefined before. */
+  get rootIdentity(): string | undefined {
+    return this.tree.getMeta('root');
+  }
+
+  setRootIdentity(identity: string): void {
+    if (this.rootIdentity !== identity) this.tree.setMeta('root', identity);
+  }
+
+  apply(update: IndexUpdate): void {
+    switch (update.type) {
+      case 'put':
+        this.tree.put(update.entry, update.identity);
+        return;
+      case 'move':
+        if (this.tree.has(update.to)) this.tree.remove(update.to);
+        this.tree.move(update.from, update.to);
+        return;
+      case 'remove':
+        this.tree.remove(update.path);
+        return;
+    }
+  }
+
+  close(): void {
+    this.tree.close();
+  }
+}

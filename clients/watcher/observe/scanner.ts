@@ -1,0 +1,251 @@
+/**
+ * The scanner: holds one directory, or one name in it, against the synced index. Scan is truth: whatever led
+ * here, only what the disk shows now counts. Synchronous; runs in the engine's worker. Decides nothing.
+ */
+import type { Directory } from '../../../common/fs/directory.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { Stat } from '../../../common/fs/stat.ts';
+import { describeError, errnoOf, reasonOfErrno } from '../../../common/ops/errors.ts';
+import {
+  type DiskIdentity,
+  type IndexedEntry,
+  MAX_MTIME_NS,
+  MIN_MTIME_NS,
+  MODE_MASK,
+} from '../../../common/tree/entry.ts';
+import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
+import { joinPath, nameOf, parentOf, RESERVED_NAME, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { Difference, Observed } from '../plan/difference.ts';
+import { ASIDE_PREFIX } from '../plan/plan.ts';
+
+export interface ScannerOptions {
+  readonly root: SafeRoot;
+  readonly index: TreeIndex;
+  /** Whether the rules exclude a path; then it is as if neither side had it. */
+  readonly isIgnored: (path: TreePath, isDirectory: boolean) => boolean;
+  /** Something that cannot be kept in step, for a reason that lies on this side. */
+  readonly report: (path: TreePath, reason: string, message: string) => void;
+}
+
+/** What the comparison needs of an index row. */
+type KnownName = Pick<IndexedEntry, 'kind' | 'identity'>;
+
+/** What looking at some names of a directory found. */
+export interface Findings {
+  readonly differences: Difference[];
+  /** Directories that the disk has among these names. */
+  readonly directories: TreePath[];
+  /** Names looked at. */
+  readonly looked: number;
+}
+
+export class Scanner {
+  readonly #options: ScannerOptions;
+  readonly #rootDevice: bigint;
+
+  constructor(options: ScannerOptions) {
+    this.#options = options;
+    this.#rootDevice = options.root.identity.dev;
+  }
+
+  /**
+   * Opens a directory for looking through it. Undefined where there is none (any more), and where it cannot be read: then
+   * what is below stays unknown, and nothing below counts as deleted (E49).
+   */
+  open(path: TreePath): DirectoryScan | undefined {
+    try {
+      const directory = this.#options.root.tryDirectory(path);
+      if (directory === undefined) return undefined;
+      const names = directory.list();
+      return new DirectoryScan(this, path, names.sort(), this.#options.index);
+    } catch (error) {
+      this.#reportUnreadable(path, error);
+      return undefined;
+    }
+  }
+
+  /** Looks at one name, whatever the index or the disk has of it. */
+  look(directoryPath: TreePath, name: string): Findings {
+    const findings: Findings = { differences: [], directories: [], looked: 1 };
+    try {
+      const directory = this.#options.root.tryDirectory(directoryPath);
+      if (directory === undefined) return findings;
+      this.compare(directory, directoryPath, name, this.#options.index.get(joinPath(directoryPath, name)), findings);
+    } catch (error) {
+      this.#reportUnreadable(joinPath(directoryPath, name), error);
+    }
+    return findings;
+  }
+
+  /** The root's own permission bits and time. */
+  lookAtRoot(): Difference | undefined {
+    const { root, index } = this.#options;
+    const stat = root.directory(ROOT).stat();
+    const before = index.get(ROOT);
+    if (before?.identity !== undefined && isUnchanged(before.identity, stat)) return undefined;
+    const now = {
+      kind: 'directory',
+      mode: stat.mode & MODE_MASK,
+      mtimeNs: stat.mtimeNs,
+      identity: identityOf(stat),
+    } as const;
+    return { path: ROOT, before, now };
+  }
+
+  /** Whether the disk still (or again) has this inode at the path. */
+  hasInode(path: TreePath, ino: bigint): boolean {
+    return this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path))?.ino === ino;
+  }
+
+  /** A handle for reading; undefined where there is no such directory. */
+  directory(path: TreePath): Directory | undefined {
+    return this.#options.root.tryDirectory(path);
+  }
+
+  /** Holds one name on disk against its row. */
+  compare(directory: Directory, parent: TreePath, name: string, row: KnownName | undefined, findings: Findings): void {
+    if (parent === ROOT && name === RESERVED_NAME) return;
+    if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
+    const stat = directory.lstat(name);
+    const path = joinPath(parent, name);
+    if (stat === undefined) {
+      if (row === undefined || this.#options.isIgnored(path, row.kind === 'directory')) return;
+      findings.differences.push({ path, before: this.#options.index.get(path), now: undefined });
+      return;
+    }
+    const isDirectory = stat.kind === 'directory';
+    if (this.#options.isIgnored(path, isDirectory)) return;
+    if (isDirectory && stat.dev !== this.#rootDevice) {
+      this.#options.report(path, 'OTHER_FILE_SYSTEM', 'another file system is mounted here; it is not entered');
+      return;
+    }
+    if (isDirectory) findings.directories.push(path);
+    if (row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat)) return;
+    const now = this.#observe(directory, name, path, stat);
+    const before = row === undefined ? undefined : this.#options.index.get(path);
+    if (now === undefined && before === undefined) return;
+    findings.differences.push({ path, before, now });
+  }
+
+  #observe(directory: Directory, name: string, path: TreePath, stat: Stat): Observed | undefined {
+    const identity = identityOf(stat);
+    const mtimeNs = this.#representable(path, stat.mtimeNs);
+    switch (stat.kind) {
+      case 'file':
+        return { kind: 'file', mode: stat.mode & MODE_MASK, mtimeNs, sizeBytes: stat.sizeBytes, identity };
+      case 'directory':
+        return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity };
+      case 'symlink':
+        return { kind: 'symlink', mtimeNs, target: directory.readLink(name), identity };
+      case 'other':
+        this.#options.report(path, 'UNSUPPORTED_KIND', 'FIFOs, sockets and devices are not kept in step');
+        return undefined;
+    }
+  }
+
+  /** Times that the wire or the server's disk cannot hold become the nearest that they can (E73). */
+  #representable(path: TreePath, mtimeNs: bigint): bigint {
+    const nearest = mtimeNs > MAX_MTIME_NS ? MAX_MTIME_NS : mtimeNs < MIN_MTIME_NS ? MIN_MTIME_NS : mtimeNs;
+    if (nearest !== mtimeNs)
+      this.#options.report(
+        path,
+        'INVALID_TIME',
+        'the modification time is out of range; the nearest possible one is kept',
+      );
+    return nearest;
+  }
+
+  #reportUnreadable(path: TreePath, error: unknown): void {
+    if (errnoOf(error) === undefined) throw error;
+    this.#options.report(path, reasonOfErrno(error), `cannot be read: ${describeError(error)}`);
+  }
+}
+
+/** One directory, looked through in portions. The names are those of one listing; an error while listing discards it whole (E51). */
+export class DirectoryScan {
+  readonly path: TreePath;
+  readonly entryCount: number;
+  readonly #scanner: Scanner;
+  readonly #names: readonly string[];
+  readonly #index: TreeIndex;
+  #next = 0;
+  #rows: readonly ChildRow[] = [];
+  #nextRow = 0;
+  #rowsEnded = false;
+  #lastRowName = '';
+
+  constructor(scanner: Scanner, path: TreePath, names: readonly string[], index: TreeIndex) {
+    this.path = path;
+    this.entryCount = names.length;
+    this.#scanner = scanner;
+    this.#names = names;
+    this.#index = index;
+  }
+
+  get done(): boolean {
+    return this.#next >= this.#names.length && this.#row() === undefined;
+  }
+
+  /** Looks at up to `limit` more names: those on disk and those in the index, merged in byte order. */
+  next(limit: number): Findings {
+    const differences: Difference[] = [];
+    const directories: TreePath[] = [];
+    const findings = { differences, directories, looked: 0 };
+    const directory = this.#scanner.directory(this.path);
+    if (directory === undefined) {
+      this.#next = this.#names.length;
+      this.#rowsEnded = true;
+      this.#rows = [];
+      this.#nextRow = 0;
+      return findings;
+    }
+    for (; findings.looked < limit; findings.looked++) {
+      const name = this.#names[this.#next];
+      const row = this.#row();
+      if (name === undefined && row === undefined) break;
+      if (row !== undefined && (name === undefined || row.name < name)) {
+        this.#takeRow(row);
+        this.#scanner.compare(directory, this.path, row.name, row, findings);
+      } else if (name !== undefined) {
+        this.#next++;
+        const own = row?.name === name ? row : undefined;
+        if (own !== undefined) this.#takeRow(own);
+        this.#scanner.compare(directory, this.path, name, own, findings);
+      }
+    }
+    return findings;
+  }
+
+  #row(): ChildRow | undefined {
+    if (this.#nextRow >= this.#rows.length && !this.#rowsEnded) {
+      this.#rows = this.#index.childRows(this.path, { after: this.#lastRowName, limit: ROWS_PER_PAGE });
+      this.#nextRow = 0;
+      this.#rowsEnded = this.#rows.length < ROWS_PER_PAGE;
+    }
+    return this.#rows[this.#nextRow];
+  }
+
+  #takeRow(row: ChildRow): void {
+    this.#nextRow++;
+    this.#lastRowName = row.name;
+  }
+}
+
+const ROWS_PER_PAGE = 1000;
+
+export function identityOf(stat: Stat): DiskIdentity {
+  return { dev: stat.dev, ino: stat.ino, ctimeNs: stat.ctimeNs, mtimeNs: stat.mtimeNs, sizeBytes: stat.sizeBytes };
+}
+
+/**
+ * The quick check: programs cannot set a ctime, so equal inode, ctime, mtime and size mean that nothing was written (E44).
+ * The device number is left out: it may differ after a reboot (E53).
+ */
+export function isUnchanged(identity: DiskIdentity, stat: Stat): boolean {
+  return (
+    identity.ino === stat.ino &&
+    identity.ctimeNs === stat.ctimeNs &&
+    identity.mtimeNs === stat.mtimeNs &&
+    (stat.kind === 'directory' || identity.sizeBytes === stat.sizeBytes)
+  );
+}

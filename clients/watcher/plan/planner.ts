@@ -1,0 +1,104 @@
+/**
+ * The planner: differences in, ordered changes out. Pure; knows neither disk nor wire.
+ *
+ * Order of a plan: new directories and renames (each rename after the one that frees its target), then
+ * contents, then deletions, then metadata of directories, deepest first. Applying the changes in order to what
+ * the server has gives what the disk has; a wrong guess about a rename costs bytes, never correctness (E69).
+ */
+import type { FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
+import { compareTreePaths, depthOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { Difference, ObservedDirectory } from './difference.ts';
+import { planDirectoryMoves } from './directory-moves.ts';
+import { orderMovesAndDirectories } from './move-order.ts';
+import type { Plan, PlannedChange } from './plan.ts';
+
+export interface PlannerOptions {
+  /** Files up to this many bytes are sent again rather than renamed when their old path is taken anew: no gap at either path. */
+  readonly smallFileBytes: number;
+  /** A fresh name for an entry that must step aside, in the directory given. */
+  readonly asideName: (directory: TreePath) => TreePath;
+}
+
+/**
+ * Plans one window of differences: at most one difference a path, parents of new entries either known to the server
+ * or in the window too.
+ */
+export function planChanges(differences: readonly Difference[], options: PlannerOptions): Plan {
+  const structural = planDirectoryMoves(differences, options);
+  if (structural !== undefined) return structural;
+
+  const window = withoutPointlessMoves(differences, options);
+  const vacated = new Set<TreePath>();
+  for (const { movedFrom } of window) if (movedFrom !== undefined) vacated.add(movedFrom.path);
+
+  const contents: PlannedChange[] = [];
+  const deletes: PlannedChange[] = [];
+  const metadata: PlannedChange[] = [];
+  const refreshed: Difference[] = [];
+  for (const difference of window) {
+    const { path, now } = difference;
+    const before = pastOf(difference, vacated);
+    if (now === undefined) {
+      if (before !== undefined) deletes.push({ type: 'delete', path });
+    } else if (now.kind === 'file') {
+      contents.push({ type: 'put', path, now, before: before?.kind === 'file' ? fileRecord(before) : undefined });
+    } else if (now.kind === 'symlink') {
+      if (before?.kind !== 'symlink' || !before.target.equals(now.target))
+        contents.push({ type: 'symlink', path, now });
+      else if (before.mtimeNs !== now.mtimeNs) metadata.push({ type: 'metadata', path, now });
+      else refreshed.push(difference);
+    } else if (before?.kind === 'directory') {
+      if (sameDirectory(before, now)) refreshed.push(difference);
+      else metadata.push({ type: 'metadata', path, now });
+    }
+  }
+  metadata.sort((a, b) => deepestFirst(pathOf(a), pathOf(b)));
+  return {
+    changes: [...orderMovesAndDirectories(window, vacated, options), ...contents, ...deletes, ...metadata],
+    refreshed,
+    lookAgain: [],
+  };
+}
+
+/**
+ * What the server has at the path when the moves of this window are done: the moved entry, or nothing where the
+ * entry was moved away.
+ */
+function pastOf(difference: Difference, vacated: ReadonlySet<TreePath>): IndexedEntry | undefined {
+  if (difference.movedFrom !== undefined) return difference.movedFrom;
+  return vacated.has(difference.path) ? undefined : difference.before;
+}
+
+/** Drops the moves that would do harm or not pay: doubled sources, a directory in the way, small files whose old path is taken. */
+function withoutPointlessMoves(differences: readonly Difference[], options: PlannerOptions): readonly Difference[] {
+  if (!differences.some((difference) => difference.movedFrom !== undefined)) return differences;
+  const occupied = new Set<TreePath>();
+  for (const { path, now } of differences) if (now !== undefined) occupied.add(path);
+  const used = new Set<TreePath>();
+  return differences.map((difference) => {
+    const { movedFrom, now, before } = difference;
+    if (movedFrom === undefined) return difference;
+    const small = now?.kind === 'symlink' || (now?.kind === 'file' && now.sizeBytes <= options.smallFileBytes);
+    const pointless =
+      used.has(movedFrom.path) || before?.kind === 'directory' || (small && occupied.has(movedFrom.path));
+    used.add(movedFrom.path);
+    if (!pointless) return difference;
+    return { path: difference.path, before, now };
+  });
+}
+
+function fileRecord(entry: IndexedEntry & FileRecord): FileRecord {
+  return { kind: 'file', mode: entry.mode, mtimeNs: entry.mtimeNs, sizeBytes: entry.sizeBytes, digest: entry.digest };
+}
+
+function sameDirectory(before: IndexedEntry & { readonly kind: 'directory' }, now: ObservedDirectory): boolean {
+  return before.mode === now.mode && before.mtimeNs === now.mtimeNs;
+}
+
+function pathOf(change: PlannedChange): TreePath {
+  return change.type === 'move' ? change.to : change.path;
+}
+
+function deepestFirst(a: TreePath, b: TreePath): number {
+  return depthOf(b) - depthOf(a) || compareTreePaths(a, b);
+}
