@@ -75,6 +75,8 @@ export const REASONS = {
   ROOT_REPLACED: 'ROOT_REPLACED',
   /** More entries would be deleted at once than `--max-delete` allows. */
   MASS_DELETE: 'MASS_DELETE',
+  /** Some entries could not be synced; the status names each of them. */
+  INCOMPLETE: 'INCOMPLETE',
   /** The server cannot be reached, or the connection to it broke. */
   SERVER_UNREACHABLE: 'SERVER_UNREACHABLE',
   /** A flag, an environment variable or a configuration file says something wrong. */
@@ -172,12 +174,13 @@ function messageOf(error: unknown): string {
 
 /** Control characters and bidirectional overrides could rewrite a terminal (S27); line breaks would make two lines. */
 function printable(text: string): string {
-  return text.replace(
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g,
-    (found) =>
-      /^\s+$/.test(found) ? ' ' : [...found].map((char) => `\\u{${char.codePointAt(0)?.toString(16)}}`).join(''),
-  );
+  return text
+    .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' ')
+    .replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, codePointEscape);
+}
+
+function codePointEscape(char: string): string {
+  return `\\u{${char.charCodeAt(0).toString(16)}}`;
 }
 
 /** What a program's exit status says; scripts rely on it. */
@@ -240,6 +243,7 @@ export function exitCodeOf(reason: Reason): ExitCode {
     case 'DIGEST_MISMATCH':
     case 'BASIS_MISMATCH':
     case 'DRIFTED':
+    case 'INCOMPLETE':
     case 'CANCELLED':
     case 'BUSY':
     case 'IO':
