@@ -2,7 +2,7 @@
  * Renames of whole directories: one operation, however much is below (E64). They give everything below another
  * past, so they are sent alone, and the rest of the window is looked at again when they are acknowledged.
  */
-import { depthOf, isInside, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import { depthOf, isInside, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference, ObservedDirectory } from './difference.ts';
 import type { Plan, PlannedChange } from './plan.ts';
 import type { PlannerOptions } from './planner.ts';
@@ -19,15 +19,11 @@ export function planDirectoryMoves(differences: readonly Difference[], options: 
   const first = moves[0];
   if (first === undefined) return undefined;
 
-  const newDirectories = new Map<TreePath, ObservedDirectory>();
-  for (const { path, before, now } of differences) {
-    if (now?.kind === 'directory' && before === undefined) newDirectories.set(path, now);
-  }
-  for (const { to } of moves) newDirectories.delete(to);
-
+  const newDirectories = newDirectoriesOf(differences, moves);
   const chosen: DirectoryMove[] = [];
   for (const move of moves) {
-    if (canGoNow(move, moves, differences) && chosen.every((other) => areApart(move, other))) chosen.push(move);
+    const obstacle = obstacleOf(move, moves, newDirectories, differences);
+    if (obstacle === undefined && chosen.every((other) => areApart(move, other))) chosen.push(move);
   }
   const changes: PlannedChange[] = [];
   const made = new Set<TreePath>();
@@ -41,9 +37,12 @@ export function planDirectoryMoves(differences: readonly Difference[], options: 
     if (move.replaces === 'directory') changes.push({ type: 'delete', path: move.to });
     changes.push({ type: 'move', from: move.from, to: move.to });
   }
-  // A circle (a swap of directories, one moved into its former child): one steps aside, which opens it.
-  if (chosen.length === 0)
-    changes.push({ type: 'move', from: first.from, to: options.asideName(parentOf(first.from)) });
+  // A circle (a swap of directories, one moved into its former child): what is in the way steps aside, to
+  // the root, which nothing ever replaces.
+  if (chosen.length === 0) {
+    const from = obstacleOf(first, moves, newDirectories, differences) ?? first.from;
+    changes.push({ type: 'move', from, to: options.asideName(ROOT) });
+  }
   return { changes, refreshed: [], lookAgain: differences.map((difference) => difference.path) };
 }
 
@@ -59,15 +58,47 @@ function movesOf(differences: readonly Difference[]): DirectoryMove[] {
   return moves.sort((a, b) => depthOf(a.to) - depthOf(b.to));
 }
 
-/** A rename must wait while something that is to be kept stands at its target or is inside what it would remove. */
-function canGoNow(move: DirectoryMove, moves: readonly DirectoryMove[], differences: readonly Difference[]): boolean {
-  if (isInside(move.to, move.from)) return false;
-  if (move.replaces === 'nothing') return true;
-  const rescuedFromTarget = (source: TreePath): boolean => isInside(source, move.to);
-  return (
-    !moves.some((other) => rescuedFromTarget(other.from)) &&
-    !differences.some(({ movedFrom }) => movedFrom !== undefined && rescuedFromTarget(movedFrom.path))
-  );
+/** Directories that are new, not renamed ones, whatever stood at their paths before. */
+function newDirectoriesOf(
+  differences: readonly Difference[],
+  moves: readonly DirectoryMove[],
+): ReadonlyMap<TreePath, ObservedDirectory> {
+  const found = new Map<TreePath, ObservedDirectory>();
+  for (const { path, before, now } of differences) {
+    if (now?.kind === 'directory' && before?.kind !== 'directory') found.set(path, now);
+  }
+  for (const { to } of moves) found.delete(to);
+  return found;
+}
+
+/**
+ * What a rename has to wait for: the source that must go elsewhere first, because it is in the way, above or below.
+ * The uppermost rename waits only for sources that can step aside, so there is always a way on.
+ */
+function obstacleOf(
+  move: DirectoryMove,
+  moves: readonly DirectoryMove[],
+  newDirectories: ReadonlyMap<TreePath, ObservedDirectory>,
+  differences: readonly Difference[],
+): TreePath | undefined {
+  const above = moves.find((other) => other !== move && isInside(move.to, other.to));
+  if (above !== undefined) return above.from;
+  if (isInside(move.to, move.from) || isInside(move.from, move.to)) return move.from;
+  if (move.replaces !== 'nothing') {
+    const rescued = sourceInside(move.to, move.from, differences);
+    if (rescued !== undefined) return rescued;
+  }
+  for (const parent of missingParents(move.to, newDirectories)) {
+    const rescued = sourceInside(parent, move.from, differences);
+    if (rescued !== undefined) return rescued;
+  }
+  return undefined;
+}
+
+/** The source of another rename that is at the path given, or below. */
+function sourceInside(path: TreePath, own: TreePath, differences: readonly Difference[]): TreePath | undefined {
+  return differences.find(({ movedFrom: from }) => from !== undefined && from.path !== own && isInside(from.path, path))
+    ?.movedFrom?.path;
 }
 
 function areApart(a: DirectoryMove, b: DirectoryMove): boolean {
