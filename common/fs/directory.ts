@@ -22,6 +22,7 @@ import {
   rmdirSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
 } from 'node:fs';
 import { errnoOf, LockstepError } from '../ops/errors.ts';
 import { MODE_MASK } from '../tree/entry.ts';
@@ -201,6 +202,17 @@ export class Directory {
     if (!mayBeClamped(mtimeNs)) return;
     const after = this.lstat(name);
     if (after !== undefined) assertHeld(mtimeNs, after.mtimeNs);
+  }
+
+  /** Sets the directory's own permission bits, also the root's, which has no parent to go through. */
+  setOwnMode(mode: number): void {
+    chmodSync(this.#openPrefix(), mode & MODE_MASK);
+  }
+
+  /** Sets the directory's own modification time, and its access time to now; for errors see setMtime. */
+  setOwnMtime(mtimeNs: bigint): void {
+    utimesSync(this.#openPrefix(), accessTime(), utimesArgument(mtimeNs));
+    if (mayBeClamped(mtimeNs)) assertHeld(mtimeNs, this.stat().mtimeNs);
   }
 
   /** Makes the names in the directory durable; for errors see syncFd. Needs read permission on it. */

@@ -16,7 +16,7 @@ import {
 import { createServer } from 'node:net';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Directory } from '../../../common/fs/directory.ts';
+import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { toStat } from '../../../common/fs/stat.ts';
 import { setFdMode } from '../../../common/fs/times.ts';
@@ -260,6 +260,22 @@ describe('Directory', () => {
       expect(directory.lstat('file')?.mode).to.equal(0o711);
       directory.makeDirectory('directory', 0o1755);
       expect((directory.lstat('directory')?.mode ?? 0) & 0o7000).to.equal(0);
+    });
+
+    it("is set on the directory itself without its parent's help, the root included", () => {
+      directory.makeDirectory('inner', 0o755);
+      for (const own of [directory, root.directory(joinPath(ROOT, 'inner'))]) {
+        own.setOwnMode(0o2711);
+        own.setOwnMtime(-3_000_000_000n);
+        expect(own.stat()).to.include({ mode: 0o711, mtimeNs: -3_000_000_000n });
+        own.setOwnMode(0);
+        own.setOwnMtime(3_000_000_000n);
+        own.setOwnMode(0o700);
+        expect(own.stat()).to.include({ mode: 0o700, mtimeNs: 3_000_000_000n });
+        expect(() => own.setOwnMtime(1n << 63n))
+          .to.throw()
+          .with.property('reason', 'INVALID_TIME');
+      }
     });
 
     it('can be given back to entries without any permission (E76)', () => {
