@@ -152,7 +152,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
   readonly #pushes: WaitingPush<T>[] = [];
   readonly #takes: Deferred<IteratorResult<T, undefined>>[] = [];
   #queuedBytes = 0;
-  #closed: { readonly error: unknown } | undefined;
+  #closed: { readonly error: Error | undefined } | undefined;
 
   constructor(options: AsyncQueueOptions<T>) {
     this.#options = options;
@@ -201,7 +201,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
   }
 
   /** No more items come. With an error, what is queued is dropped and both sides get the error. Later calls do nothing. */
-  close(error?: unknown): void {
+  close(error?: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
     for (const waiting of this.#pushes.splice(0)) waiting.admitted.reject(this.#closedError());
@@ -263,7 +263,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     }
   }
 
-  #closedError(): unknown {
+  #closedError(): Error {
     return this.#closed?.error ?? new LockstepError('CANCELLED', 'the queue is closed');
   }
 }

@@ -42,18 +42,18 @@ const OP_WIDTH = 7;
 
 function prettyLine(log: Fields, paint: Paint): string {
   const { time, level, name, room, msg, err, ...rest } = log;
-  const speaker = [name, room].filter((part) => part !== undefined).join('/');
+  const speaker = [name, room].filter((part) => typeof part === 'string').join('/');
   const head = [paint('dim', clock(time)), paint('cyan', speaker.padEnd(NAME_WIDTH))];
   if (level !== 'info') head.push(levelMark(String(level), paint));
   const { op, path, revision, bytes, ms, ...fields } = rest;
   const isChange = typeof op === 'string' && typeof path === 'string';
-  const parts = [isChange ? `${paint('bold', op.padEnd(OP_WIDTH))} ${path}` : String(msg ?? '')];
+  const parts = [isChange ? `${paint('bold', op.padEnd(OP_WIDTH))} ${path}` : textOf(msg)];
   const tail: string[] = [];
   const known: Fields = isChange ? {} : { op, path };
   for (const [key, value] of Object.entries({ ...known, ...fields })) {
     if (value !== undefined) tail.push(`${key}=${shown(value)}`);
   }
-  if (revision !== undefined) tail.push(`rev ${String(revision)}`);
+  if (revision !== undefined) tail.push(`rev ${textOf(revision)}`);
   if (typeof bytes === 'number') tail.push(formatBytes(bytes));
   if (typeof ms === 'number') tail.push(formatDuration(ms));
   parts.push(...tail.map((text) => paint('dim', text)));
@@ -75,6 +75,11 @@ function clock(time: unknown): string {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${millis}`;
 }
 
+function textOf(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
 function shown(value: unknown): string {
   return typeof value === 'string' ? (/^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)) : JSON.stringify(value);
 }
@@ -83,7 +88,7 @@ function shown(value: unknown): string {
 function errorText(err: unknown, shownMessage: unknown, paint: Paint): string {
   if (typeof err !== 'object' || err === null) return '';
   const { reason, message, stack } = err as Fields;
-  const words = [reason, message === shownMessage ? undefined : message].filter((word) => word !== undefined);
+  const words = [reason, message === shownMessage ? '' : message].map(textOf).filter((word) => word !== '');
   const text = words.length === 0 ? '' : `  ${paint('red', words.join(' '))}`;
   if (typeof stack !== 'string') return text;
   const frames = stack

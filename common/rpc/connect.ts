@@ -3,13 +3,7 @@
  * `waitForConnection` the whole. After a failed wait, close the client and make another one: that also helps where
  * the first could not be installed.
  */
-import {
-  type Channel,
-  type ChannelCredentials,
-  type Client,
-  type ClientOptions,
-  connectivityState,
-} from '@grpc/grpc-js';
+import { type ChannelCredentials, type Client, type ClientOptions, connectivityState } from '@grpc/grpc-js';
 import { untilAborted } from '../ops/async.ts';
 import { LockstepError } from '../ops/errors.ts';
 import type { Address } from './address.ts';
