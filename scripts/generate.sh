@@ -1,8 +1,8 @@
 #!/bin/sh
-# Generates the typed stubs and the descriptor image from proto/ into gen/ (or into the directory given).
+# Generates the typed stubs and the descriptor image from proto/ into gen/, or below another directory.
 set -eu
 cd "$(dirname "$0")/.."
-out=${1:-gen}
-export PATH="$PWD/.tools/node_modules/node/bin:$PATH"
-node_modules/.bin/buf generate --output "$(dirname "$out")" --template buf.gen.yaml
-node_modules/.bin/buf build -o "$out/image.binpb"
+PATH="$PWD/.tools/node_modules/node/bin:$PATH"
+base=${1:-.}
+node_modules/.bin/buf generate --output "$base"
+node_modules/.bin/buf build -o "$base/gen/image.binpb"

@@ -1,0 +1,68 @@
+# The two commands that a newcomer needs are `make run` and `make test`; the rest is listed by `make help`.
+
+NODE_VERSION := 24.21.0
+NODE := scripts/node
+BIN := node_modules/.bin
+SOURCES := common services clients test bench scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup build proto lint format bench torture fuzz clean
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+run: setup ## Both programs: a server keeping dir/server in step with dir/client (CDIR=… SDIR=… for others)
+	@CDIR='$(CDIR)' SDIR='$(SDIR)' exec $(NODE) scripts/run-pair.ts
+
+test: setup ## The whole test suite (ONLY=test/path for a part of it)
+	@$(NODE) scripts/run-tests.ts $(ONLY)
+
+setup: .tools/ready node_modules/.package-lock.json gen/image.binpb ## Dependencies and generated stubs
+
+build: setup ## The compiled dist/ that the npm package ships
+	@rm -rf dist
+	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.build.json
+	@echo 'built dist/'
+
+proto: ## Generate the typed stubs anew
+	@scripts/generate.sh
+
+lint: setup ## Types, lint, format, import arrows, protocol
+	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json
+	@$(NODE) $(BIN)/oxlint --type-aware --deny-warnings $(SOURCES)
+	@$(NODE) node_modules/@biomejs/biome/bin/biome format --error-on-warnings
+	@$(NODE) scripts/check-arrows.ts
+	@$(NODE) scripts/check-protocol.ts
+
+format: setup ## Format everything
+	@$(NODE) node_modules/@biomejs/biome/bin/biome format --write
+	@PATH="$$PWD/.tools/node_modules/node/bin:$$PATH" $(BIN)/buf format -w proto/lockstep
+
+bench: setup ## Benchmarks beside rsync and others (CASE=… for one, PROFILE=1 for CPU profiles)
+	@$(NODE) bench/run.ts $(CASE)
+
+torture: setup ## Random and enumerated faults (SEEDS=… for how many)
+	@$(NODE) scripts/run-tests.ts test/torture
+
+fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
+	@$(NODE) scripts/run-tests.ts test/fuzz
+
+clean: ## Removes what was installed, generated or built; leaves dir/ alone
+	@rm -rf node_modules .tools dist coverage
+
+# A machine whose Node is new enough gets none of its own.
+.tools/ready: Makefile scripts/node
+	@mkdir -p .tools
+	@if rm -f .tools/ready; scripts/node --version >/dev/null 2>&1; then :; else \
+	  echo 'installing Node $(NODE_VERSION) into .tools/'; \
+	  npm install --prefix .tools --ignore-scripts=false --no-audit --no-fund --loglevel=error node@$(NODE_VERSION); fi
+	@scripts/node --version >/dev/null && touch .tools/ready
+
+node_modules/.package-lock.json: package-lock.json .tools/ready
+	@echo 'installing the dependencies'
+	@PATH="$$PWD/.tools/node_modules/node/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+gen/image.binpb: $(shell find proto -name '*.proto') buf.gen.yaml node_modules/.package-lock.json
+	@scripts/generate.sh
+	@touch $@

@@ -1,0 +1,95 @@
+/**
+ * The engine's thread: opens the root, starts the observer, and lets the engine work until it is told to close or
+ * cannot go on. Only messages here.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { monotonicMs } from '../observe/hints.ts';
+import { Observer } from '../observe/observer.ts';
+import { Engine, failureOf, type Hints } from './engine.ts';
+import type { EngineCommand, EngineEvent, EngineOptions } from './messages.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('engine-worker runs as a worker thread only');
+const options = workerData as EngineOptions;
+
+function emit(event: EngineEvent, transfer: readonly ArrayBuffer[] = []): void {
+  port?.postMessage(event, [...transfer]);
+}
+
+/** Commands may come before the engine is there. */
+const early: EngineCommand[] = [];
+let engine: Engine | undefined;
+port.on('message', (command: EngineCommand) => {
+  if (engine === undefined) early.push(command);
+  else take(engine, command);
+});
+
+function take(target: Engine, command: EngineCommand): void {
+  try {
+    target.handle(command);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function fail(error: unknown): void {
+  emit({ type: 'failed', ...failureOf(error) });
+  port?.close();
+}
+
+async function main(): Promise<void> {
+  using root = SafeRoot.open(options.directory);
+  const observer = options.mode === 'watch' ? await startObserver() : undefined;
+  try {
+    engine = new Engine({ options, root, hints: observer === undefined ? undefined : hintsOf(observer), emit });
+    for (const batch of early.splice(0)) take(engine, batch);
+    if (observer !== undefined) engine.setChangeSource(observer.source);
+    for (const act of whenReady.splice(0)) act(engine);
+    await engine.run();
+  } finally {
+    await observer?.close();
+  }
+  emit({ type: 'closed' });
+  port?.close();
+}
+
+/** What the observer said before the engine was there. */
+const whenReady: ((engine: Engine) => void)[] = [];
+
+function withEngine(act: (engine: Engine) => void): void {
+  if (engine === undefined) whenReady.push(act);
+  else act(engine);
+}
+
+function startObserver(): Promise<Observer> {
+  return Observer.start({
+    directory: options.directory,
+    stateDirectory: options.stateDirectory,
+    source: options.changeSource,
+    excludes: options.excludes,
+    pollIntervalMs: options.scanIntervalMs,
+    onHints: (batch) =>
+      withEngine((target) => {
+        target.dirty.addBatch(batch);
+        target.wake();
+      }),
+    onDegraded: (reason) => withEngine((target) => target.setDegraded(reason ?? '')),
+    onFailed: (error) =>
+      withEngine((target) => {
+        target.setDegraded(error.message);
+        target.dirty.addEverything(error.message, monotonicMs());
+        target.wake();
+      }),
+  });
+}
+
+function hintsOf(observer: Observer): Hints {
+  return {
+    watchDirectories: (directories: readonly TreePath[]) => observer.watchDirectories(directories),
+    settle: async () => ((await observer.cookie()).scanNeeded ? 'scan-needed' : 'delivered'),
+  };
+}
+
+main().catch(fail);

@@ -1,0 +1,32 @@
+/**
+ * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`.
+ * Exit status 0 when nothing failed, else 1.
+ */
+import { existsSync, globSync, statSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import Mocha from 'mocha';
+
+const root = resolve(import.meta.dirname, '..');
+/** Run by their own targets: they take a budget, not a fixed time. */
+const WITH_OWN_TARGET = ['test/torture/', 'test/fuzz/'];
+
+function filesOf(selection: readonly string[]): string[] {
+  if (selection.length === 0) {
+    const all = globSync('test/**/*.test.ts', { cwd: root });
+    return all.filter((file) => !WITH_OWN_TARGET.some((prefix) => file.startsWith(prefix)));
+  }
+  return selection.flatMap((name) => {
+    if (!existsSync(join(root, name))) throw new Error(`there is no ${name}`);
+    return statSync(join(root, name)).isDirectory() ? globSync(`${name}/**/*.test.ts`, { cwd: root }) : [name];
+  });
+}
+
+const mocha = new Mocha({ timeout: 60_000, slow: 2_000, reporter: process.env['MOCHA_REPORTER'] ?? 'spec' });
+for (const file of filesOf(process.argv.slice(2)).sort()) mocha.addFile(join(root, relative(root, join(root, file))));
+await mocha.loadFilesAsync();
+const runner = mocha.run((failures) => {
+  const passes = runner.stats?.passes ?? 0;
+  console.log(`${passes} passed, ${failures} failed`);
+  // A test that left a handle open must not keep the suite from ending.
+  process.exit(failures === 0 && passes > 0 ? 0 : 1);
+});
