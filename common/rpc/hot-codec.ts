@@ -48,7 +48,7 @@ const READ_DATA = tagOf(3, WIRE_TYPE_BYTES);
 
 /** Seven groups of seven bits: every number that this long form holds is exact in a double. */
 const MAX_SHORT_VARINT_BYTES = 7;
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /**
  * Looks only at which of the three fields is set. Fields that this version does not know are passed over; the oneof

@@ -1,0 +1,83 @@
+/**
+ * The command line of sync-server: which commands there are, and how each way to fail ends the process.
+ */
+import { Command } from 'commander';
+import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
+import { describeError, ExitCode, exitCodeOf, LockstepError } from '../../common/ops/errors.ts';
+import type { CommandContext } from './commands/context.ts';
+import { serveOptions, tokenCreateOptions, tokenOptions, verifyOptions } from './commands/options.ts';
+import { serve } from './commands/serve.ts';
+import { createToken, listTokens, revokeToken } from './commands/token.ts';
+import { verify } from './commands/verify.ts';
+import type { OpenFolder } from './server.ts';
+import { readVersion } from './version.ts';
+
+export interface CliContext {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly openFolder: OpenFolder;
+}
+
+/** Runs the command line (`process.argv`'s shape). @returns the exit status */
+export async function runCli(argv: readonly string[], context: CliContext): Promise<ExitCode> {
+  let exitCode: ExitCode = ExitCode.OK;
+  const command: CommandContext = { ...context, version: readVersion() };
+  const run = (action: (flags: Readonly<Record<string, unknown>>) => Promise<ExitCode>) => {
+    return async (flags: Readonly<Record<string, unknown>>) => {
+      try {
+        exitCode = await action(flags);
+      } catch (error) {
+        process.stderr.write(`sync-server: ${describeError(error)}\n`);
+        if (!(error instanceof LockstepError)) process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
+        exitCode = exitCodeOfFailure(error);
+      }
+    };
+  };
+
+  const program = exitOnUsageError(new Command('sync-server'))
+    .description('Keeps the replica of a directory in step with its watcher.')
+    .version(command.version, '--version');
+  const serveCommand = addOptions(program.command('serve', { isDefault: true }), serveOptions)
+    .description('serve replicas (the default command)')
+    .action(run((flags) => serve(flags, command)));
+  const token = program
+    .command('token')
+    .description('create, list and revoke tokens; a running server notices at once');
+  addOptions(token.command('create'), tokenCreateOptions)
+    .description('create a token and print it; it cannot be shown again')
+    .action(run((flags) => createToken(flags, command)));
+  addOptions(token.command('list'), tokenOptions)
+    .description('list tokens, without their secrets')
+    .action(run((flags) => listTokens(flags, command)));
+  addOptions(token.command('revoke <id>'), tokenOptions)
+    .description('revoke a token; streams that use it end within 5 s')
+    .action((id: string, flags: Readonly<Record<string, unknown>>) =>
+      run(() => revokeToken(id, flags, command))(flags),
+    );
+  addOptions(program.command('verify'), verifyOptions)
+    .description('re-read a replica that no server serves, and hold it against its index')
+    .action(run((flags) => verify(flags, command)));
+  program.addHelpText(
+    'after',
+    () => `\n${serveCommand.createHelp().formatHelp(serveCommand, serveCommand.createHelp())}`,
+  );
+
+  await program.parseAsync([...argv]);
+  return exitCode;
+}
+
+/**
+ * The house's mapping, with what it means for a server that does not come up: a locked replica is a refusal, a directory
+ * without permission a wrong configuration.
+ */
+function exitCodeOfFailure(error: unknown): ExitCode {
+  if (!(error instanceof LockstepError)) return ExitCode.SOME_FAILED;
+  switch (error.reason) {
+    case 'LOCKED':
+      return ExitCode.REFUSED;
+    case 'PERMISSION_DENIED':
+    case 'NOT_A_DIRECTORY':
+      return ExitCode.USAGE;
+    default:
+      return exitCodeOf(error.reason);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Which folders a command is about: the one of `--dir`, or those of the file's `[[folder]]` tables.
+ */
+import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import type { ConfigurationFile } from '../../../common/ops/configuration.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { RESERVED_NAME } from '../../../common/tree/tree-path.ts';
+import { MAX_FOLDER_CHARS } from '../rpc/limits.ts';
+import type { FolderSetup } from '../server.ts';
+
+export const DEFAULT_FOLDER = 'default';
+
+const folderTable = z.strictObject({ name: z.string(), dir: z.string().min(1), state: z.string().min(1).optional() });
+const folderKey = z.union([z.string(), z.array(folderTable).min(1)]);
+
+export interface FolderValues {
+  readonly dir: string | undefined;
+  readonly state: string | undefined;
+  readonly folder: string | undefined;
+}
+
+/** All folders of this server. @throws LockstepError USAGE */
+export function allFolders(values: FolderValues, file: ConfigurationFile | undefined): readonly FolderSetup[] {
+  const tables = folderKeyOf(file);
+  if (!Array.isArray(tables)) {
+    if (values.dir === undefined) throw new LockstepError('USAGE', 'tell which directory to keep in step: --dir DIR');
+    return [folderSetup(values.folder ?? tables ?? DEFAULT_FOLDER, values.dir, values.state)];
+  }
+  if (values.dir !== undefined || values.state !== undefined || values.folder !== undefined) {
+    const message = `${file?.path} has [[folder]] tables: give dir, state and name there, not beside them`;
+    throw new LockstepError('USAGE', message);
+  }
+  const folders = tables.map(({ name, dir, state }) => folderSetup(name, dir, state));
+  requireDistinct(folders, 'name', ({ name }) => name);
+  requireDistinct(folders, 'dir', ({ directory }) => directory);
+  requireDistinct(folders, 'state', ({ stateDirectory }) => stateDirectory);
+  return folders;
+}
+
+/** The one folder that `--folder` names, or the only one. @throws LockstepError USAGE */
+export function oneFolder(values: FolderValues, file: ConfigurationFile | undefined): FolderSetup {
+  const hasTables = Array.isArray(folderKeyOf(file));
+  const folders = allFolders(hasTables ? { ...values, folder: undefined } : values, file);
+  const [first] = folders;
+  if (values.folder === undefined && folders.length === 1 && first !== undefined) return first;
+  const names = folders.map(({ name }) => name).join(', ');
+  if (values.folder === undefined) throw new LockstepError('USAGE', `tell which folder with --folder: ${names}`);
+  const found = folders.find(({ name }) => name === values.folder);
+  if (found !== undefined) return found;
+  throw new LockstepError('USAGE', `there is no folder "${values.folder}"; there are: ${names}`);
+}
+
+/** Makes the replica's directory, with its parents, where it is missing. @throws LockstepError USAGE */
+export function ensureDirectory({ directory }: FolderSetup): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+    if (!statSync(directory).isDirectory()) throw notDirectory(directory);
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    if (error instanceof LockstepError) throw error;
+    throw directoryError(directory, error);
+  }
+}
+
+function directoryError(directory: string, error: unknown): LockstepError {
+  switch (errnoOf(error)) {
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return notDirectory(directory);
+    case 'EACCES':
+    case 'EPERM':
+      return new LockstepError(
+        'USAGE',
+        `no permission to read and write ${directory}; change its owner or mode, or give another --dir`,
+      );
+    case 'EROFS':
+      return new LockstepError('USAGE', `${directory} is on a read-only file system; give another --dir`);
+    default:
+      return new LockstepError(
+        'USAGE',
+        `cannot use the directory ${directory} (${errnoOf(error)}); give another --dir`,
+      );
+  }
+}
+
+function notDirectory(directory: string): LockstepError {
+  return new LockstepError(
+    'USAGE',
+    `${directory} is, or lies below, something that is not a directory; give another --dir`,
+  );
+}
+
+function folderKeyOf(file: ConfigurationFile | undefined): z.infer<typeof folderKey> | undefined {
+  const value = file?.content['folder'];
+  if (file === undefined || value === undefined) return undefined;
+  const result = folderKey.safeParse(value);
+  if (result.success) return result.data;
+  const message = `folder in ${file.path} must be a name, or [[folder]] tables with name, dir and, if wanted, state`;
+  throw new LockstepError('USAGE', message);
+}
+
+function folderSetup(name: string, dir: string, state: string | undefined): FolderSetup {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (name === '' || name.length > MAX_FOLDER_CHARS || /[\u0000-\u001f\u007f]/.test(name)) {
+    throw new LockstepError('USAGE', `a folder's name has 1 to ${MAX_FOLDER_CHARS} printable characters`);
+  }
+  const directory = resolve(dir);
+  const stateDirectory = state === undefined ? join(directory, RESERVED_NAME) : resolve(state);
+  return { name, directory, stateDirectory };
+}
+
+function requireDistinct(folders: readonly FolderSetup[], key: string, of: (folder: FolderSetup) => string): void {
+  const seen = new Set<string>();
+  for (const folder of folders) {
+    const value = of(folder);
+    if (seen.has(value)) throw new LockstepError('USAGE', `two folders have the same ${key}: ${value}`);
+    seen.add(value);
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The options of each command, as the command line, the environment and the file know them.
+ */
+import { z } from 'zod';
+import {
+  type ConfigurationFile,
+  defineOptions,
+  type OptionDeclarations,
+  parsed,
+  readConfigurationFile,
+  type ResolvedOptions,
+  resolveOptions,
+} from '../../../common/ops/configuration.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
+import { parseDuration } from '../../../common/ops/units.ts';
+import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
+import { SCOPES } from '../auth/token.ts';
+import type { CommandContext } from './context.ts';
+
+const path = z.string().min(1, 'a path is needed');
+
+/** Which folders a command is about. The file's `folder` may be a table per folder, which folders.ts reads. */
+const folderOptions = defineOptions({
+  dir: { flag: '--dir <dir>', description: 'the replica: the directory that this server keeps in step', schema: path },
+  state: { flag: '--state <dir>', description: 'index, log and tokens; default: DIR/.lockstep', schema: path },
+  folder: {
+    flag: '--folder <name>',
+    description: 'the name that the replica has on the wire; default: default',
+    schema: z.string(),
+    file: false,
+  },
+  config: {
+    flag: '--config <file>',
+    description: 'a TOML file with the same options; several folders are given there',
+    schema: path,
+    file: false,
+  },
+});
+
+const logOptions = defineOptions({
+  logLevel: {
+    flag: '--log-level <level>',
+    description: LOG_LEVELS.join(', '),
+    schema: z.enum(LOG_LEVELS),
+    default: 'info',
+  },
+  logFormat: {
+    flag: '--log-format <format>',
+    description: 'json or pretty; default: pretty on a terminal, json elsewhere',
+    schema: z.enum(LOG_FORMATS),
+  },
+});
+
+/** Paths of TLS are taken as they are; that their files can be read is checked when they are. */
+export const serveOptions = defineOptions({
+  ...folderOptions,
+  listen: {
+    flag: '--listen <addr>',
+    description: 'HOST:PORT, :PORT or unix:PATH; port 0 picks a free one',
+    schema: parsed((text) => parseAddress(text, 'listen')),
+    default: '127.0.0.1:50051',
+  },
+  http: {
+    flag: '--http <addr>',
+    description: 'health, metrics and the status page: HOST:PORT, or off',
+    schema: parsed(parseHttpAddress),
+    default: '127.0.0.1:9464',
+  },
+  tlsCert: { flag: '--tls-cert <file>', description: 'certificate chain in PEM', schema: path },
+  tlsKey: { flag: '--tls-key <file>', description: 'its private key in PEM', schema: path },
+  tlsClientCa: {
+    flag: '--tls-client-ca <file>',
+    description: 'clients with a certificate signed by this CA need no token',
+    schema: path,
+  },
+  insecure: {
+    flag: '--insecure',
+    description: 'serve without TLS or tokens on an address that is not loopback',
+    schema: z.boolean(),
+    default: false,
+  },
+  readyFile: {
+    flag: '--ready-file <file>',
+    description: 'written once the server serves, with its addresses and pid as JSON',
+    schema: path,
+  },
+  ...logOptions,
+});
+
+export const tokenOptions = defineOptions(folderOptions);
+
+export const tokenCreateOptions = defineOptions({
+  ...folderOptions,
+  scope: {
+    flag: '--scope <scope>',
+    description: 'read, write (includes read) or admin (includes both)',
+    schema: z.enum(SCOPES),
+    required: true,
+    environment: false,
+    file: false,
+  },
+  expires: {
+    flag: '--expires <duration>',
+    description: 'how long it is valid, such as 90d; default: until it is revoked',
+    schema: parsed(parseDuration),
+    environment: false,
+    file: false,
+  },
+  label: {
+    flag: '--label <text>',
+    description: 'what it is for',
+    schema: z.string().max(200, 'a label has at most 200 characters'),
+    default: '',
+    environment: false,
+    file: false,
+  },
+});
+
+export const verifyOptions = defineOptions({
+  ...folderOptions,
+  repair: {
+    flag: '--repair',
+    description: 'correct the index to what the disk has, so that the watcher brings it back into step',
+    schema: z.boolean(),
+    default: false,
+    environment: false,
+    file: false,
+  },
+  ...logOptions,
+});
+
+export interface ResolvedCommand<D extends OptionDeclarations> extends ResolvedOptions<D> {
+  readonly file: ConfigurationFile | undefined;
+}
+
+/** Merges flags, environment and the file that `--config` or LOCKSTEP_CONFIG names. @throws LockstepError USAGE */
+export function resolveCommand<const D extends OptionDeclarations>(
+  declarations: D,
+  flags: Readonly<Record<string, unknown>>,
+  { environment }: CommandContext,
+): ResolvedCommand<D> {
+  const configPath = flags['config'] ?? environment['LOCKSTEP_CONFIG'];
+  const file = typeof configPath === 'string' && configPath !== '' ? readConfigurationFile(configPath) : undefined;
+  // All commands read the same file, and each needs only some of it.
+  const otherFileKeys = ['folder', ...fileKeysOf(serveOptions)];
+  return { ...resolveOptions(declarations, { flags, environment, file, otherFileKeys }), file };
+}
+
+function fileKeysOf(declarations: OptionDeclarations): readonly string[] {
+  return Object.entries(declarations)
+    .filter(([, declaration]) => declaration.file !== false)
+    .map(([key]) => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
+}
+
+function parseHttpAddress(text: string): TcpAddress | undefined {
+  if (text === 'off') return undefined;
+  const address = parseAddress(text, 'listen');
+  if (address.kind === 'tcp') return address;
+  throw new LockstepError('USAGE', `"${text}" is not an address for http; write for example 127.0.0.1:9464, or off`);
+}

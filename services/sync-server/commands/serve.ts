@@ -1,0 +1,79 @@
+/**
+ * `sync-server serve`: runs until it is told to stop.
+ */
+import { Deferred } from '../../../common/ops/async.ts';
+import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import { createLogger } from '../../../common/ops/logger.ts';
+import { onTermination } from '../../../common/ops/shutdown.ts';
+import type { TlsFiles } from '../auth/tls.ts';
+import { startServer } from '../server.ts';
+import type { CommandContext } from './context.ts';
+import { allFolders, ensureDirectory } from './folders.ts';
+import { resolveCommand, serveOptions } from './options.ts';
+
+/** Longer than any clean stop takes; shorter than what supervisors wait before they kill. */
+const STOP_DEADLINE_MS = 9000;
+
+export async function serve(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
+  const { values, sources, file } = resolveCommand(serveOptions, flags, context);
+  const folders = allFolders(values, file);
+  const tls = tlsFiles(values);
+  for (const folder of folders) ensureDirectory(folder);
+  const logger = createLogger({ name: 'server', level: values.logLevel, format: values.logFormat });
+  const setup = {
+    folders,
+    listen: values.listen,
+    http: values.http,
+    httpIsOptional: sources.http === 'default',
+    tls,
+    insecure: values.insecure,
+    readyFile: values.readyFile,
+    version: context.version,
+  };
+
+  const stopped = new Deferred<void>();
+  // A stop that fails because the start failed is told by the start.
+  stopped.promise.catch(() => undefined);
+  const starting = startServer(setup, context.openFolder, logger);
+  const stopListening = onTermination(async (signal) => {
+    logger.info({ signal }, 'stopping');
+    const timer = setTimeout(() => {
+      logger.error('the server did not stop in time');
+      process.exit(ExitCode.SOME_FAILED);
+    }, STOP_DEADLINE_MS).unref();
+    try {
+      // A signal in the middle of the start waits for it: what is half open cannot be closed cleanly.
+      await (await starting).stop();
+      logger.info('stopped');
+      stopped.resolve();
+    } catch (error) {
+      stopped.reject(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  });
+  try {
+    await starting;
+    await stopped.promise;
+  } finally {
+    stopListening();
+  }
+  return ExitCode.OK;
+}
+
+interface TlsValues {
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly tlsClientCa: string | undefined;
+}
+
+function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: TlsValues): TlsFiles | undefined {
+  if (tlsCert === undefined && tlsKey === undefined) {
+    if (tlsClientCa === undefined) return undefined;
+    throw new LockstepError('USAGE', '--tls-client-ca needs --tls-cert and --tls-key');
+  }
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new LockstepError('USAGE', '--tls-cert and --tls-key belong together: give both');
+  }
+  return { certificate: tlsCert, key: tlsKey, clientCa: tlsClientCa };
+}

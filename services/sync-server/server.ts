@@ -1,0 +1,167 @@
+/**
+ * Puts the server together and takes it apart again. Composition only: what anything does is in its own room.
+ */
+import { ServerCredentials } from '@grpc/grpc-js';
+import { unlinkSync } from 'node:fs';
+import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
+import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
+import type { Logger } from '../../common/ops/logger.ts';
+import { MetricsRegistry } from '../../common/ops/metrics.ts';
+import type { Address, TcpAddress } from '../../common/rpc/address.ts';
+import { drain } from '../../common/rpc/drain.ts';
+import { Health, OVERALL } from '../../common/rpc/health.ts';
+import { addReflection, readDescriptorImage, REFLECTION_SERVICES } from '../../common/rpc/reflection.ts';
+import { createServer } from '../../common/rpc/server-options.ts';
+import { TrackedCalls } from '../../common/rpc/tracked-calls.ts';
+import { Access } from './auth/access.ts';
+import { LeaseDesk } from './auth/lease-desk.ts';
+import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
+import { TokenStore } from './auth/token-store.ts';
+import { type HttpServer, startHttpServer } from './http/http-server.ts';
+import { registerFolderMetrics, registerProcessMetrics } from './http/process-metrics.ts';
+import { folderStatus, type ServerState, type ServerStatus } from './http/server-status.ts';
+import { listen } from './listen.ts';
+import type { Replica } from './replica/replica.ts';
+import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
+import { createServerMetrics } from './rpc/server-metrics.ts';
+import { type ServedFolder, SyncContext } from './rpc/sync-context.ts';
+import { addSyncService, SYNC_SERVICE_NAME } from './rpc/sync-service.ts';
+
+/** A folder to serve. */
+export interface FolderSetup {
+  readonly name: string;
+  /** The replica's root. */
+  readonly directory: string;
+  /** Index, log, tokens. */
+  readonly stateDirectory: string;
+}
+
+export interface ServerSetup {
+  readonly folders: readonly FolderSetup[];
+  readonly listen: Address;
+  /** Undefined: no HTTP port. */
+  readonly http: TcpAddress | undefined;
+  /** Go on without the HTTP port when it is taken. */
+  readonly httpIsOptional: boolean;
+  readonly tls: TlsFiles | undefined;
+  /** Serve strangers without TLS or tokens. */
+  readonly insecure: boolean;
+  readonly readyFile: string | undefined;
+  readonly version: string;
+  readonly limits?: Limits | undefined;
+}
+
+export type OpenFolder = (folder: FolderSetup, limits: Limits, logger: Logger) => Promise<Replica>;
+
+export interface RunningServer {
+  readonly grpc: Address;
+  readonly http: TcpAddress | undefined;
+  /** Drains, closes the replicas, lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** Calls that still run when the server stops get this long. The whole stop stays well below 10 s (E116). */
+const DRAIN_GRACE_MS = 4000;
+
+/**
+ * Resolves when the server serves.
+ * @throws LockstepError whose message names what is wrong and the remedy; everything that was begun is undone then
+ */
+export async function startServer(setup: ServerSetup, openFolder: OpenFolder, logger: Logger): Promise<RunningServer> {
+  requireProtection(setup);
+  const { limits = DEFAULT_LIMITS, version } = setup;
+  await using undo = new AsyncDisposableStack();
+  let state: ServerState = 'starting';
+  const folders = new Map<string, ServedFolder>();
+  const startedAtMs = performance.now();
+  const status = (): ServerStatus => ({
+    version,
+    state,
+    uptimeSeconds: Math.round((performance.now() - startedAtMs) / 1000),
+    folders: [...folders.values()].map(folderStatus),
+  });
+  if (setup.readyFile !== undefined) removeFile(setup.readyFile);
+  const credentials =
+    setup.tls === undefined ? ServerCredentials.createInsecure() : createTlsCredentials(setup.tls, logger);
+  const registry = new MetricsRegistry();
+  undo.defer(registerProcessMetrics(registry));
+  registerFolderMetrics(registry, () => folders.values());
+
+  const http = await openHttp(setup, { status, metrics: () => registry.expose(), logger });
+  if (http !== undefined) undo.defer(() => http.close());
+  for (const folder of setup.folders) {
+    const replica = await openFolder(folder, limits, logger);
+    undo.defer(() => replica.close());
+    folders.set(folder.name, {
+      replica,
+      leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),
+    });
+  }
+
+  const access = new Access({
+    stores: setup.folders.map(({ stateDirectory }) => new TokenStore(stateDirectory)),
+    requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
+  });
+  undo.defer(() => access.close());
+  const metrics = createServerMetrics(registry);
+  const context = new SyncContext({ folders, access, limits, metrics, logger, serverVersion: version });
+  const server = createServer({ maxReceiveMessageBytes: limits.maxMessageBytes });
+  const calls = new TrackedCalls();
+  const health = new Health();
+  addSyncService(server, calls, context);
+  health.addToServer(server, calls);
+  addReflection(server, calls, readDescriptorImage(), [
+    SYNC_SERVICE_NAME,
+    'grpc.health.v1.Health',
+    ...REFLECTION_SERVICES,
+  ]);
+  undo.defer(async () => {
+    state = 'draining';
+    context.drain();
+    if (!(await drain(server, calls, health, DRAIN_GRACE_MS))) logger.warn('some calls had to be cut off');
+  });
+  const grpc = await listen(server, setup.listen, credentials);
+
+  for (const service of [OVERALL, SYNC_SERVICE_NAME]) health.setStatus(service, 'SERVING');
+  state = 'ready';
+  const addresses = { grpc: grpc.text, http: http?.address.text ?? null };
+  logger.info({ ...addresses, folders: [...folders.keys()] }, 'ready');
+  if (setup.readyFile !== undefined) {
+    const { readyFile } = setup;
+    writeFileAtomic(readyFile, `${JSON.stringify({ ...addresses, pid: process.pid })}\n`, { mode: 0o644 });
+    undo.defer(() => removeFile(readyFile));
+  }
+  const stopping = undo.move();
+  return { grpc, http: http?.address, stop: () => stopping.disposeAsync() };
+}
+
+/** Contents never cross a network in the clear by accident, and strangers never enter by default (S17, S18). */
+function requireProtection({ listen: { isLoopback, text }, tls, insecure }: ServerSetup): void {
+  if (isLoopback || tls !== undefined || insecure) return;
+  throw new LockstepError(
+    'USAGE',
+    `${text} can be reached from other machines: give --tls-cert and --tls-key, or --insecure to serve it unprotected`,
+  );
+}
+
+async function openHttp(
+  setup: ServerSetup,
+  options: Omit<Parameters<typeof startHttpServer>[0], 'address'>,
+): Promise<HttpServer | undefined> {
+  if (setup.http === undefined) return undefined;
+  try {
+    return await startHttpServer({ ...options, address: setup.http });
+  } catch (error) {
+    if (!setup.httpIsOptional) throw error;
+    options.logger.warn({ err: error }, 'going on without the http port');
+    return undefined;
+  }
+}
+
+function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw new LockstepError('USAGE', `cannot replace ${path}: ${errnoOf(error)}`);
+  }
+}
