@@ -1,0 +1,65 @@
+/**
+ * The command line of sync-watcher: which commands there are, and how each way to fail ends the process.
+ */
+import { Command } from 'commander';
+import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
+import type { OptionDeclarations } from '../../common/ops/configuration.ts';
+import { describeError, ExitCode, LockstepError } from '../../common/ops/errors.ts';
+import type { CommandContext } from './commands/context.ts';
+import { flush, pause, rescan, resume, status } from './commands/control.ts';
+import { controlOptions, flushOptions, statusOptions, verifyOptions, watchOptions } from './commands/options.ts';
+import { verify } from './commands/verify.ts';
+import { watch } from './commands/watch.ts';
+import { VERSION } from './version.ts';
+import { exitCodeOfWatcher } from './watcher.ts';
+
+type Flags = Readonly<Record<string, unknown>>;
+type Action = (flags: Flags, context: CommandContext) => Promise<ExitCode>;
+
+/** Runs the command line (`process.argv`'s shape). @returns the exit status */
+export async function runCli(argv: readonly string[], environment: CommandContext['environment']): Promise<ExitCode> {
+  let exitCode: ExitCode = ExitCode.OK;
+  const context: CommandContext = { environment, version: VERSION };
+  const program = exitOnUsageError(new Command('sync-watcher'))
+    .description('Watches a directory and keeps its replica on a sync-server in step.')
+    .version(VERSION, '--version');
+  const add = (name: string, description: string, options: OptionDeclarations, action: Action, isDefault = false) =>
+    addOptions(program.command(name, { isDefault }), options)
+      .description(description)
+      .action(async (flags: Flags) => {
+        exitCode = await ended(action(flags, context));
+      });
+
+  const watchCommand = add(
+    'watch',
+    'watch DIR and keep the server in step (the default command)',
+    watchOptions,
+    watch,
+    true,
+  );
+  add('status', 'in step? behind by how much? since when?', statusOptions, status);
+  add('flush', 'return when all that is on disk now is durable on the server', flushOptions, flush);
+  add('verify', 'compare both trees by digest, print each difference', verifyOptions, verify);
+  add('pause', 'stop sending; watching goes on', controlOptions, pause);
+  add('resume', 'go on, and confirm deletions that were held back', controlOptions, resume);
+  add('rescan', 'look at the whole tree again', controlOptions, rescan);
+  program.addHelpText(
+    'after',
+    () => `\n${watchCommand.createHelp().formatHelp(watchCommand, watchCommand.createHelp())}`,
+  );
+
+  await program.parseAsync([...argv]);
+  return exitCode;
+}
+
+/** One sentence for what was expected to go wrong sometimes; the stack only for defects. */
+async function ended(action: Promise<ExitCode>): Promise<ExitCode> {
+  try {
+    return await action;
+  } catch (error) {
+    process.stderr.write(`sync-watcher: ${describeError(error)}\n`);
+    if (error instanceof LockstepError) return exitCodeOfWatcher(error.reason);
+    process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
+    return ExitCode.SOME_FAILED;
+  }
+}

@@ -1,0 +1,7 @@
+/**
+ * What every command gets from the outside.
+ */
+export interface CommandContext {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+}

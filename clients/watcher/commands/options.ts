@@ -1,0 +1,181 @@
+/**
+ * The options of each command, as the command line, the environment and the file know them.
+ */
+import { z } from 'zod';
+import {
+  defineOptions,
+  kebabCase,
+  type OptionDeclarations,
+  parsed,
+  readConfigurationFile,
+  type ResolvedOptions,
+  resolveOptions,
+} from '../../../common/ops/configuration.ts';
+import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
+import { parseDeleteLimit, parseDuration } from '../../../common/ops/units.ts';
+import { parseAddress } from '../../../common/rpc/address.ts';
+import type { CommandContext } from './context.ts';
+
+const path = z.string().min(1, 'a path is needed');
+const onOff = z.boolean();
+
+const localOptions = defineOptions({
+  dir: {
+    flag: '--dir <dir>',
+    description: 'the directory to keep the server in step with',
+    schema: path,
+    required: true,
+  },
+  state: {
+    flag: '--state <dir>',
+    description: "the watcher's index; default: in the user's state directory, never inside DIR",
+    schema: path,
+  },
+  config: { flag: '--config <file>', description: 'a TOML file with the same options', schema: path, file: false },
+});
+
+const serverOptions = defineOptions({
+  server: {
+    flag: '--server <addr>',
+    description: 'HOST:PORT, :PORT or unix:PATH of the sync-server',
+    schema: parsed((text) => parseAddress(text, 'dial')),
+    required: true,
+  },
+  folder: {
+    flag: '--folder <name>',
+    description: "the replica's name on the server",
+    schema: z.string(),
+    default: 'default',
+  },
+  tokenFile: {
+    flag: '--token-file <file>',
+    description: 'a file with the token, mode 0600; or LOCKSTEP_TOKEN',
+    schema: path,
+  },
+  /** Never a flag: others could read it in the list of processes (S41). */
+  token: { description: 'the token', schema: z.string(), file: false },
+  ca: { flag: '--ca <file>', description: 'PEM of the authority to trust; means TLS', schema: path },
+  clientCert: { flag: '--client-cert <file>', description: 'our certificate, PEM', schema: path },
+  clientKey: { flag: '--client-key <file>', description: 'its key, PEM, mode 0600', schema: path },
+  insecure: { flag: '--insecure', description: 'no TLS, also to another machine', schema: onOff, default: false },
+  exclude: {
+    flag: '--exclude <pattern>',
+    description: 'what to leave out, in gitignore syntax; repeatable',
+    schema: z.array(z.string()),
+    default: [],
+    repeatable: true,
+  },
+});
+
+const timeoutOption = defineOptions({
+  timeout: {
+    flag: '--timeout <duration>',
+    description: 'how long the server may be out of reach where somebody waits for the result',
+    schema: parsed(parseDuration),
+    default: '30s',
+  },
+});
+
+const logOptions = defineOptions({
+  logLevel: {
+    flag: '--log-level <level>',
+    description: LOG_LEVELS.join(', '),
+    schema: z.enum(LOG_LEVELS),
+    default: 'info',
+  },
+  logFormat: {
+    flag: '--log-format <format>',
+    description: 'json or pretty; default: pretty on a terminal, json elsewhere',
+    schema: z.enum(LOG_FORMATS),
+  },
+});
+
+export const watchOptions = defineOptions({
+  ...localOptions,
+  ...serverOptions,
+  ...timeoutOption,
+  once: {
+    flag: '--once',
+    description: 'bring the server to exactly this tree, wait until it is durable there, and end',
+    schema: onOff,
+    default: false,
+  },
+  durable: {
+    flag: '--durable',
+    description: 'wait for durable, not only for applied',
+    schema: onOff,
+    default: true,
+    negatable: true,
+  },
+  dryRun: { flag: '--dry-run', description: 'print what would be sent, send nothing', schema: onOff, default: false },
+  create: { flag: '--create', description: 'make DIR when it does not exist', schema: onOff, default: false },
+  takeOver: {
+    flag: '--take-over',
+    description: 'take the folder from another watcher that holds it',
+    schema: onOff,
+    default: false,
+    environment: false,
+    file: false,
+  },
+  watcher: {
+    flag: '--watcher <source>',
+    description: 'where changes are heard of: auto, chokidar, native or poll',
+    schema: z.enum(['auto', 'chokidar', 'native', 'poll']),
+    default: 'auto',
+  },
+  scanInterval: {
+    flag: '--scan-interval <duration>',
+    description: 'the full rescan behind the watcher; default: 10m, with --watcher poll 5s',
+    schema: parsed(parseDuration),
+  },
+  maxDelete: {
+    flag: '--max-delete <n|p%>',
+    description: 'pause before deleting more than this at once; default: 50% and at least 1000 entries',
+    schema: parsed(parseDeleteLimit),
+  },
+  readyFile: {
+    flag: '--ready-file <file>',
+    description: 'written once the watcher watches and the first sync is done',
+    schema: path,
+  },
+  progress: {
+    flag: '--progress <kind>',
+    description: 'auto, plain, json or off',
+    schema: z.enum(['auto', 'plain', 'json', 'off']),
+    default: 'auto',
+  },
+  ...logOptions,
+});
+
+export const controlOptions = localOptions;
+
+export const statusOptions = defineOptions({
+  ...localOptions,
+  json: {
+    flag: '--json',
+    description: 'as one JSON object',
+    schema: onOff,
+    default: false,
+    environment: false,
+    file: false,
+  },
+});
+
+export const flushOptions = defineOptions({ ...localOptions, ...timeoutOption });
+
+export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption });
+
+/** Merges flags, environment and the file that `--config` or LOCKSTEP_CONFIG names. @throws LockstepError USAGE */
+export function resolveCommand<const D extends OptionDeclarations>(
+  declarations: D,
+  flags: Readonly<Record<string, unknown>>,
+  { environment }: CommandContext,
+): ResolvedOptions<D> {
+  const configPath = flags['config'] ?? environment['LOCKSTEP_CONFIG'];
+  const file = typeof configPath === 'string' && configPath !== '' ? readConfigurationFile(configPath) : undefined;
+  // All commands read the same file, and each needs only some of it.
+  const otherFileKeys = Object.entries(watchOptions as OptionDeclarations)
+    .filter(([, declaration]) => declaration.file !== false)
+    .map(([key]) => kebabCase(key));
+  return resolveOptions(declarations, { flags, environment, file, otherFileKeys });
+}

@@ -1,0 +1,104 @@
+/**
+ * `sync-watcher verify`: reads every file here, and holds the tree against what the server has.
+ */
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { OptionValues } from '../../../common/ops/configuration.ts';
+import { Backoff, sleep } from '../../../common/ops/async.ts';
+import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
+import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
+import { type Entry, MODE_MASK } from '../../../common/tree/entry.ts';
+import { compareTreePaths, displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { Connection } from '../push/connection.ts';
+import { digestFunctionFromWire, greet, type ServerFacts } from '../push/handshake.ts';
+import { IgnoreRules } from '../observe/ignore-rules.ts';
+import { compareTrees, recordDifferences, type TreeDifference } from '../verify/compare-trees.ts';
+import { walkLocalTree } from '../verify/local-tree.ts';
+import type { CommandContext } from './context.ts';
+import { resolveCommand, verifyOptions } from './options.ts';
+
+type VerifyValues = OptionValues<typeof verifyOptions>;
+
+/** 0 when the trees are equal, 1 when not; each difference is a line on standard output. */
+export async function verify(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
+  const { values } = resolveCommand(verifyOptions, flags, context);
+  using root = SafeRoot.open(values.dir);
+  const { connection, server } = await connect(values);
+  const counts = { entries: 0, contentBytes: 0 };
+  let differences = 0;
+  const print = ({ what, path, detail }: TreeDifference) => {
+    differences++;
+    process.stdout.write(`${what.padEnd(10)}  ${displayPath(path)}${detail === '' ? '' : `  (${detail})`}\n`);
+  };
+  try {
+    const never = new AbortController().signal;
+    const { entry } = await connection.getEntry({ folder: values.folder, path: '' }, never);
+    if (entry !== undefined) {
+      const { mode, mtimeNs } = root.directory(ROOT).stat();
+      const here = { kind: 'directory', mode: mode & MODE_MASK, mtimeNs } as const;
+      for (const difference of recordDifferences(ROOT, here, fromWireEntry(entry))) print(difference);
+    }
+    const ignore = new IgnoreRules(values.exclude);
+    const local = walkLocalTree(root, ignore, digestFunctionFromWire(server.folder.digestFunction));
+    const isIgnored = (path: TreePath, isDirectory: boolean) => ignore.isIgnored(path, isDirectory);
+    const remote = remoteTree(connection, values.folder);
+    for await (const difference of compareTrees(local, remote, isIgnored, counts)) print(difference);
+  } finally {
+    connection.close();
+  }
+  const compared = `${counts.entries} entries and ${formatBytes(counts.contentBytes)} compared`;
+  process.stderr.write(`${compared}: ${differences === 0 ? 'no difference' : `${differences} differences`}\n`);
+  return differences === 0 ? ExitCode.OK : ExitCode.SOME_FAILED;
+}
+
+/** Tries until `--timeout`. @throws LockstepError SERVER_UNREACHABLE, or what the server says. */
+async function connect(
+  values: VerifyValues,
+): Promise<{ readonly connection: Connection; readonly server: ServerFacts }> {
+  const address = values.server;
+  const signal = AbortSignal.timeout(Math.max(1, values.timeout));
+  const backoff = new Backoff({ initialMs: 100, maxMs: 1000 });
+  for (;;) {
+    const connection = new Connection({ address, security: values });
+    try {
+      return { connection, server: await greet(connection, values.folder, signal) };
+    } catch (error) {
+      connection.close();
+      const isAbsent =
+        error instanceof LockstepError && (error.reason === 'SERVER_UNREACHABLE' || error.reason === 'DRAINING');
+      if (!isAbsent && !signal.aborted) throw error;
+      if (signal.aborted || (await sleptTooLong(backoff.next(), signal))) {
+        const text = `no server could be reached at ${address.text} within ${formatDuration(values.timeout)}; is it running?`;
+        throw new LockstepError('SERVER_UNREACHABLE', text, { cause: error });
+      }
+    }
+  }
+}
+
+async function sleptTooLong(delayMs: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await sleep(delayMs, signal);
+    return false;
+  } catch (error) {
+    if (signal.aborted) return true;
+    throw error;
+  }
+}
+
+/** @throws LockstepError INVALID_ARGUMENT when the server's list is not in tree order: the merge would lie. */
+async function* remoteTree(connection: Connection, folder: string): AsyncGenerator<Entry, void> {
+  let previous: TreePath = ROOT;
+  const call = connection.listEntries({ folder, path: '', recursive: true, after: '', limit: 0n });
+  for await (const { entries } of readMessages(call)) {
+    for (const wire of entries) {
+      const entry = fromWireEntry(wire);
+      if (entry.path === ROOT) continue;
+      if (compareTreePaths(previous, entry.path) >= 0) {
+        throw new LockstepError('INVALID_ARGUMENT', 'the server lists its entries out of order; update it');
+      }
+      previous = entry.path;
+      yield entry;
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * One log line per acknowledged change, as long as people can read them: beyond a rate that no eye follows, changes are
+ * counted and summed up, so that a first sync does not write a line per file.
+ */
+import { type Logger, logChange } from '../../../common/ops/logger.ts';
+import { formatBytes } from '../../../common/ops/units.ts';
+import { displayPath } from '../../../common/tree/tree-path.ts';
+import type { AcknowledgedChange } from '../engine/messages.ts';
+
+/** Lines at once, and lines per second after that. */
+const BURST = 200;
+const LINES_PER_SECOND = 50;
+const SUMMARY_MS = 1_000;
+
+export class ChangeLog {
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  #budget = BURST;
+  #filledMs: number;
+  #skipped = 0;
+  #skippedBytes = 0;
+  #skippedRevision = 0n;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `now` is monotonic, in milliseconds. */
+  constructor(logger: Logger, now: () => number = () => performance.now()) {
+    this.#logger = logger;
+    this.#now = now;
+    this.#filledMs = now();
+  }
+
+  write(change: AcknowledgedChange): void {
+    if (!this.#logger.isLevelEnabled('info')) return;
+    if (!this.#logger.isLevelEnabled('debug') && !this.#mayWrite()) {
+      this.#skip(change);
+      return;
+    }
+    logChange(this.#logger, {
+      op: change.operation,
+      path:
+        change.from === undefined
+          ? displayPath(change.path)
+          : `${displayPath(change.from)} -> ${displayPath(change.path)}`,
+      revision: change.revision,
+      bytes: change.operation === 'put' ? change.contentBytes : undefined,
+      ms: change.milliseconds,
+    });
+  }
+
+  /** Writes what is still only counted. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#skipped === 0) return;
+    const { bytes, count } = { bytes: this.#skippedBytes, count: this.#skipped };
+    this.#logger.info(
+      { changes: count, revision: this.#skippedRevision, bytes },
+      `… and ${count} more changes, ${formatBytes(bytes)}`,
+    );
+    this.#skipped = 0;
+    this.#skippedBytes = 0;
+  }
+
+  #mayWrite(): boolean {
+    const nowMs = this.#now();
+    this.#budget = Math.min(BURST, this.#budget + ((nowMs - this.#filledMs) * LINES_PER_SECOND) / 1000);
+    this.#filledMs = nowMs;
+    if (this.#budget < 1) return false;
+    this.#budget--;
+    return true;
+  }
+
+  #skip(change: AcknowledgedChange): void {
+    this.#skipped++;
+    this.#skippedBytes += change.contentBytes;
+    this.#skippedRevision = change.revision;
+    this.#timer ??= setTimeout(() => this.close(), SUMMARY_MS).unref();
+  }
+}

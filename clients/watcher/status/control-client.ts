@@ -1,0 +1,105 @@
+/**
+ * Talking to the running watcher of a state directory: what the command line's subcommands are made of.
+ */
+import { ChannelCredentials } from '@grpc/grpc-js';
+import { sleep } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { createClient } from '../../../common/rpc/connect.ts';
+import { unary, type UnaryMethod } from '../../../common/rpc/unary.ts';
+import {
+  type FlushResponse,
+  type GetStatusResponse,
+  type ResumeResponse,
+  WatcherServiceClient,
+  WatcherState,
+} from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import { type ControlSocket, controlSocketOf } from './control-socket.ts';
+
+const CALL_DEADLINE_MS = 10_000;
+/** Longer than anybody waits; a flush ends by itself. */
+const FLUSH_DEADLINE_MS = 2 ** 31 - 1;
+/** How often a waiting flush looks whether the watcher is connected at all. */
+const LOOK_MS = 250;
+
+export class ControlClient {
+  readonly #client: WatcherServiceClient;
+  readonly #socket: ControlSocket;
+  readonly #directory: string;
+
+  /** `directory` is the watched one, for messages. Nothing is connected yet. */
+  constructor(stateDirectory: string, directory: string) {
+    this.#directory = directory;
+    this.#socket = controlSocketOf(stateDirectory);
+    this.#client = createClient(WatcherServiceClient, this.#socket.address, ChannelCredentials.createInsecure(), {
+      role: 'control',
+    });
+  }
+
+  /** @throws LockstepError SERVER_UNREACHABLE when no watcher runs; so do the others. */
+  status(): Promise<GetStatusResponse> {
+    return this.#call(this.#client.getStatus, {});
+  }
+
+  async pause(): Promise<void> {
+    await this.#call(this.#client.pause, {});
+  }
+
+  resume(): Promise<ResumeResponse> {
+    return this.#call(this.#client.resume, {});
+  }
+
+  async rescan(): Promise<void> {
+    await this.#call(this.#client.rescan, {});
+  }
+
+  /**
+   * Resolves when all that was on disk at the call is durable.
+   * @throws LockstepError INCOMPLETE, MASS_DELETE; SERVER_UNREACHABLE when the watcher itself has had no connection for
+   *   `timeoutMs`.
+   */
+  async flush(timeoutMs: number): Promise<FlushResponse> {
+    const over = new AbortController();
+    const flushing = this.#call(this.#client.flush, {}, FLUSH_DEADLINE_MS, over.signal);
+    try {
+      return await Promise.race([flushing, this.#untilOfflineFor(timeoutMs, over.signal)]);
+    } finally {
+      over.abort(new LockstepError('CANCELLED', 'the flush is over'));
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+    this.#socket.release();
+  }
+
+  /** Never resolves: rejects when the watcher was offline for so long. */
+  async #untilOfflineFor(timeoutMs: number, signal: AbortSignal): Promise<never> {
+    let offlineSinceMs: number | undefined;
+    for (;;) {
+      await sleep(LOOK_MS, signal);
+      const { state, reason } = await this.status();
+      if (state !== WatcherState.WATCHER_STATE_OFFLINE) {
+        offlineSinceMs = undefined;
+        continue;
+      }
+      offlineSinceMs ??= performance.now();
+      if (performance.now() - offlineSinceMs >= timeoutMs) throw new LockstepError('SERVER_UNREACHABLE', reason);
+    }
+  }
+
+  async #call<Request, Response>(
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs = CALL_DEADLINE_MS,
+    signal?: AbortSignal,
+  ): Promise<Response> {
+    try {
+      return await unary(this.#client, method, request, { deadlineMs, signal });
+    } catch (error) {
+      if (!(error instanceof LockstepError) || error.reason !== 'SERVER_UNREACHABLE') throw error;
+      const message = `no watcher is running for ${this.#directory}; start one with: sync-watcher --dir ${this.#directory} --server ADDR`;
+      // The gRPC error says nothing that the user could act on.
+      throw new LockstepError('SERVER_UNREACHABLE', message);
+    }
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * The WatcherService: what the command line's `status`, `flush`, `pause`, `resume` and `rescan` talk to. Reads the
+ * model and posts commands; decides nothing.
+ */
+import { chmodSync } from 'node:fs';
+import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
+import { AsyncQueue, Deferred, untilAborted } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { Logger } from '../../../common/ops/logger.ts';
+import { writeMessage } from '../../../common/rpc/call-stream.ts';
+import { streamHandler, unaryHandler } from '../../../common/rpc/serve.ts';
+import { TrackedCalls } from '../../../common/rpc/tracked-calls.ts';
+import { toWirePath } from '../../../common/tree/tree-path.ts';
+import {
+  type FlushResponse,
+  type GetStatusResponse,
+  type WatchEventsRequest,
+  type WatchEventsResponse,
+  type WatcherServiceServer,
+  WatcherServiceService,
+  WatcherState,
+} from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import type { EngineEvent } from '../engine/messages.ts';
+import type { EnginePort } from '../push/engine-port.ts';
+import { VERSION } from '../version.ts';
+import { type ControlSocket, controlSocketOf, removeStaleSocket } from './control-socket.ts';
+import type { WatcherEvent, WatcherModel, WatcherPhase } from './watcher-model.ts';
+
+/** Events that may wait for one listener; a slower one is told to come back. */
+const MAX_WAITING_EVENTS = 10_000;
+const SHUTDOWN_GRACE_MS = 500;
+
+export class ControlService {
+  readonly #model: WatcherModel;
+  readonly #engine: EnginePort;
+  readonly #logger: Logger;
+  readonly #calls = new TrackedCalls();
+  readonly #flushes = new Map<number, Deferred<FlushResponse>>();
+  #nextFlush = 1;
+  #server: Server | undefined;
+  #socket: ControlSocket | undefined;
+
+  constructor(model: WatcherModel, engine: EnginePort, logger: Logger) {
+    this.#model = model;
+    this.#engine = engine;
+    this.#logger = logger;
+  }
+
+  /** @throws an error of the operating system when the socket cannot be made. */
+  async start(stateDirectory: string): Promise<void> {
+    const socket = controlSocketOf(stateDirectory);
+    this.#socket = socket;
+    await removeStaleSocket(socket.path);
+    const server = new Server({ 'grpc.enable_channelz': 0 });
+    server.addService(WatcherServiceService, this.#calls.tracking(WatcherServiceService, this.#implementation()));
+    this.#server = server;
+    await new Promise<void>((resolve, reject) => {
+      server.bindAsync(socket.address.target, ServerCredentials.createInsecure(), (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+    chmodSync(socket.path, 0o600);
+  }
+
+  /** To be called with each answer of the engine to a flush. */
+  flushed({ id, revision, problemCount }: Extract<EngineEvent, { type: 'flushed' }>): void {
+    const waiting = this.#flushes.get(id);
+    this.#flushes.delete(id);
+    if (problemCount === 0) waiting?.resolve({ revision });
+    else {
+      const details = { problems: String(problemCount), revision: String(revision) };
+      const what = problemCount === 1 ? 'one entry' : `${problemCount} entries`;
+      waiting?.reject(
+        new LockstepError('INCOMPLETE', `${what} could not be synced; see sync-watcher status`, { details }),
+      );
+    }
+  }
+
+  async stop(): Promise<void> {
+    const stopping = new LockstepError('DRAINING', 'the watcher is stopping');
+    for (const waiting of this.#flushes.values()) waiting.reject(stopping);
+    this.#flushes.clear();
+    this.#calls.endAll(stopping);
+    const server = this.#server;
+    if (server !== undefined) await shutDown(server);
+    this.#socket?.release();
+  }
+
+  #implementation(): WatcherServiceServer {
+    const onError = (error: unknown, path: string) => this.#logger.debug({ err: error }, `${path} failed`);
+    return {
+      getStatus: unaryHandler(async () => this.#status(), onError),
+      flush: unaryHandler((_call, signal) => this.#flush(signal), onError),
+      pause: unaryHandler(async () => {
+        this.#engine.post({ type: 'pause' });
+        return {};
+      }, onError),
+      resume: unaryHandler(async () => {
+        const confirmedDeletes = BigInt(this.#model.snapshot.engine.heldDeletes);
+        this.#engine.post({ type: 'resume' });
+        return { confirmedDeletes };
+      }, onError),
+      rescan: unaryHandler(async () => {
+        this.#engine.post({ type: 'rescan', reason: 'asked for' });
+        return {};
+      }, onError),
+      watchEvents: streamHandler(
+        (call: ServerWritableStream<WatchEventsRequest, WatchEventsResponse>, signal) => this.#watch(call, signal),
+        onError,
+      ),
+    };
+  }
+
+  #status(): GetStatusResponse {
+    const { directory, server, folder } = this.#model.identity;
+    const { phase, reason, sinceMs, lastChangeMs, engine } = this.#model.snapshot;
+    return {
+      state: stateOf(phase),
+      reason,
+      directory,
+      server,
+      folder,
+      revision: engine.revision,
+      durableRevision: engine.durableRevision,
+      entries: BigInt(engine.entries),
+      pendingChanges: BigInt(engine.pendingChanges),
+      pendingBytes: BigInt(engine.pendingBytes),
+      sinceMs: BigInt(sinceMs),
+      lastChangeMs: BigInt(lastChangeMs),
+      changeSource: engine.changeSource,
+      degraded: engine.degraded,
+      problems: engine.problems.map(({ path, reason, message }) => ({ path: toWirePath(path), reason, message })),
+      problemCount: BigInt(engine.problemCount),
+      heldDeletes: BigInt(engine.heldDeletes),
+      pid: process.pid,
+      version: VERSION,
+    };
+  }
+
+  async #flush(signal: AbortSignal): Promise<FlushResponse> {
+    const { phase, reason, engine } = this.#model.snapshot;
+    if (phase === 'stopped') {
+      const details = { reason, held_deletes: String(engine.heldDeletes) };
+      throw new LockstepError('MASS_DELETE', `the watcher has stopped for safety: ${reason}`, { details });
+    }
+    const id = this.#nextFlush++;
+    const waiting = new Deferred<FlushResponse>();
+    this.#flushes.set(id, waiting);
+    this.#engine.post({ type: 'flush', id });
+    try {
+      return await untilAborted(waiting.promise, signal);
+    } finally {
+      this.#flushes.delete(id);
+    }
+  }
+
+  async #watch(
+    call: ServerWritableStream<WatchEventsRequest, WatchEventsResponse>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const queue = new AsyncQueue<WatchEventsResponse>({ maxBytes: MAX_WAITING_EVENTS });
+    const push = (event: WatcherEvent) => {
+      const message = this.#eventOf(event);
+      if (message === undefined || queue.tryPush(message)) return;
+      queue.close(new LockstepError('LIMIT_EXCEEDED', 'events came faster than they were read; connect again'));
+    };
+    push({ type: 'state', snapshot: this.#model.snapshot });
+    const unsubscribe = this.#model.subscribe(push);
+    const onAbort = () => queue.close(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      for await (const message of queue) await writeMessage(call, message, signal);
+    } finally {
+      unsubscribe();
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #eventOf(event: WatcherEvent): WatchEventsResponse | undefined {
+    const state = stateOf(this.#model.snapshot.phase);
+    const base = {
+      timeMs: BigInt(Date.now()),
+      type: event.type,
+      state,
+      operation: '',
+      path: '',
+      revision: 0n,
+      message: '',
+    };
+    switch (event.type) {
+      case 'state':
+        return { ...base, revision: event.snapshot.engine.revision, message: event.snapshot.reason };
+      case 'progress':
+        return undefined;
+      case 'change': {
+        const { operation, path, revision } = event.change;
+        return { ...base, operation, path: toWirePath(path), revision };
+      }
+      case 'problem':
+        return { ...base, path: toWirePath(event.path), message: event.message };
+    }
+  }
+}
+
+function stateOf(phase: WatcherPhase): WatcherState {
+  switch (phase) {
+    case 'starting':
+      return WatcherState.WATCHER_STATE_STARTING;
+    case 'in-step':
+      return WatcherState.WATCHER_STATE_IN_STEP;
+    case 'syncing':
+      return WatcherState.WATCHER_STATE_SYNCING;
+    case 'offline':
+      return WatcherState.WATCHER_STATE_OFFLINE;
+    case 'paused':
+      return WatcherState.WATCHER_STATE_PAUSED;
+    case 'stopped':
+      return WatcherState.WATCHER_STATE_STOPPED;
+  }
+}
+
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, SHUTDOWN_GRACE_MS);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      server.forceShutdown();
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,80 @@
+/**
+ * A watcher's status for people and for programs. Pure.
+ */
+import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
+import { type GetStatusResponse, WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+
+/** Words for states, stable: programs compare them. */
+function stateName(state: WatcherState): string {
+  switch (state) {
+    case WatcherState.WATCHER_STATE_STARTING:
+      return 'starting';
+    case WatcherState.WATCHER_STATE_IN_STEP:
+      return 'in step';
+    case WatcherState.WATCHER_STATE_SYNCING:
+      return 'syncing';
+    case WatcherState.WATCHER_STATE_OFFLINE:
+      return 'offline';
+    case WatcherState.WATCHER_STATE_PAUSED:
+      return 'paused';
+    case WatcherState.WATCHER_STATE_STOPPED:
+      return 'stopped';
+    default:
+      return 'unknown';
+  }
+}
+
+/** Several lines without the last line break. `nowMs` in milliseconds since 1970. */
+export function statusText(status: GetStatusResponse, nowMs: number): string {
+  const forMs = Math.max(0, nowMs - Number(status.sinceMs));
+  const reason = status.reason === '' ? '' : ` · ${displayText(status.reason)}`;
+  const lines = [`${stateName(status.state)} for ${formatDuration(forMs)} · rev ${status.revision}${reason}`];
+  const row = (name: string, value: string) => lines.push(`  ${name.padEnd(11)}  ${value}`);
+  row('directory', displayText(status.directory));
+  row('server', `${displayText(status.server)}, folder ${displayText(status.folder)}`);
+  row('entries', String(status.entries));
+  if (status.pendingChanges > 0n || status.pendingBytes > 0n) {
+    row('behind by', `${status.pendingChanges} changes, ${formatBytes(Number(status.pendingBytes))}`);
+  }
+  const lastMs = Number(status.lastChangeMs);
+  row('last change', lastMs === 0 ? 'none since the start' : `${formatDuration(Math.max(0, nowMs - lastMs))} ago`);
+  if (status.changeSource !== '') row('events from', status.changeSource);
+  if (status.degraded !== '') row('degraded', displayText(status.degraded));
+  if (status.heldDeletes > 0n)
+    row('held back', `${status.heldDeletes} deletions; confirm them with: sync-watcher resume`);
+  row('process', `${status.pid}, version ${displayText(status.version)}`);
+  if (status.problemCount > 0n) {
+    row('problems', String(status.problemCount));
+    for (const { path, message } of status.problems) lines.push(`    ${displayText(path)}: ${displayText(message)}`);
+    const unnamed = status.problemCount - BigInt(status.problems.length);
+    if (unnamed > 0n) lines.push(`    … and ${unnamed} more`);
+  }
+  return lines.join('\n');
+}
+
+/** Revisions are text: they may exceed what JSON numbers hold. */
+export function statusJson(status: GetStatusResponse): Record<string, unknown> {
+  return {
+    state: stateName(status.state),
+    in_step: status.state === WatcherState.WATCHER_STATE_IN_STEP && status.problemCount === 0n,
+    reason: status.reason,
+    directory: status.directory,
+    server: status.server,
+    folder: status.folder,
+    revision: String(status.revision),
+    durable_revision: String(status.durableRevision),
+    entries: Number(status.entries),
+    pending_changes: Number(status.pendingChanges),
+    pending_bytes: Number(status.pendingBytes),
+    since: new Date(Number(status.sinceMs)).toISOString(),
+    last_change: status.lastChangeMs === 0n ? null : new Date(Number(status.lastChangeMs)).toISOString(),
+    change_source: status.changeSource,
+    degraded: status.degraded,
+    held_deletes: Number(status.heldDeletes),
+    problem_count: Number(status.problemCount),
+    problems: status.problems.map(({ path, reason, message }) => ({ path, reason, message })),
+    pid: status.pid,
+    version: status.version,
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * Two trees in tree order, merged: what is only in one of them, and what differs in both. Pure but for its inputs;
+ * memory does not grow with the trees.
+ */
+import { mtimeMatches } from '../../../common/fs/times.ts';
+import { type Entry, type EntryRecord, sameContent } from '../../../common/tree/entry.ts';
+import { compareTreePaths, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { LocalEntry } from './local-tree.ts';
+
+export interface TreeDifference {
+  /** `only here`, `only there`, `kind`, `content`, `target`, `mode`, `mtime`, `unreadable`. */
+  readonly what: string;
+  readonly path: TreePath;
+  /** More about it, or empty. */
+  readonly detail: string;
+}
+
+export interface ComparisonCounts {
+  entries: number;
+  contentBytes: number;
+}
+
+/** `isIgnored` tells what the remote tree may have without being different; asked in tree order. */
+export async function* compareTrees(
+  local: Iterator<LocalEntry, void>,
+  remote: AsyncIterator<Entry, void>,
+  isIgnored: (path: TreePath, isDirectory: boolean) => boolean,
+  counts: ComparisonCounts,
+): AsyncGenerator<TreeDifference, void> {
+  let here = local.next();
+  let there = await remote.next();
+  while (!here.done || !there.done) {
+    const order = here.done ? 1 : there.done ? -1 : compareTreePaths(here.value.path, there.value.path);
+    if (order > 0 && !there.done) {
+      const { path, kind } = there.value;
+      if (!isIgnored(path, kind === 'directory')) yield { what: 'only there', path, detail: '' };
+    }
+    if (order <= 0 && !here.done) {
+      counts.entries++;
+      if ('record' in here.value && here.value.record.kind === 'file')
+        counts.contentBytes += here.value.record.sizeBytes;
+      yield* differencesOf(here.value, order === 0 && !there.done ? there.value : undefined);
+    }
+    if (order >= 0) there = await remote.next();
+    if (order <= 0) here = local.next();
+  }
+}
+
+function* differencesOf(here: LocalEntry, there: Entry | undefined): Generator<TreeDifference, void> {
+  const { path } = here;
+  if ('unreadable' in here) {
+    yield { what: 'unreadable', path, detail: here.unreadable };
+    return;
+  }
+  if (there === undefined) yield { what: 'only here', path, detail: '' };
+  else yield* recordDifferences(path, here.record, there);
+}
+
+/** What "in step" means (the contract): kind, content or target, permission bits, and time but for links. */
+export function* recordDifferences(
+  path: TreePath,
+  here: EntryRecord,
+  there: EntryRecord,
+): Generator<TreeDifference, void> {
+  if (here.kind !== there.kind) {
+    yield { what: 'kind', path, detail: `${here.kind} here, ${there.kind} there` };
+    return;
+  }
+  if (!sameContent(here, there)) yield { what: here.kind === 'symlink' ? 'target' : 'content', path, detail: '' };
+  if (here.kind === 'symlink' || there.kind === 'symlink') return;
+  if (here.mode !== there.mode) {
+    yield { what: 'mode', path, detail: `${here.mode.toString(8)} here, ${there.mode.toString(8)} there` };
+  }
+  if (!mtimeMatches(there.mtimeNs, here.mtimeNs)) yield { what: 'mtime', path, detail: '' };
+}

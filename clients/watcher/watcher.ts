@@ -1,0 +1,290 @@
+/**
+ * The watcher, put together: the engine's thread, the sessions with the server, the control service, and what people see
+ * of it. Composition only: nothing here looks at a tree or a message.
+ */
+import { rmSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
+import { Deferred, withTimeout } from '../../common/ops/async.ts';
+import { describeError, ExitCode, exitCodeOf, isReason, LockstepError, type Reason } from '../../common/ops/errors.ts';
+import type { Logger } from '../../common/ops/logger.ts';
+import { formatBytes } from '../../common/ops/units.ts';
+import type { Address } from '../../common/rpc/address.ts';
+import { displayText } from '../../common/tree/display-path.ts';
+import { displayPath } from '../../common/tree/tree-path.ts';
+import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
+import type { EngineThread } from './engine-thread.ts';
+import { Connection } from './push/connection.ts';
+import { ContentReader } from './push/content-reader.ts';
+import type { SecurityOptions } from './push/credentials.ts';
+import { Inspection } from './push/inspection.ts';
+import { type OpenedSession, Reconnect } from './push/reconnect.ts';
+import { Session } from './push/session.ts';
+import { ChangeLog } from './status/change-log.ts';
+import { ControlService } from './status/control-service.ts';
+import type { Progress } from './status/progress.ts';
+import { holderIdOf } from './status/state-directory.ts';
+import { WatcherModel } from './status/watcher-model.ts';
+
+export interface WatcherOptions {
+  readonly engine: EngineOptions;
+  readonly address: Address;
+  readonly security: SecurityOptions;
+  /** With `once`: how long the server may be out of reach, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly takeOver: boolean;
+  readonly readyFile: string | undefined;
+}
+
+export interface WatcherSurroundings {
+  readonly logger: Logger;
+  readonly progress: Progress;
+  readonly startEngine: (options: EngineOptions) => EngineThread;
+  /** Standard output: what a dry run would send. */
+  readonly writeLine: (line: string) => void;
+  /** Standard error: what could not be synced. */
+  readonly complain: (sentence: string) => void;
+}
+
+/** Together less than the ten seconds in which a stop must be done (E116). */
+const ANSWERS_DEADLINE_MS = 5_000;
+const CLOSE_DEADLINE_MS = 3_000;
+
+const MAX_SHOWN_DIRECTORY = 120;
+
+/** The exit status that a watcher ends with because of an error. */
+export function exitCodeOfWatcher(reason: Reason): ExitCode {
+  // A folder that is not there and a directory that is watched already are refusals, of the server and of a colleague.
+  return reason === 'LOCKED' || reason === 'FOLDER_NOT_FOUND' ? ExitCode.REFUSED : exitCodeOf(reason);
+}
+
+export class Watcher {
+  readonly #options: WatcherOptions;
+  readonly #around: WatcherSurroundings;
+  readonly #model: WatcherModel;
+  readonly #engine: EngineThread;
+  readonly #content: ContentReader;
+  readonly #reconnect: Reconnect;
+  readonly #control: ControlService;
+  readonly #changes: ChangeLog;
+  readonly #result = new Deferred<ExitCode>();
+  readonly #engineClosed = new Deferred<void>();
+  #isReady = false;
+  #isEnding = false;
+
+  constructor(options: WatcherOptions, around: WatcherSurroundings) {
+    const { directory, folder, mode } = options.engine;
+    this.#options = options;
+    this.#around = around;
+    this.#model = new WatcherModel({ directory, server: options.address.text, folder });
+    this.#changes = new ChangeLog(around.logger);
+    this.#content = new ContentReader(directory);
+    if (options.readyFile !== undefined) rmSync(options.readyFile, { force: true });
+    this.#engine = around.startEngine(options.engine);
+    this.#control = new ControlService(this.#model, this.#engine, around.logger.child({ room: 'control' }));
+    this.#reconnect = new Reconnect({
+      open: (isFirst, signal) => this.#open(isFirst, signal),
+      mode: mode === 'watch' ? 'watch' : 'once',
+      timeoutMs: options.timeoutMs,
+      address: options.address.text,
+      engine: this.#engine,
+      onState: (state) => this.#model.connectionIs(state),
+      logger: around.logger,
+    });
+    this.#model.subscribe(around.progress.see);
+    this.#engine.onEvent((event) => this.#handle(event));
+    this.#engine.onFailure((error) => {
+      this.#result.reject(error);
+      this.#engineClosed.resolve();
+    });
+  }
+
+  /**
+   * Resolves with the exit status, when all is closed.
+   * @throws LockstepError when the watcher could not start or go on; all is closed then, too.
+   */
+  async run(): Promise<ExitCode> {
+    const { logger } = this.#around;
+    const { directory, stateDirectory, folder, mode } = this.#options.engine;
+    if (mode !== 'dry-run') await this.#startControl(stateDirectory);
+    logger.info(
+      { directory, folder, server: this.#options.address.text },
+      mode === 'watch' ? 'watching' : 'looking once',
+    );
+    const connected = this.#reconnect.run();
+    connected.catch((error: unknown) => this.#result.reject(error));
+    try {
+      return await this.#result.promise;
+    } finally {
+      this.#isEnding = true;
+      await this.#close(connected);
+    }
+  }
+
+  /** Ends cleanly: `run` resolves with 0. */
+  stop(): void {
+    this.#result.resolve(ExitCode.OK);
+  }
+
+  /** Without it the watcher does its work all the same; only `status` and its relatives do not. */
+  async #startControl(stateDirectory: string): Promise<void> {
+    try {
+      await this.#control.start(stateDirectory);
+    } catch (error) {
+      this.#around.logger.warn({ err: error }, 'the control socket cannot be made: status and flush will not work');
+    }
+  }
+
+  async #open(isFirst: boolean, signal: AbortSignal): Promise<OpenedSession> {
+    const { address, security, takeOver } = this.#options;
+    const { directory, stateDirectory, folder, mode, acknowledgement } = this.#options.engine;
+    const connection = new Connection({ address, security });
+    try {
+      if (mode === 'dry-run') {
+        const session = await Inspection.open({ connection, folder, engine: this.#engine }, signal);
+        return { session, close: () => connection.close() };
+      }
+      const session = await Session.open(
+        {
+          connection,
+          folder,
+          holderId: holderIdOf(stateDirectory),
+          holder: holderText(directory),
+          takeOver: takeOver && isFirst,
+          acknowledgement,
+          compress: !address.isLoopback,
+          content: this.#content,
+          engine: this.#engine,
+          logger: this.#around.logger,
+        },
+        signal,
+      );
+      const { epoch, headRevision } = session.facts;
+      const { serverVersion } = session.server;
+      this.#around.logger.info(
+        { server_version: serverVersion, epoch, revision: headRevision },
+        `connected to ${address.text}`,
+      );
+      return { session, close: () => connection.close() };
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  #handle(event: EngineEvent): void {
+    switch (event.type) {
+      case 'batch':
+      case 'compare':
+      case 'upload':
+      case 'cancel-upload':
+        this.#reconnect.handle(event);
+        break;
+      case 'changes':
+        for (const change of event.changes) this.#show(change);
+        break;
+      case 'status':
+        this.#model.engineSays(event.status);
+        this.#consider(event.status);
+        break;
+      case 'flushed':
+        this.#control.flushed(event);
+        break;
+      case 'log':
+        this.#around.logger[event.level](event.fields, event.message);
+        break;
+      case 'failed':
+        this.#result.reject(new LockstepError(isReason(event.reason) ? event.reason : 'INTERNAL', event.message));
+        // It has closed what it had; nothing more comes.
+        this.#engineClosed.resolve();
+        break;
+      case 'closed':
+        this.#engineClosed.resolve();
+        break;
+    }
+  }
+
+  #show(change: AcknowledgedChange): void {
+    this.#model.acknowledged(change);
+    if (this.#options.engine.mode === 'dry-run') this.#around.writeLine(planLine(change));
+    else this.#changes.write(change);
+  }
+
+  /** Whether this status is what somebody is waiting for. */
+  #consider(status: EngineStatus): void {
+    if (this.#isEnding) return;
+    if (this.#options.engine.mode === 'watch') {
+      if (status.firstSyncDone) this.#becomeReady(status);
+      return;
+    }
+    const isResting = status.phase === 'idle' || status.phase === 'paused' || status.phase === 'stopped';
+    if (status.phase === 'stopped' || (isResting && status.heldDeletes > 0)) {
+      const what = status.reason || `${status.heldDeletes} deletions are more than --max-delete allows`;
+      this.#result.reject(new LockstepError('MASS_DELETE', what));
+      return;
+    }
+    if (!status.firstSyncDone) return;
+    this.#becomeReady(status);
+    for (const { path, message } of status.problems) this.#around.complain(`${displayPath(path)}: ${message}`);
+    const unnamed = status.problemCount - status.problems.length;
+    if (unnamed > 0) this.#around.complain(`… and ${unnamed} more entries could not be synced`);
+    this.#result.resolve(status.problemCount > 0 ? ExitCode.SOME_FAILED : ExitCode.OK);
+  }
+
+  #becomeReady(status: EngineStatus): void {
+    if (this.#isReady) return;
+    this.#isReady = true;
+    const { readyFile } = this.#options;
+    if (readyFile === undefined) return;
+    const revision = String(
+      this.#options.engine.acknowledgement === 'durable' ? status.durableRevision : status.revision,
+    );
+    try {
+      writeFileAtomic(readyFile, `${JSON.stringify({ pid: process.pid, revision })}\n`, { mode: 0o644 });
+    } catch (error) {
+      this.#result.reject(
+        new LockstepError('USAGE', `cannot write --ready-file ${readyFile}: ${describeError(error)}`, { cause: error }),
+      );
+    }
+  }
+
+  /** Answers first, so that the index learns of them; then the index; then everything else. */
+  async #close(connected: Promise<void>): Promise<void> {
+    await this.#reconnect.stop(ANSWERS_DEADLINE_MS);
+    await connected.catch(() => {
+      // Already the result.
+    });
+    await this.#closeEngine();
+    await this.#control.stop();
+    await this.#content.close();
+    this.#changes.close();
+    this.#around.progress.close();
+  }
+
+  async #closeEngine(): Promise<void> {
+    this.#engine.post({ type: 'close' });
+    try {
+      await withTimeout(() => this.#engineClosed.promise, {
+        timeoutMs: CLOSE_DEADLINE_MS,
+        onTimeout: () => new LockstepError('INTERNAL', 'the engine did not close in time'),
+      });
+    } catch (error) {
+      // Its index survives a kill as it survives a crash: the next start compares.
+      this.#around.logger.warn({ err: error }, 'the engine was cut off');
+    }
+    await this.#engine.terminate();
+  }
+}
+
+/** For people who find the folder taken; servers limit its length. */
+function holderText(directory: string): string {
+  const shown = directory.length > MAX_SHOWN_DIRECTORY ? `…${directory.slice(-MAX_SHOWN_DIRECTORY)}` : directory;
+  return displayText(`${hostname()}:${shown}:${process.pid}`);
+}
+
+/** "put  docs/a.txt  1.2 kB". */
+function planLine({ operation, path, from, contentBytes }: AcknowledgedChange): string {
+  const what = from === undefined ? displayPath(path) : `${displayPath(from)} -> ${displayPath(path)}`;
+  const size = operation === 'put' ? `  ${formatBytes(contentBytes)}` : '';
+  return `${operation.padEnd(8)}  ${what}${size}`;
+}
