@@ -1,0 +1,88 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { BurstDetector } from '../../../clients/watcher/observe/burst-detector.ts';
+import { DirtySet } from '../../../clients/watcher/observe/dirty-set.ts';
+import { IgnoreRules } from '../../../clients/watcher/observe/ignore-rules.ts';
+import { eventQueueLength } from '../../../clients/watcher/observe/inotify-limits.ts';
+import { NativeSource } from '../../../clients/watcher/observe/native-source.ts';
+import { TurnGatherer } from '../../../clients/watcher/observe/turn-gatherer.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { until } from './observing.ts';
+
+describe('BurstDetector', () => {
+  function burst(detector: BurstDetector, events: number): void {
+    for (let n = 0; n < events; n++) detector.count();
+  }
+
+  it('reports a turn with more than a quarter of the queue, and no smaller one', () => {
+    const detector = new BurstDetector(100);
+    burst(detector, 24);
+    expect(detector.endTurn(0)).to.equal(undefined);
+    burst(detector, 24);
+    expect(detector.endTurn(1)).to.equal(undefined);
+    burst(detector, 25);
+    expect(detector.isBursting).to.equal(true);
+    expect(detector.endTurn(2)).to.equal(0);
+    expect(detector.isBursting).to.equal(false);
+    expect(detector.endTurn(3)).to.equal(undefined);
+  });
+
+  it('reports once a second while it goes on, and once more at the end', () => {
+    const detector = new BurstDetector(100);
+    const reportedAtMs: number[] = [];
+    for (let nowMs = 0; nowMs <= 3000; nowMs += 100) {
+      if (nowMs <= 1500) burst(detector, 50);
+      if (detector.endTurn(nowMs) === 0) reportedAtMs.push(nowMs);
+    }
+    expect(reportedAtMs).to.deep.equal([0, 1000, 2000]);
+  });
+});
+
+describe('the kernel limits', function () {
+  this.timeout(60_000);
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'overflow-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('asks for a scan of everything when the event queue ran over (E27)', async () => {
+    using root = SafeRoot.open(directory);
+    const dirty = new DirtySet();
+    const gatherer = new TurnGatherer(({ hints }) => dirty.addBatch(hints), eventQueueLength());
+    const source = new NativeSource({ root, rules: new IgnoreRules([]), events: gatherer });
+    await source.start();
+    writeFileSync(join(directory, 'one'), '');
+    await until(() => !dirty.isEmpty, 'a hint');
+    expect(dirty.takeAll().everything).to.equal(undefined);
+    // This thread is the observer's here, and blocked meanwhile.
+    for (let n = 0; n < 20_000; n++) writeFileSync(join(directory, `f${n}`), '');
+    await until(() => dirty.everything !== undefined, 'a scan of everything');
+    expect(dirty.everything?.reason).to.contain('dropped');
+    await source.close();
+    gatherer.close();
+  });
+
+  it('polls what it cannot watch, says what to do, and recovers (E28)', async function () {
+    try {
+      execFileSync('unshare', ['-Ur', 'sh', '-c', 'echo 40 > /proc/sys/user/max_inotify_watches'], { stdio: 'ignore' });
+    } catch {
+      console.log('      skipped: user namespaces with limits of their own are not permitted here');
+      this.skip();
+    }
+    const script = fileURLToPath(new URL('./limited-watches.ts', import.meta.url));
+    const command = 'echo 40 > /proc/sys/user/max_inotify_watches && exec "$0" "$@"';
+    const child = spawn('unshare', ['-Ur', 'sh', '-c', command, process.execPath, script, directory]);
+    let output = '';
+    child.stdout.on('data', (chunk) => (output += String(chunk)));
+    child.stderr.on('data', (chunk) => (output += String(chunk)));
+    const status = await new Promise((resolve) => child.once('close', resolve));
+    expect(status, output).to.equal(0);
+    expect(output).to.match(/native: .*sysctl fs\.inotify\.max_user_watches=\d+/);
+    expect(output).to.match(/chokidar: .*sysctl fs\.inotify\.max_user_watches=\d+/);
+  });
+});
