@@ -1,0 +1,117 @@
+/**
+ * Tokens: their text, and their store.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { createToken, includesScope, parseToken } from '../../../services/sync-server/auth/token.ts';
+import { TokenStore } from '../../../services/sync-server/auth/token-store.ts';
+
+describe('token', () => {
+  it('is prefix, id, secret and checksum, and is understood again', () => {
+    const token = createToken();
+    expect(token.text).to.match(/^lockstep_[0-9a-f]{16}_[0-9a-f]{72}$/);
+    expect(parseToken(token.text)).to.deep.equal({ id: token.id, secretDigest: token.secretDigest });
+  });
+
+  it('with any character changed is refused, without being repeated', () => {
+    const { text } = createToken();
+    for (let at = 0; at < text.length; at += 7) {
+      const wrong = text.slice(0, at) + (text[at] === 'a' ? 'b' : 'a') + text.slice(at + 1);
+      expect(() => parseToken(wrong))
+        .to.throw()
+        .with.property('reason', 'UNAUTHENTICATED');
+      expect(() => parseToken(wrong))
+        .to.throw()
+        .with.property('message')
+        .that.does.not.include(wrong);
+    }
+  });
+
+  it('scopes include those before them', () => {
+    expect(includesScope('admin', 'write')).to.equal(true);
+    expect(includesScope('write', 'read')).to.equal(true);
+    expect(includesScope('read', 'write')).to.equal(false);
+  });
+});
+
+describe('token store (S20)', () => {
+  let directory: string;
+  let nowMs: number;
+  const now = () => nowMs;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'lockstep-tokens-'));
+    nowMs = Date.now();
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  const token = { folder: 'default', scope: 'read', label: 'ci', expiresInMs: undefined } as const;
+
+  it('finds a token that it created, also in another process’ store', () => {
+    const { text, record } = new TokenStore(directory).create(token);
+    expect(new TokenStore(directory).find(text)).to.deep.include({ id: record.id, scope: 'read', label: 'ci' });
+  });
+
+  it('keeps only the digest of the secret, readable by the owner alone', () => {
+    const { text, record } = new TokenStore(directory).create(token);
+    const file = join(directory, 'tokens', `${record.id}.json`);
+    const secret = text.split('_')[2]?.slice(0, 64) ?? '';
+    expect(readFileSync(file, 'utf8')).not.to.include(secret);
+    expect(statSync(file).mode & 0o777).to.equal(0o600);
+    expect(statSync(join(directory, 'tokens')).mode & 0o777).to.equal(0o700);
+  });
+
+  it('does not find an unknown token', () => {
+    const store = new TokenStore(directory);
+    store.create(token);
+    expect(store.find(createToken().text)).to.equal(undefined);
+  });
+
+  it('notices within a second what another process created and revoked', () => {
+    const server = new TokenStore(directory, now);
+    expect(server.isInUse()).to.equal(false);
+    const { text, record } = new TokenStore(directory).create(token);
+    nowMs += 1001;
+    expect(server.find(text)).to.have.property('id', record.id);
+    new TokenStore(directory).revoke(record.id);
+    nowMs += 1001;
+    expect(server.find(text)).to.equal(undefined);
+    expect(server.isStillValid(record.id)).to.equal(false);
+  });
+
+  it('does not find an expired token', () => {
+    const store = new TokenStore(directory, now);
+    const { text } = store.create({ ...token, expiresInMs: 1000 });
+    expect(store.find(text)).not.to.equal(undefined);
+    nowMs += 1001;
+    expect(store.find(text)).to.equal(undefined);
+  });
+
+  it('stays in use when its last token was revoked: the folder does not open by that', () => {
+    const store = new TokenStore(directory, now);
+    const { record } = store.create(token);
+    expect(store.revoke(record.id)).to.equal(true);
+    nowMs += 1001;
+    expect(store.isInUse()).to.equal(true);
+    expect(store.list()[0]?.revokedAt).to.be.instanceOf(Date);
+  });
+
+  it('fails closed when a file is damaged (S16)', () => {
+    const store = new TokenStore(directory, now);
+    const { text, record } = store.create(token);
+    writeFileSync(join(directory, 'tokens', `${record.id}.json`), '{');
+    nowMs += 1001;
+    expect(() => store.find(text))
+      .to.throw()
+      .with.property('reason', 'IO');
+  });
+
+  it('ignores leftovers of an interrupted write', () => {
+    const store = new TokenStore(directory, now);
+    store.create(token);
+    writeFileSync(join(directory, 'tokens', '.lockstep-x.tmp'), '{');
+    expect(store.list()).to.have.length(1);
+    expect(readdirSync(join(directory, 'tokens'))).to.have.length(2);
+  });
+});
