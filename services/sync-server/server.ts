@@ -1,7 +1,7 @@
 /**
  * Puts the server together and takes it apart again. Composition only: what anything does is in its own room.
  */
-import { ServerCredentials } from '@grpc/grpc-js';
+import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { unlinkSync } from 'node:fs';
 import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
 import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
@@ -69,6 +69,7 @@ const DRAIN_GRACE_MS = 4000;
  */
 export async function startServer(setup: ServerSetup, openFolder: OpenFolder, logger: Logger): Promise<RunningServer> {
   requireProtection(setup);
+  quietGrpc(logger);
   const { limits = DEFAULT_LIMITS, version } = setup;
   await using undo = new AsyncDisposableStack();
   let state: ServerState = 'starting';
@@ -142,6 +143,12 @@ function requireProtection({ listen: { isLoopback, text }, tls, insecure }: Serv
     'USAGE',
     `${text} can be reached from other machines: give --tls-cert and --tls-key, or --insecure to serve it unprotected`,
   );
+}
+
+/** grpc-js writes to stderr by itself; what matters of it comes here as errors anyway. */
+function quietGrpc(logger: Logger): void {
+  const line = (...parts: readonly unknown[]) => logger.debug({ room: 'grpc' }, parts.map(String).join(' '));
+  setLogger({ error: line, info: line, debug: line });
 }
 
 async function openHttp(

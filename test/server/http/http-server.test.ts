@@ -1,0 +1,112 @@
+/**
+ * The HTTP port of a running server.
+ */
+import { connect } from 'node:net';
+import { expect } from 'chai';
+import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
+import { statusPage } from '../../../services/sync-server/http/status-page.ts';
+import { putFile, reasonOf, SyncFixture } from '../../support/sync-fixture.ts';
+
+const anyPort = parseAddress('127.0.0.1:0') as TcpAddress;
+
+describe('http port', () => {
+  let fixture: SyncFixture;
+  before(async () => {
+    fixture = await SyncFixture.start({ setup: { http: anyPort } });
+    await fixture.apply(putFile('a', '1234'), putFile('../b', '5'));
+    const { lease } = await fixture.acquire({ holder: '<b>laptop</b>' });
+    await fixture.openChanges(lease);
+  });
+  after(() => fixture.stop());
+
+  const get = (path: string, init?: RequestInit) => fetch(`http://${fixture.server.http?.text}${path}`, init);
+
+  it('is alive and ready', async () => {
+    expect((await get('/livez')).status).to.equal(200);
+    expect((await get('/readyz')).status).to.equal(200);
+  });
+
+  it('shows folders, revisions and holders as JSON', async () => {
+    const status = (await (await get('/api/status')).json()) as { folders: readonly object[] };
+    expect(status).to.deep.include({ version: '0.0.0-test', state: 'ready' });
+    expect(status.folders[0]).to.deep.include({ folder: 'default', headRevision: '1', entries: 1, contentBytes: 4 });
+    expect(status.folders[0]).to.have.nested.property('holder.connected', true);
+  });
+
+  it('shows a page without scripts on which every name is escaped (S28)', async () => {
+    const response = await get('/');
+    const html = await response.text();
+    expect(html).to.include('&#60;b&#62;laptop&#60;/b&#62;').and.not.include('<b>laptop').and.not.include('<script');
+    expect(response.headers.get('content-security-policy')).to.match(/default-src 'none'/);
+    expect(response.headers.get('x-content-type-options')).to.equal('nosniff');
+  });
+
+  it('exposes metrics in the text format', async () => {
+    const page = await (await get('/metrics')).text();
+    expect(page).to.include('lockstep_head_revision{folder="default"} 1\n');
+    expect(page).to.include('lockstep_batches_total{folder="default"} 1\n');
+    expect(page).to.include('lockstep_change_problems_total{folder="default",kind="invalid"} 1\n');
+    expect(page).to.include('lockstep_lease_held{folder="default"} 1\n');
+    expect(page).to.match(/lockstep_event_loop_delay_seconds\{quantile="0.99"\} [0-9.e-]+\n/);
+    for (const line of page.trimEnd().split('\n')) {
+      expect(line).to.match(
+        /^(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(?:\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? [0-9.e+-]+)$/,
+      );
+    }
+  });
+
+  it('is read-only (S21)', async () => {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+      for (const path of ['/', '/api/status', '/metrics']) expect((await get(path, { method })).status).to.equal(405);
+    }
+    expect((await get('/api/../../etc/passwd')).status).to.equal(404);
+    expect(await (await get('/', { method: 'HEAD' })).text()).to.equal('');
+  });
+
+  it('answers to local names only, so that no page of the web can read it', async () => {
+    const port = fixture.server.http?.port ?? 0;
+    const answer = await new Promise<string>((resolve) => {
+      let text = '';
+      const socket = connect(port, '127.0.0.1', () =>
+        socket.write('GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'),
+      );
+      socket.on('data', (data) => {
+        text += data.toString();
+      });
+      socket.on('close', () => resolve(text));
+    });
+    expect(answer).to.match(/^HTTP\/1\.1 421 /);
+  });
+
+  it('whose port is taken keeps the server from starting, unless nobody asked for that port', async () => {
+    const http = fixture.server.http;
+    expect(await reasonOf(SyncFixture.start({ setup: { http } }))).to.equal('USAGE');
+    const without = await SyncFixture.start({ setup: { http, httpIsOptional: true } });
+    expect(without.server.http).to.equal(undefined);
+    await without.stop();
+  });
+});
+
+describe('status page', () => {
+  it('says that a folder is not ready, and why', () => {
+    const page = statusPage({
+      version: '1',
+      state: 'ready',
+      uptimeSeconds: 3,
+      folders: [
+        {
+          folder: '"><img src=x>',
+          epoch: 'e',
+          headRevision: '12',
+          durableRevision: '11',
+          entries: 3,
+          contentBytes: 1234,
+          state: 'degraded',
+          stateReason: 'the disk is <full>',
+          holder: null,
+        },
+      ],
+    });
+    expect(page).to.include('the disk is &#60;full&#62;').and.not.include('<img');
+  });
+});
