@@ -39,7 +39,7 @@ const steps = fc.oneof(
 describe('batch writer', () => {
   it('writes what the generated code reads back, for any changes', () => {
     fc.assert(
-      fc.property(fc.array(steps, { maxLength: 12 }), fc.integer({ min: 0, max: 4000 }), (list, capacity) => {
+      fc.property(fc.array(steps, { maxLength: 24, size: 'max' }), fc.integer({ min: 0, max: 4000 }), (list, capacity) => {
         const batchId = randomBytes(16);
         const writer = new BatchWriter(batchId, capacity);
         const expected: Change[] = [];

@@ -26,8 +26,8 @@ describe('planner', () => {
   it('leads from any tree to any other that renames, edits, flips and deletions made of it (E18, E60, E61, E62, E67, E69)', () => {
     fc.assert(
       fc.property(
-        fc.array(mutation(), { maxLength: 14 }),
-        fc.array(mutation(), { maxLength: 14 }),
+        fc.array(mutation(), { maxLength: 24, size: 'max' }),
+        fc.array(mutation(), { maxLength: 24, size: 'max' }),
         fc.boolean(),
         (first, second, large) => {
           const disk: Tree = new Map();
