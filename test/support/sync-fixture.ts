@@ -153,7 +153,7 @@ export class ChangesStream {
     await writeMessage(this.call, message);
   }
 
-  async sendBatch(changes: readonly Change[], batchId = randomBytes(16)): Promise<Buffer> {
+  async sendBatch(changes: readonly Change[], batchId: Buffer = randomBytes(16)): Promise<Buffer> {
     await this.send({ message: { $case: 'batch', value: Batch.fromPartial({ batchId, changes: [...changes] }) } });
     return batchId;
   }

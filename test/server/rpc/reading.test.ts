@@ -9,6 +9,7 @@ import { ROOT, treePathFromLocal } from '../../../common/tree/tree-path.ts';
 import {
   ChangeOperation,
   CompareTreeRequest,
+  type CompareTreeResponse,
   FolderState,
   ListEntriesRequest,
   ReadContentRequest,
@@ -131,7 +132,7 @@ describe('looking into a folder', () => {
   describe('CompareTree', () => {
     const compare = async (...questions: readonly Partial<CompareTreeRequest>[]) => {
       const call = fixture.client.compareTree();
-      const answers = collect(readMessages(call));
+      const answers = collect<CompareTreeResponse>(readMessages(call));
       for (const question of questions) call.write(CompareTreeRequest.fromPartial(question));
       call.end();
       return answers;
@@ -165,7 +166,7 @@ describe('looking into a folder', () => {
       const name = 'n'.repeat(200);
       for (let index = 0; index < 1500; index++) large.replica.tree.apply(putFile(`${name}${index}`, 'x'));
       const call = large.client.compareTree();
-      const answers = collect(readMessages(call));
+      const answers = collect<CompareTreeResponse>(readMessages(call));
       call.write(CompareTreeRequest.fromPartial({ folder }));
       call.end();
       const messages = await answers;

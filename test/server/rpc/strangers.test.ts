@@ -99,7 +99,7 @@ describe('clients of strangers', () => {
       try {
         await run('grpcurl', ['--version']);
       } catch {
-        console.log('      skipped: there is no grpcurl on the PATH');
+        process.stdout.write('      skipped: there is no grpcurl on the PATH\n');
         this.skip();
       }
     });

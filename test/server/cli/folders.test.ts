@@ -1,0 +1,65 @@
+/**
+ * Which folders a command is about.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parse } from 'smol-toml';
+import { expect } from 'chai';
+import { allFolders, ensureDirectory, oneFolder } from '../../../services/sync-server/commands/folders.ts';
+
+const none = { dir: undefined, state: undefined, folder: undefined };
+const file = (toml: string) => ({ path: 'server.toml', content: parse(toml) });
+const two = file('[[folder]]\nname = "a"\ndir = "/srv/a"\n[[folder]]\nname = "b"\ndir = "/srv/b"\nstate = "/var/b"\n');
+
+describe('folders of a command', () => {
+  it('is the one of --dir, with its state inside', () => {
+    expect(allFolders({ ...none, dir: 'x' }, undefined)).to.deep.equal([
+      { name: 'default', directory: resolve('x'), stateDirectory: resolve('x/.lockstep') },
+    ]);
+    expect(allFolders({ dir: 'x', state: 'y', folder: 'n' }, undefined)).to.deep.equal([
+      { name: 'n', directory: resolve('x'), stateDirectory: resolve('y') },
+    ]);
+  });
+
+  it('are those of the file’s tables', () => {
+    expect(allFolders(none, two)).to.deep.equal([
+      { name: 'a', directory: '/srv/a', stateDirectory: '/srv/a/.lockstep' },
+      { name: 'b', directory: '/srv/b', stateDirectory: '/var/b' },
+    ]);
+  });
+
+  it('has the name that the file gives to the only one', () => {
+    expect(allFolders({ ...none, dir: 'x' }, file('folder = "docs"'))[0]).to.have.property('name', 'docs');
+  });
+
+  it('is the one that --folder names among several', () => {
+    expect(oneFolder({ ...none, folder: 'b' }, two)).to.have.property('directory', '/srv/b');
+    expect(() => oneFolder(none, two)).to.throw(/tell which folder with --folder: a, b/);
+    expect(() => oneFolder({ ...none, folder: 'c' }, two)).to.throw(/no folder "c"; there are: a, b/);
+  });
+
+  it('refuses what is missing, doubled, mixed or misspelt, each in a sentence', () => {
+    expect(() => allFolders(none, undefined)).to.throw(/--dir DIR/);
+    expect(() => allFolders({ ...none, dir: 'x' }, two)).to.throw(/not beside them/);
+    const same = '[[folder]]\nname = "a"\ndir = "/srv/a"\n[[folder]]\nname = "a"\ndir = "/srv/b"\n';
+    expect(() => allFolders(none, file(same))).to.throw(/same name: a/);
+    expect(() => allFolders(none, file(same.replaceAll('/srv/b', '/srv/a').replace('"a"', '"c"')))).to.throw(
+      /same dir/,
+    );
+    expect(() => allFolders(none, file('[[folder]]\nname = "a"\npath = "/srv"'))).to.throw(/name, dir/);
+    expect(() => allFolders({ ...none, dir: 'x', folder: 'a\nb' }, undefined)).to.throw(/printable/);
+  });
+
+  it('are created with their parents; a file in the way is named', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'lockstep-folders-'));
+    ensureDirectory({ name: 'a', directory: join(directory, 'x/y/z'), stateDirectory: '' });
+    writeFileSync(join(directory, 'file'), '');
+    for (const path of ['file', 'file/below']) {
+      expect(() => ensureDirectory({ name: 'a', directory: join(directory, path), stateDirectory: '' }))
+        .to.throw(/not a directory; give another --dir/)
+        .with.property('reason', 'USAGE');
+    }
+    rmSync(directory, { recursive: true });
+  });
+});
