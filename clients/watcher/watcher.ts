@@ -88,7 +88,9 @@ export class Watcher {
       timeoutMs: options.timeoutMs,
       address: options.address.text,
       engine: this.#engine,
-      onState: (state) => this.#model.connectionIs(state),
+      onState: (state) => {
+        if (!this.#isEnding) this.#model.connectionIs(state);
+      },
       logger: around.logger,
     });
     this.#model.subscribe(around.progress.see);
@@ -184,6 +186,8 @@ export class Watcher {
         for (const change of event.changes) this.#show(change);
         break;
       case 'status':
+        // What is being taken apart is no news.
+        if (this.#isEnding) break;
         this.#model.engineSays(event.status);
         this.#consider(event.status);
         break;
@@ -212,7 +216,6 @@ export class Watcher {
 
   /** Whether this status is what somebody is waiting for. */
   #consider(status: EngineStatus): void {
-    if (this.#isEnding) return;
     if (this.#options.engine.mode === 'watch') {
       if (status.firstSyncDone) this.#becomeReady(status);
       return;

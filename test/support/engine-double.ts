@@ -2,7 +2,7 @@
  * An engine without a tree: records the commands that it gets, and can be made to say anything an engine says.
  */
 import { EventEmitter } from 'node:events';
-import type { EngineCommand, EngineEvent } from '../../clients/watcher/engine/messages.ts';
+import type { EngineCommand, EngineEvent, EngineStatus } from '../../clients/watcher/engine/messages.ts';
 import { eventually } from './eventually.ts';
 
 type CommandOf<T extends EngineCommand['type']> = Extract<EngineCommand, { type: T }>;
@@ -41,4 +41,28 @@ export class EngineDouble {
   received<T extends EngineCommand['type']>(type: T, count = 1): Promise<CommandOf<T>> {
     return eventually(`${count} × ${type}`, () => this.all(type)[count - 1]);
   }
+}
+
+/** A status of an engine that has done nothing yet, with some parts of it changed. */
+export function engineStatus(parts: Partial<EngineStatus>): EngineStatus {
+  return {
+    phase: 'starting',
+    inStep: false,
+    firstSyncDone: false,
+    revision: 0n,
+    durableRevision: 0n,
+    entries: 0,
+    scannedEntries: 0,
+    pendingChanges: 0,
+    pendingBytes: 0,
+    sentChanges: 0,
+    sentContentBytes: 0,
+    changeSource: 'native',
+    degraded: '',
+    problems: [],
+    problemCount: 0,
+    heldDeletes: 0,
+    reason: '',
+    ...parts,
+  };
 }

@@ -16,8 +16,8 @@ import {
 import { type ControlSocket, controlSocketOf } from './control-socket.ts';
 
 const CALL_DEADLINE_MS = 10_000;
-/** Longer than anybody waits; a flush ends by itself. */
-const FLUSH_DEADLINE_MS = 2 ** 31 - 1;
+/** A week: longer than anybody waits. A flush ends by itself. */
+const FLUSH_DEADLINE_MS = 7 * 24 * 3_600_000;
 /** How often a waiting flush looks whether the watcher is connected at all. */
 const LOOK_MS = 250;
 

@@ -23,6 +23,8 @@ export interface LivingLineTerminal {
 const LINE_INTERVAL_MS = 100;
 const PLAIN_INTERVAL_MS = 10_000;
 const JSON_INTERVAL_MS = 1_000;
+/** In lines, syncing is told about only when it takes this long: the change's own line says that it happened. */
+const PLAIN_PATIENCE_MS = 2_000;
 const CLEAR_LINE = '\r\u001b[K';
 
 /** "syncing · 1200 of 5000 entries · 12 MB · 3.4 MB/s". Pure. */
@@ -97,6 +99,7 @@ export class Progress {
   #bytesPerSecond = 0;
   #latest: WatcherSnapshot | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #loggedText = '';
 
   /** `now` is monotonic, in milliseconds. */
   constructor(kind: ProgressKind, sinks: ProgressSinks, now: () => number = () => performance.now()) {
@@ -109,9 +112,13 @@ export class Progress {
   readonly see = (event: WatcherEvent): void => {
     if (this.#kind === 'off' || (event.type !== 'state' && event.type !== 'progress')) return;
     this.#latest = event.snapshot;
+    if (this.#kind === 'plain') {
+      this.#seeInLines(event.type === 'state', event.snapshot);
+      return;
+    }
     const dueMs = this.#shownMs + this.#intervalMs() - this.#now();
-    if (event.type === 'state' || dueMs <= 0) this.#show(event.type === 'state');
-    else this.#timer ??= setTimeout(() => this.#show(false), dueMs).unref();
+    if (event.type === 'state' || dueMs <= 0) this.#show();
+    else this.#timer ??= setTimeout(() => this.#show(), dueMs).unref();
   };
 
   /** Something else is about to be written to the same terminal. */
@@ -132,10 +139,22 @@ export class Progress {
   }
 
   #intervalMs(): number {
-    return this.#kind === 'line' ? LINE_INTERVAL_MS : this.#kind === 'json' ? JSON_INTERVAL_MS : PLAIN_INTERVAL_MS;
+    return this.#kind === 'line' ? LINE_INTERVAL_MS : JSON_INTERVAL_MS;
   }
 
-  #show(isNews: boolean): void {
+  /** States that last are lines at once; work is a line when it takes long, and again now and then. */
+  #seeInLines(isNews: boolean, { phase }: WatcherSnapshot): void {
+    if (phase === 'syncing' || phase === 'starting') {
+      const waitMs = this.#loggedText === '' || isNews ? PLAIN_PATIENCE_MS : PLAIN_INTERVAL_MS;
+      this.#timer ??= setTimeout(() => this.#show(), waitMs).unref();
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (isNews) this.#show();
+  }
+
+  #show(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const snapshot = this.#latest;
@@ -147,7 +166,7 @@ export class Progress {
         this.#draw(snapshot);
         break;
       case 'plain':
-        this.#log(snapshot, isNews);
+        this.#log(snapshot);
         break;
       case 'json':
         this.#sinks.writeLine(JSON.stringify(jsonOf(snapshot, this.#bytesPerSecond)));
@@ -165,10 +184,12 @@ export class Progress {
     this.#sinks.terminal.write(CLEAR_LINE + this.#line);
   }
 
-  #log(snapshot: WatcherSnapshot, isNews: boolean): void {
-    // In step and nothing new: silence is the message.
-    if (!isNews && snapshot.phase !== 'syncing' && snapshot.phase !== 'starting') return;
-    this.#sinks.logger.info({ state: snapshot.phase }, progressText(snapshot, this.#bytesPerSecond));
+  #log(snapshot: WatcherSnapshot): void {
+    const text = progressText(snapshot, this.#bytesPerSecond);
+    // In step again after a change or two: the revision alone is no news.
+    const essence = snapshot.phase === 'in-step' ? `in step ${snapshot.reason}` : text;
+    if (essence !== this.#loggedText) this.#sinks.logger.info({ state: snapshot.phase }, text);
+    this.#loggedText = essence;
   }
 }
 

@@ -110,9 +110,7 @@ export function openStateDirectory(stateDirectory: string, directory: string): D
     if (!(error instanceof LockstepError) || error.reason !== 'LOCKED') throw error;
     const pid = error.details?.['holder_pid'];
     const who = pid === undefined ? 'another watcher' : `the watcher with process id ${pid}`;
-    throw new LockstepError('LOCKED', `${directory} is being watched already by ${who}; stop that one first`, {
-      cause: error,
-    });
+    throw new LockstepError('LOCKED', `${directory} is being watched already by ${who}; stop that one first`);
   }
 }
 

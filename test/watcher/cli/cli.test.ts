@@ -1,0 +1,300 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { defaultStateDirectory } from '../../../clients/watcher/status/state-directory.ts';
+import { digestOf } from '../../../common/content/digest.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
+import { WatcherProcess } from './run-watcher.ts';
+
+describe('sync-watcher', function () {
+  this.timeout(40_000);
+  let base: string;
+  let directory: string;
+  let environment: Record<string, string>;
+  let server: FakeServer | undefined;
+  const processes: WatcherProcess[] = [];
+
+  beforeEach(() => {
+    base = mkdtempSync(join(tmpdir(), 'lockstep-cli-'));
+    directory = join(base, 'watched');
+    mkdirSync(directory);
+    environment = { XDG_STATE_HOME: join(base, 'state') };
+  });
+
+  afterEach(async () => {
+    for (const started of processes.splice(0)) await started.kill('SIGKILL');
+    await server?.stop();
+    server = undefined;
+    rmSync(base, { recursive: true, force: true });
+  });
+
+  /** An empty folder that takes everything. */
+  async function serve(script: FakeServerScript = {}): Promise<string> {
+    server = new FakeServer({ onCompare: () => [{}], ...script });
+    return (await server.start()).text;
+  }
+
+  function start(args: readonly string[], more: Record<string, string> = {}): WatcherProcess {
+    const started = new WatcherProcess(args, { ...environment, ...more });
+    processes.push(started);
+    return started;
+  }
+
+  const run = (args: readonly string[], more?: Record<string, string>) => start(args, more).finished;
+
+  describe('refuses with one sentence', () => {
+    const usage: [string, () => string[], RegExp][] = [
+      ['without a server', () => ['--dir', directory], /--server is required/],
+      ['without a directory', () => ['--server', ':1'], /--dir is required/],
+      ['with an unknown flag', () => ['--sever', ':1'], /--server/],
+      ['with an address that is none', () => ['--dir', directory, '--server', 'nonsense'], /not an address/],
+      ['a file for a directory (E10)', () => ['--dir', '/etc/hostname', '--server', ':1'], /not a directory/],
+      [
+        'a state directory inside the tree (E11)',
+        () => ['--dir', directory, '--server', ':1', '--state', join(directory, 's')],
+        /inside/,
+      ],
+    ];
+    for (const [when, args, text] of usage) {
+      it(`${when}: exit 2`, async () => {
+        const { code, stderr } = await run(args());
+        expect(stderr).to.match(text);
+        expect(stderr).not.to.match(/\n {4}at /);
+        expect(code).to.equal(2);
+      });
+    }
+
+    it('a replica, or what lies in one (E11): exit 2', async () => {
+      mkdirSync(join(directory, '.lockstep'));
+      writeFileSync(join(directory, '.lockstep', 'index.db'), '');
+      mkdirSync(join(directory, 'inner'));
+      for (const dir of [directory, join(directory, 'inner')]) {
+        const { code, stderr } = await run(['--dir', dir, '--server', ':1']);
+        expect(stderr).to.contain('replica');
+        expect(code).to.equal(2);
+      }
+    });
+
+    it('a directory that is not there (E52): exit 5, unless --create', async () => {
+      const missing = join(base, 'missing');
+      expect((await run(['--dir', missing, '--server', ':1', '--once'])).code).to.equal(5);
+      const address = await serve();
+      expect((await run(['--dir', missing, '--server', address, '--once', '--create'])).code).to.equal(0);
+      expect(existsSync(missing)).to.equal(true);
+    });
+
+    it('a token that others can read (S41): exit 2', async () => {
+      const file = join(base, 'token');
+      writeFileSync(file, 'secret\n');
+      chmodSync(file, 0o644);
+      const { code, stderr } = await run(['--dir', directory, '--server', ':1', '--token-file', file]);
+      expect(stderr).to.contain('chmod 600');
+      expect(code).to.equal(2);
+    });
+
+    it('a server that is not there: exit 3 after --timeout', async () => {
+      const { code, stderr } = await run([
+        '--dir',
+        directory,
+        '--server',
+        '127.0.0.1:1',
+        '--once',
+        '--timeout',
+        '300ms',
+      ]);
+      expect(stderr).to.contain('is it running?');
+      expect(code).to.equal(3);
+    });
+
+    it('a server that refuses: exit 4', async () => {
+      const refusals: [FakeServerScript, RegExp][] = [
+        [{ token: 'secret' }, /token/],
+        [{ folders: ['photos'] }, /"default".*"photos"/],
+        [{ onAcquire: () => new LockstepError('LEASE_HELD', 'held by host2:/x:9') }, /host2/],
+      ];
+      for (const [script, text] of refusals) {
+        const address = await serve(script);
+        const { code, stderr } = await run(['--dir', directory, '--server', address]);
+        expect(stderr).to.match(text);
+        expect(code).to.equal(4);
+        await server?.stop();
+      }
+    });
+  });
+
+  it('gets its options from the environment and a file as well', async () => {
+    const address = await serve({ token: 'secret' });
+    const file = join(base, 'watcher.toml');
+    writeFileSync(file, `dir = "${directory}"\nonce = true\n`);
+    const { code } = await run(['--config', file], { LOCKSTEP_SERVER: address, LOCKSTEP_TOKEN: 'secret' });
+    expect(code).to.equal(0);
+  });
+
+  it('--once sends what the server lacks and ends with 0', async () => {
+    writeFileSync(join(directory, 'small'), 'content');
+    const large = Buffer.alloc(300_000, 'x');
+    writeFileSync(join(directory, 'large'), large);
+    const address = await serve();
+    const ready = join(base, 'ready');
+    const { code, stderr } = await run(['--dir', directory, '--server', address, '--once', '--ready-file', ready]);
+    expect(stderr).to.contain('"op":"put","path":"small"');
+    expect(code).to.equal(0);
+    expect(server?.contents.has(digestOf('blake3', large).toString('hex'))).to.equal(true);
+    expect(JSON.parse(readFileSync(ready, 'utf8')).revision).to.match(/^\d+$/);
+    expect(server?.halfCloses).to.equal(1);
+  });
+
+  it('--dry-run prints the plan, takes no lease and sends nothing', async () => {
+    writeFileSync(join(directory, 'a.txt'), 'hello\n');
+    mkdirSync(join(directory, 'd'));
+    const address = await serve();
+    const { code, stdout } = await run(['--dir', directory, '--server', address, '--dry-run', '--log-level', 'warn']);
+    expect(stdout).to.match(/^put\s+a\.txt\s+6 B$/m);
+    expect(stdout).to.match(/^mkdir\s+d$/m);
+    expect(code).to.equal(0);
+    expect(server?.batches).to.have.length(0);
+    expect(server?.acquisitions).to.have.length(0);
+  });
+
+  it('watches, answers status and flush, and stops at SIGTERM with its lease given back (E116)', async () => {
+    const address = await serve();
+    const ready = join(base, 'ready');
+    const watcher = start(['--dir', directory, '--server', address, '--ready-file', ready]);
+    await eventually('the ready file', () => existsSync(ready), 15_000);
+    writeFileSync(join(directory, 'new'), 'content');
+    const flushed = await run(['flush', '--dir', directory]);
+    expect(flushed.stderr).to.equal('');
+    expect(flushed.stdout).to.match(/^in step · rev \d+\n$/);
+    expect(flushed.code).to.equal(0);
+    const status = await run(['status', '--dir', directory, '--json']);
+    expect(JSON.parse(status.stdout)).to.include({ state: 'in step', in_step: true, entries: 1, problem_count: 0 });
+    const second = await run(['--dir', directory, '--server', address]);
+    expect(second.stderr).to.contain(`process id ${watcher.child.pid}`);
+    expect(second.code).to.equal(4);
+    const startedMs = performance.now();
+    expect((await watcher.kill('SIGTERM')).code).to.equal(0);
+    expect(performance.now() - startedMs).to.be.lessThan(10_000);
+    expect(server?.halfCloses).to.equal(1);
+  });
+
+  it('waits for a server that comes later, and comes back to one that was restarted (E111)', async () => {
+    const address = await serve();
+    const port = Number(address.split(':')[1]);
+    await server?.stop();
+    const watcher = start(['--dir', directory, '--server', address]);
+    await watcher.logged('trying again');
+    await server?.start(port);
+    await eventually('a lease', () => (server?.acquisitions.length ?? 0) > 0, 15_000);
+    await eventually('a stream', () => (server?.openChanges ?? 0) > 0);
+    await server?.stop();
+    await server?.start(port);
+    await eventually('a second lease', () => (server?.acquisitions.length ?? 0) > 1, 15_000);
+    writeFileSync(join(directory, 'after'), 'content');
+    await watcher.logged('"path":"after"');
+  });
+
+  it('stops with 4 when another watcher has taken over (E106, E108)', async () => {
+    const watcher = start(['--dir', directory, '--server', await serve()]);
+    await eventually('a stream', () => (server?.openChanges ?? 0) > 0, 15_000);
+    server?.endChanges(new LockstepError('LEASE_STALE', 'a newer lease was given out'));
+    const { code, stderr } = await watcher.finished;
+    expect(stderr).to.contain('--take-over');
+    expect(code).to.equal(4);
+  });
+
+  it('says that no watcher runs: exit 3', async () => {
+    for (const command of ['status', 'flush', 'pause', 'resume', 'rescan']) {
+      const { code, stderr } = await run([command, '--dir', directory]);
+      expect(stderr).to.contain('no watcher is running');
+      expect(code).to.equal(3);
+    }
+  });
+
+  describe('verify', () => {
+    const file = (path: string, content: string) => ({
+      path,
+      kind: EntryKind.ENTRY_KIND_FILE,
+      mode: 0o644,
+      mtimeNs: 1_000_000_000_000_000_000n,
+      size: BigInt(content.length),
+      digest: digestOf('blake3', Buffer.from(content)),
+      target: Buffer.alloc(0),
+    });
+
+    function write(path: string, content: string): void {
+      writeFileSync(join(directory, path), content);
+      chmodSync(join(directory, path), 0o644);
+      utimesSync(join(directory, path), 1e9, 1e9);
+    }
+
+    beforeEach(() => {
+      write('a', 'same');
+      write('b', 'same');
+      chmodSync(directory, 0o755);
+    });
+
+    it('is silent about equal trees', async () => {
+      utimesSync(directory, 0, 0);
+      const address = await serve({ entries: [file('a', 'same'), file('b', 'same')] });
+      const { code, stdout, stderr } = await run(['verify', '--dir', directory, '--server', address]);
+      expect(stdout).to.equal('');
+      expect(stderr).to.contain('2 entries and 8 B compared: no difference');
+      expect(code).to.equal(0);
+    });
+
+    it('prints each difference and ends with 1', async () => {
+      write('c', 'only here');
+      symlinkSync('there', join(directory, 'e'));
+      write('x.tmp', 'not managed');
+      utimesSync(directory, 0, 0);
+      const link = {
+        ...file('e', ''),
+        kind: EntryKind.ENTRY_KIND_SYMLINK,
+        digest: Buffer.alloc(0),
+        target: Buffer.from('here'),
+      };
+      const entries = [
+        file('a', 'other'),
+        { ...file('b', 'same'), mode: 0o600 },
+        file('d', 'only there'),
+        link,
+        file('y.tmp', ''),
+      ];
+      const address = await serve({ entries });
+      const { code, stdout } = await run(['verify', '--dir', directory, '--server', address, '--exclude', '*.tmp']);
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.replace(/ +/g, ' '));
+      expect(lines).to.deep.equal([
+        'content a',
+        'mode b (644 here, 600 there)',
+        'only here c',
+        'only there d',
+        'target e',
+      ]);
+      expect(code).to.equal(1);
+    });
+  });
+
+  it('finds the same state directory by every name of the watched one', () => {
+    symlinkSync(directory, join(base, 'link'));
+    const byLink = defaultStateDirectory(join(base, 'link'), environment);
+    expect(byLink).to.equal(defaultStateDirectory(`${directory}/../watched/`, environment));
+    expect(byLink).to.match(/\/state\/lockstep\/watched-[0-9a-f]{16}$/);
+  });
+});

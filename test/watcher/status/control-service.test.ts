@@ -1,0 +1,152 @@
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ChannelCredentials } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { ControlClient } from '../../../clients/watcher/status/control-client.ts';
+import { ControlService } from '../../../clients/watcher/status/control-service.ts';
+import { controlSocketOf } from '../../../clients/watcher/status/control-socket.ts';
+import { WatcherModel } from '../../../clients/watcher/status/watcher-model.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { createLogger } from '../../../common/ops/logger.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { WatcherServiceClient, WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import { EngineDouble, engineStatus } from '../../support/engine-double.ts';
+
+describe('ControlService', () => {
+  let state: string;
+  let engine: EngineDouble;
+  let model: WatcherModel;
+  let service: ControlService;
+  let client: ControlClient;
+
+  async function start(directory: string): Promise<void> {
+    state = directory;
+    engine = new EngineDouble();
+    model = new WatcherModel({ directory: '/watched', server: '127.0.0.1:1', folder: 'default' });
+    model.connectionIs({ phase: 'connected' });
+    service = new ControlService(model, engine, createLogger({ name: 'test', level: 'silent' }));
+    await service.start(state);
+    client = new ControlClient(state, '/watched');
+  }
+
+  beforeEach(() => start(mkdtempSync(join(tmpdir(), 'lockstep-control-'))));
+
+  afterEach(async () => {
+    client.close();
+    await service.stop();
+    rmSync(state, { recursive: true, force: true });
+  });
+
+  async function reasonOf(action: Promise<unknown>): Promise<string> {
+    try {
+      await action;
+    } catch (error) {
+      if (error instanceof LockstepError) return error.reason;
+      throw error;
+    }
+    return 'none';
+  }
+
+  it('tells the status, problems included', async () => {
+    const problems = [{ path: 'a\xff' as TreePath, reason: 'IO', message: 'cannot be read' }];
+    model.engineSays(engineStatus({ phase: 'idle', revision: 7n, entries: 3, problems, problemCount: 1 }));
+    const status = await client.status();
+    expect(status).to.include({
+      state: WatcherState.WATCHER_STATE_IN_STEP,
+      revision: 7n,
+      entries: 3n,
+      folder: 'default',
+    });
+    expect(status.problems[0]?.path).to.equal('a%FF');
+    expect(status.pid).to.equal(process.pid);
+  });
+
+  it('flushes: returns when the engine says so, and fails when entries are left out (E124)', async () => {
+    const first = client.flush(10_000);
+    const { id } = await engine.received('flush');
+    service.flushed({ type: 'flushed', id, revision: 12n, problemCount: 0 });
+    expect((await first).revision).to.equal(12n);
+    const second = client.flush(10_000);
+    const { id: secondId } = await engine.received('flush', 2);
+    service.flushed({ type: 'flushed', id: secondId, revision: 12n, problemCount: 3 });
+    expect(await reasonOf(second)).to.equal('INCOMPLETE');
+  });
+
+  it('gives a flush up when the server stays out of reach', async () => {
+    model.connectionIs({ phase: 'offline', reason: 'refused' });
+    expect(await reasonOf(client.flush(300))).to.equal('SERVER_UNREACHABLE');
+  });
+
+  it('refuses to flush what is stopped for safety', async () => {
+    model.engineSays(engineStatus({ phase: 'idle', heldDeletes: 5000 }));
+    expect(await reasonOf(client.flush(10_000))).to.equal('MASS_DELETE');
+  });
+
+  it('pauses, goes on with what was held back, and looks again', async () => {
+    await client.pause();
+    model.engineSays(engineStatus({ heldDeletes: 4 }));
+    expect((await client.resume()).confirmedDeletes).to.equal(4n);
+    await client.rescan();
+    expect(engine.commands.map(({ type }) => type)).to.deep.equal(['pause', 'resume', 'rescan']);
+  });
+
+  it('streams events, beginning with the state', async () => {
+    const raw = new WatcherServiceClient(controlSocketOf(state).address.target, ChannelCredentials.createInsecure());
+    const call = raw.watchEvents({});
+    const events = readMessages(call);
+    expect((await events.next()).value).to.include({ type: 'state' });
+    model.acknowledged({ operation: 'put', path: 'f' as TreePath, revision: 5n, contentBytes: 1, milliseconds: 2 });
+    expect((await events.next()).value).to.include({ type: 'change', operation: 'put', path: 'f', revision: 5n });
+    call.cancel();
+    raw.close();
+  });
+
+  it('lets only its user in (S41)', () => {
+    expect(statSync(join(state, 'control.sock')).mode & 0o777).to.equal(0o600);
+  });
+
+  it('replaces the socket of a crashed watcher', async () => {
+    await service.stop();
+    // A socket file that nobody listens on: bound, then the name kept while the listener goes.
+    const path = join(state, 'control.sock');
+    writeFileSync(path, '');
+    await service.start(state);
+    expect(await reasonOf(client.status())).to.equal('none');
+  });
+
+  it('does not take the socket from a watcher that lives', async () => {
+    const other = mkdtempSync(join(tmpdir(), 'lockstep-control-'));
+    const listener = createServer().listen(join(other, 'control.sock'));
+    await new Promise((resolve) => listener.once('listening', resolve));
+    const second = new ControlService(model, engine, createLogger({ name: 'test', level: 'silent' }));
+    let refused = false;
+    await second.start(other).catch(() => {
+      refused = true;
+    });
+    await second.stop();
+    listener.close();
+    rmSync(other, { recursive: true, force: true });
+    expect(refused).to.equal(true);
+  });
+
+  it('works in a state directory whose path is longer than a socket address', async () => {
+    client.close();
+    await service.stop();
+    const deep = join(state, 'd'.repeat(100), 'e'.repeat(100));
+    mkdirSync(deep, { recursive: true });
+    const top = state;
+    await start(deep);
+    expect((await client.status()).folder).to.equal('default');
+    state = top;
+  });
+
+  it('says that no watcher is running', async () => {
+    await service.stop();
+    const lonely = new ControlClient(state, '/watched');
+    expect(await reasonOf(lonely.status())).to.equal('SERVER_UNREACHABLE');
+    lonely.close();
+  });
+});
