@@ -25,7 +25,7 @@ import { DirectoryWalk } from './directory-walk.ts';
 import { SELF_NAME } from './hints.ts';
 import type { IgnoreRules } from './ignore-rules.ts';
 import { isWatchLimit } from './inotify-limits.ts';
-import { WatchedDirectories, type WatchedDirectoriesOptions } from './watched-directories.ts';
+import { SELF_EVENT_NAME, WatchedDirectories, type WatchedDirectoriesOptions } from './watched-directories.ts';
 
 /** What Node puts for bytes that are not UTF-8. */
 const REPLACEMENT = '\ufffd';
@@ -107,7 +107,9 @@ export class ChokidarSource implements ChangeSource {
     this.#events.onRawEvent();
     const watchedPath = watchedPathOf(details);
     if (watchedPath === undefined) return;
-    if (typeof name === 'string') {
+    if (name === SELF_EVENT_NAME) {
+      this.#hintAt(watchedPath);
+    } else if (typeof name === 'string') {
       this.#hintAt(`${watchedPath}/${name}`);
       if (event === 'rename') this.#noteRename(watchedPath, name);
     } else {

@@ -13,6 +13,9 @@ import { PollSource } from './poll-source.ts';
 /** Beyond so many entries chokidar's own scan and memory cost more than they bring. */
 export const MAX_CHOKIDAR_ENTRIES = 20_000;
 
+/** Its start takes some 0.5 ms for each directory. */
+export const MAX_CHOKIDAR_DIRECTORIES = 2000;
+
 export type RequestedSource = 'auto' | ChangeSourceKind;
 
 export interface SourceChoice {
@@ -21,33 +24,43 @@ export interface SourceChoice {
   readonly reason: string;
 }
 
-/**
- * @param entryCount entries of the tree; beyond MAX_CHOKIDAR_ENTRIES it need not be exact. Only asked for if it matters.
- */
+export interface TreeSize {
+  readonly entries: number;
+  readonly directories: number;
+}
+
+/** @param sizeOfTree beyond the limits it need not be exact; only asked for if it matters */
 export function chooseSource(
   requested: RequestedSource,
   fileSystem: FileSystemKind,
-  entryCount: () => number,
+  sizeOfTree: () => TreeSize,
 ): SourceChoice {
   if (requested !== 'auto') return { kind: requested, reason: 'as configured' };
   if (fileSystem === 'network') return { kind: 'poll', reason: 'a network file system gives no events' };
-  const count = entryCount();
-  if (count > MAX_CHOKIDAR_ENTRIES) return { kind: 'native', reason: `more than ${MAX_CHOKIDAR_ENTRIES} entries` };
-  return { kind: 'chokidar', reason: `${count} entries` };
+  const { entries, directories } = sizeOfTree();
+  if (entries > MAX_CHOKIDAR_ENTRIES) return { kind: 'native', reason: `more than ${MAX_CHOKIDAR_ENTRIES} entries` };
+  if (directories > MAX_CHOKIDAR_DIRECTORIES) {
+    return { kind: 'native', reason: `more than ${MAX_CHOKIDAR_DIRECTORIES} directories` };
+  }
+  return { kind: 'chokidar', reason: `${entries} entries in ${directories} directories` };
 }
 
-/** Counts entries that are not ignored; stops soon after `limit`. */
-export function countEntries(root: SafeRoot, excludes: readonly string[], limit: number): number {
+/** Counts what is not ignored, the root included among the directories; stops soon after one of the limits. */
+export function measureTree(root: SafeRoot, excludes: readonly string[]): TreeSize {
   const walk = new DirectoryWalk(root, new IgnoreRules(excludes));
-  for (const _dir of walk) if (walk.entryCount > limit) break;
-  return walk.entryCount;
+  let directories = 0;
+  for (const _dir of walk) {
+    directories++;
+    if (walk.entryCount > MAX_CHOKIDAR_ENTRIES || directories > MAX_CHOKIDAR_DIRECTORIES) break;
+  }
+  return { entries: walk.entryCount, directories };
 }
 
 export interface SourceOptions {
   readonly root: SafeRoot;
   readonly requested: RequestedSource;
   readonly excludes: readonly string[];
-  /** Entries of the tree when that is known already, from an index for example. */
+  /** Entries of the tree when that is known already, from an index for example: saves counting a large one. */
   readonly entryCount?: number | undefined;
   /** Between two scans of the poll source. */
   readonly pollIntervalMs: number;
@@ -57,8 +70,10 @@ export interface SourceOptions {
 /** Makes the source; it is not started yet. */
 export function makeSource(options: SourceOptions): { readonly source: ChangeSource; readonly choice: SourceChoice } {
   const { root, requested, excludes, events } = options;
-  const count = (): number => options.entryCount ?? countEntries(root, excludes, MAX_CHOKIDAR_ENTRIES);
-  const choice = chooseSource(requested, fileSystemKind(root.path), count);
+  const choice = chooseSource(requested, fileSystemKind(root.path), () => {
+    const { entryCount = 0 } = options;
+    return entryCount > MAX_CHOKIDAR_ENTRIES ? { entries: entryCount, directories: 1 } : measureTree(root, excludes);
+  });
   const rules = new IgnoreRules(excludes);
   switch (choice.kind) {
     case 'chokidar':

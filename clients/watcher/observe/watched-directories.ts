@@ -2,7 +2,8 @@
  * One `fs.watch` for each directory, and polling where the kernel refuses one. Watches are set through an open
  * handle (`/proc/self/fd/N/.`), so names of any bytes and paths of any length work, and nobody can put another
  * directory in the way. The path ends in `.`, because libuv reports a directory's own events under the last
- * component of the watched path, and no entry is called `.`.
+ * component of the watched path, and no entry is called `.`. Where someone else in this thread (chokidar) watches the same
+ * directory, libuv has one watch for both, and reports under the path of the first.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import type { Directory } from '../../../common/fs/directory.ts';
@@ -11,10 +12,11 @@ import { errnoOf } from '../../../common/ops/errors.ts';
 import { joinPath, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { BlindDirectories } from './blind-directories.ts';
 import type { ChangeEvents } from './change-source.ts';
+import { DisturbedDirectories } from './disturbed-directories.ts';
 import { SELF_NAME } from './hints.ts';
 import { type DirectoryIdentity, type WatchNode, WatchTree } from './watch-tree.ts';
 
-const SELF_EVENT_NAME = '.';
+export const SELF_EVENT_NAME = '.';
 
 /** Beyond so many polled directories the whole tree is, which is cheaper than hint by hint. */
 const MAX_POLLED_ONE_BY_ONE = 2000;
@@ -40,10 +42,7 @@ export class WatchedDirectories {
   readonly #pollIntervalMs: number;
   readonly #tree = new WatchTree();
   readonly #blind = new BlindDirectories();
-  /** Directories that were changed, moved or removed themselves in this turn, and how many events said so. */
-  readonly #disturbed = new Map<WatchNode, { readonly events: number; readonly ownEvents: number }>();
-  /** Directories that were not at their path when last looked at: their watch may be dead. */
-  readonly #missing = new WeakSet<WatchNode>();
+  readonly #disturbed = new DisturbedDirectories();
   #pollTimer: NodeJS.Timeout | undefined;
   #degraded: string | undefined;
   #closed = false;
@@ -126,13 +125,13 @@ export class WatchedDirectories {
     if (stat.dev !== this.#root.identity.dev) return;
     const current = this.#tree.find(dir);
     if (current !== undefined && isSame(current.identity, stat)) {
-      if (current.watch === undefined || this.#missing.delete(current)) this.#tryWatch(current, directory);
+      if (this.#disturbed.setPresent(current) || current.watch === undefined) this.#tryWatch(current, directory);
       return;
     }
     const moved = this.#tree.findByInode(stat.ino);
     if (moved !== undefined && moved !== current && isSame(moved.identity, stat) && !this.#isStillThere(moved)) {
       this.#tree.move(moved, dir);
-      this.#missing.delete(moved);
+      this.#disturbed.setPresent(moved);
       if (moved.watch === undefined) this.#tryWatch(moved, directory);
       return;
     }
@@ -168,6 +167,7 @@ export class WatchedDirectories {
       this.#events.onHint(dir, name ?? undefined);
       const child = name === null ? undefined : node.children?.get(name);
       if (child !== undefined) this.#disturb(child, false);
+      if (name === node.name) this.#disturb(node, true);
       return;
     }
     this.#disturb(node, true);
@@ -175,39 +175,33 @@ export class WatchedDirectories {
     else this.#events.onHint(parentOf(dir), node.name);
   }
 
-  #disturb(node: WatchNode, isOwnEvent: boolean): void {
-    if (this.#disturbed.size === 0) this.#events.beforeTurnEnd(() => this.#verifyDisturbed());
-    const before = this.#disturbed.get(node);
-    this.#disturbed.set(node, {
-      events: (before?.events ?? 0) + 1,
-      ownEvents: (before?.ownEvents ?? 0) + (isOwnEvent ? 1 : 0),
-    });
+  #disturb(node: WatchNode, isOwn: boolean): void {
+    if (this.#disturbed.isEmpty) this.#events.beforeTurnEnd(() => this.#verifyDisturbed());
+    this.#disturbed.note(node, isOwn);
   }
 
   /**
    * Events of a directory itself mean another mode or time, a move, or its end; after the end its watch is dead. If by
-   * then a directory is at its path, that one is watched, and looked at if it may be another one. It may have the same
-   * inode number and, within a tick of the clock, the same birth: then only the number of events tells. Another mode
-   * gives one event here and one in the parent; an end gives two here, and with the birth that follows two in the parent.
+   * then a directory is at its path, that one is watched, and looked at if it may be another one.
    */
   #verifyDisturbed(): void {
-    if (this.#disturbed.size === 0) return;
+    const disturbed = this.#disturbed.take();
+    if (disturbed.length === 0) return;
     this.#root.forgetAll();
-    for (const [node, { events, ownEvents }] of this.#disturbed) {
+    for (const { node, maybeAnother } of disturbed) {
       const dir = this.#tree.pathOf(node);
       // The root's handle keeps its inode, whatever happens to its name; the root's identity is the engine's business.
       if (dir === undefined || dir === ROOT) continue;
       const directory = this.#open(dir);
       if (directory === undefined) {
-        this.#missing.add(node);
+        this.#disturbed.setMissing(node);
         continue;
       }
-      const wasMissing = this.#missing.delete(node);
+      this.#disturbed.setPresent(node);
       if (!isSame(node.identity, directory.stat())) this.#place(dir);
-      else if (this.#tryWatch(node, directory) && !wasMissing && ownEvents < 2 && events < 3) continue;
+      else if (this.#tryWatch(node, directory) && !maybeAnother) continue;
       this.#events.onHint(dir);
     }
-    this.#disturbed.clear();
     this.#reportDegraded();
   }
 

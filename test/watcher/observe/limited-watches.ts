@@ -33,7 +33,7 @@ for (const Source of [NativeSource, ChokidarSource]) {
   const source: ChangeSource = new Source({ root, rules: new IgnoreRules([]), events: gatherer, pollIntervalMs: 50 });
   await source.start();
   await until(() => degraded !== undefined, 'degraded mode');
-  console.log(`${source.kind}: ${degraded}`);
+  process.stdout.write(`${source.kind}: ${degraded}\n`);
   for (let n = 0; n < DIRECTORIES; n++) appendFileSync(join(directory, `d${n}`, 'f'), 'x');
   await until(() => seen.size >= DIRECTORIES, 'hints at all directories');
   writeFileSync(LIMIT_FILE, '1000');

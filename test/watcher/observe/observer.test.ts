@@ -11,11 +11,23 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { chooseSource } from '../../../clients/watcher/observe/choose-source.ts';
 import { ROOT, type TreePath, treePathFromLocal } from '../../../common/tree/tree-path.ts';
 import { Observing, path, until } from './observing.ts';
 
 /** `ff fe 41`: a name that is not UTF-8. */
 const ODD_NAME = Buffer.from([0xff, 0xfe, 0x41]);
+
+describe('chooseSource', () => {
+  const small = { entries: 100, directories: 10 };
+
+  it('polls network file systems, and takes what was asked for (E23)', () => {
+    expect(chooseSource('auto', 'network', () => small).kind).to.equal('poll');
+    expect(chooseSource('native', 'network', () => small).kind).to.equal('native');
+    expect(chooseSource('auto', 'memory', () => small).kind).to.equal('chokidar');
+    expect(chooseSource('auto', 'local', () => ({ ...small, entries: 20_001 })).kind).to.equal('native');
+  });
+});
 
 describe('Observer', function () {
   this.timeout(20_000);
@@ -41,21 +53,21 @@ describe('Observer', function () {
         writeFileSync(at('d', 'doomed'), '');
         await observing.start(source);
         writeFileSync(at('new'), 'x');
-        await observing.untilCovered('new');
+        await observing.untilCovered(path('new'));
         observing.take();
         appendFileSync(at('d', 'old'), 'x');
-        await observing.untilCovered('d/old');
+        await observing.untilCovered(path('d/old'));
         observing.take();
         chmodSync(at('d', 'old'), 0o600);
-        await observing.untilCovered('d/old');
+        await observing.untilCovered(path('d/old'));
         observing.take();
         renameSync(at('d', 'old'), at('moved'));
-        await observing.untilCovered('d/old');
-        await observing.untilCovered('moved');
+        await observing.untilCovered(path('d/old'));
+        await observing.untilCovered(path('moved'));
         unlinkSync(at('d', 'doomed'));
-        await observing.untilCovered('d/doomed');
+        await observing.untilCovered(path('d/doomed'));
         symlinkSync('/nowhere', at('link'));
-        await observing.untilCovered('link');
+        await observing.untilCovered(path('link'));
         expect(observing.everything).to.equal(undefined);
       });
 
@@ -64,7 +76,7 @@ describe('Observer', function () {
         const deep = at('a', 'b', 'c', 'd', 'e');
         mkdirSync(deep, { recursive: true });
         for (let n = 0; n < 50; n++) writeFileSync(join(deep, `f${n}`), '');
-        await observing.untilCovered('a');
+        await observing.untilCovered(path('a'));
         // What the engine does: watch a new directory, and only then list it.
         for (let dir = 'a', names = ['b', 'c', 'd', 'e']; ; ) {
           await observing.observer.watchDirectories([path(dir)]);
@@ -74,21 +86,21 @@ describe('Observer', function () {
         }
         observing.take();
         appendFileSync(join(deep, 'f7'), 'later');
-        await observing.untilCovered('a/b/c/d/e/f7');
+        await observing.untilCovered(path('a/b/c/d/e/f7'));
       });
 
       it('hints at edits in a renamed directory, and below it, under the new path (E30)', async () => {
         mkdirSync(at('old', 'sub'), { recursive: true });
         await observing.start(source);
         renameSync(at('old'), at('new'));
-        await observing.untilCovered('new');
+        await observing.untilCovered(path('new'));
         await observing.observer.watchDirectories([path('new'), path('new/sub')]);
         observing.observer.forgetDirectories([path('old')]);
         observing.take();
         writeFileSync(at('new', 'sub', 'f'), '');
-        await observing.untilCovered('new/sub/f');
+        await observing.untilCovered(path('new/sub/f'));
         writeFileSync(at('new', 'f'), '');
-        await observing.untilCovered('new/f');
+        await observing.untilCovered(path('new/f'));
       });
 
       it('goes on when a directory was replaced by another one (E31)', async () => {
@@ -97,12 +109,12 @@ describe('Observer', function () {
         await observing.start(source);
         rmdirSync(at('a'));
         renameSync(at('b'), at('a'));
-        await observing.untilCovered('a');
-        await observing.untilCovered('b');
+        await observing.untilCovered(path('a'));
+        await observing.untilCovered(path('b'));
         await observing.observer.watchDirectories([path('a'), path('a/sub')]);
         observing.take();
         writeFileSync(at('a', 'sub', 'f'), '');
-        await observing.untilCovered('a/sub/f');
+        await observing.untilCovered(path('a/sub/f'));
       });
 
       it('goes on when a directory was deleted and made again at once (E41)', async () => {
@@ -112,11 +124,11 @@ describe('Observer', function () {
           rmSync(at('d'), { recursive: true });
           mkdirSync(at('d'));
         }
-        await observing.untilCovered('d');
+        await observing.untilCovered(path('d'));
         await observing.observer.cookie();
         observing.take();
         writeFileSync(at('d', 'f'), '');
-        await observing.untilCovered('d/f');
+        await observing.untilCovered(path('d/f'));
       });
 
       it('carries names of any bytes, also of directories (E01, E06)', async () => {
@@ -142,11 +154,11 @@ describe('Observer', function () {
         await observing.start(source, { excludes: ['/other'] });
         writeFileSync(at('out', 'deep', 'f'), '');
         writeFileSync(at('kept', 'f'), '');
-        await observing.untilCovered('kept/f');
-        expect(observing.covers('out/deep/f')).to.equal(false);
+        await observing.untilCovered(path('kept/f'));
+        expect(observing.covers(path('out/deep/f'))).to.equal(false);
         await observing.observer.watchDirectories([path('out'), path('out/deep')]);
         writeFileSync(at('out', 'deep', 'g'), '');
-        await observing.untilCovered('out/deep/g');
+        await observing.untilCovered(path('out/deep/g'));
       });
 
       it('hints at the root itself when its mode changes', async () => {
@@ -190,7 +202,7 @@ describe('Observer', function () {
     mkdirSync(at('d'));
     expect(observing.observer.watchDirectoriesSync([path('d')])).to.equal(true);
     writeFileSync(at('d', 'f'), '');
-    await observing.untilCovered('d/f');
+    await observing.untilCovered(path('d/f'));
   });
 
   it('watches a path longer than the system takes in one call (E05)', async () => {
@@ -215,10 +227,13 @@ describe('Observer', function () {
 
   it('chooses the source by the size of the tree', async () => {
     const { source, sourceReason } = await observing.start('auto');
-    expect([source, sourceReason]).to.deep.equal(['chokidar', '0 entries']);
+    expect([source, sourceReason]).to.deep.equal(['chokidar', '0 entries in 1 directories']);
     await observing.observer.close();
     const large = await observing.start('auto', { entryCount: 30_000 });
     expect(large.source).to.equal('native');
+    await large.close();
+    for (let n = 0; n < 2100; n++) mkdirSync(at(`d${n}`));
+    expect((await observing.start('auto')).sourceReason).to.equal('more than 2000 directories');
   });
 
   it('fails when there is nothing to watch', async () => {

@@ -62,10 +62,8 @@ export class Observing {
     rmSync(this.base, { recursive: true, force: true });
   }
 
-  /** Whether something said so far makes a reader look at `text`: at its name, at its directory, or everywhere. */
-  covers(text: string | TreePath): boolean {
-    const target =
-      typeof text === 'string' && [...text].some((char) => char > '\xff') ? path(text) : (text as TreePath);
+  /** Whether something said so far makes a reader look at `target`: at its name, at its directory, or everywhere. */
+  covers(target: TreePath): boolean {
     return this.batches.some(
       ({ everything, directories }) =>
         everything !== undefined ||
@@ -75,8 +73,8 @@ export class Observing {
     );
   }
 
-  async untilCovered(text: string | TreePath): Promise<void> {
-    await until(() => this.covers(text), `a hint at ${text}`);
+  async untilCovered(target: TreePath): Promise<void> {
+    await until(() => this.covers(target), `a hint at ${target}`);
   }
 
   get everything(): string | undefined {

@@ -71,7 +71,7 @@ describe('the kernel limits', function () {
     try {
       execFileSync('unshare', ['-Ur', 'sh', '-c', 'echo 40 > /proc/sys/user/max_inotify_watches'], { stdio: 'ignore' });
     } catch {
-      console.log('      skipped: user namespaces with limits of their own are not permitted here');
+      process.stdout.write('      skipped: user namespaces with limits of their own are not permitted here\n');
       this.skip();
     }
     const script = fileURLToPath(new URL('./limited-watches.ts', import.meta.url));
