@@ -262,6 +262,9 @@ export class Watcher {
     await this.#content.close();
     this.#changes.close();
     this.#around.progress.close();
+    // Of a look it stays, as its result; a watcher that has stopped is not ready.
+    const { readyFile, engine } = this.#options;
+    if (readyFile !== undefined && engine.mode === 'watch') rmSync(readyFile, { force: true });
   }
 
   async #closeEngine(): Promise<void> {

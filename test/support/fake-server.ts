@@ -18,7 +18,7 @@ import { streamHandler, unaryHandler } from '../../common/rpc/serve.ts';
 import { Batch } from '../../gen/lockstep/sync/v1/change.ts';
 import { Compressor, DigestFunction, type Entry } from '../../gen/lockstep/sync/v1/entry.ts';
 import {
-  AcquireLeaseRequest,
+  type AcquireLeaseRequest,
   type ApplyChangesRequest,
   type ApplyChangesResponse,
   type BatchApplied,

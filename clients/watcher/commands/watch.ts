@@ -31,10 +31,13 @@ export async function watch(flags: Readonly<Record<string, unknown>>, context: C
   const stateDirectory = values.state ?? defaultStateDirectory(values.dir, context.environment);
   // What cannot work is said before anything is made.
   channelCredentials(values.server, values);
-  readToken(values);
+  const token = readToken(values);
   const directory = prepareWatchedDirectory(values.dir, stateDirectory, values.create);
   using _lock = openStateDirectory(stateDirectory, directory);
   const { logger, progress } = makeSurroundings(values);
+  if (token !== undefined && values.insecure && !values.server.isLoopback) {
+    logger.warn(`the token travels to ${values.server.text} unencrypted, because of --insecure`);
+  }
   const watcher = new Watcher(
     {
       engine: engineOptions(values, directory, stateDirectory),
