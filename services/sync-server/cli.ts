@@ -6,9 +6,6 @@ import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
 import { describeError, ExitCode, exitCodeOf, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
 import { serveOptions, tokenCreateOptions, tokenOptions, verifyOptions } from './commands/options.ts';
-import { serve } from './commands/serve.ts';
-import { createToken, listTokens, revokeToken } from './commands/token.ts';
-import { verify } from './commands/verify.ts';
 import type { OpenFolder } from './server.ts';
 import { readVersion } from './version.ts';
 
@@ -38,24 +35,24 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     .version(command.version, '--version');
   const serveCommand = addOptions(program.command('serve', { isDefault: true }), serveOptions)
     .description('serve replicas (the default command)')
-    .action(run((flags) => serve(flags, command)));
+    .action(run(async (flags) => (await import('./commands/serve.ts')).serve(flags, command)));
   const token = program
     .command('token')
     .description('create, list and revoke tokens; a running server notices at once');
   addOptions(token.command('create'), tokenCreateOptions)
     .description('create a token and print it; it cannot be shown again')
-    .action(run((flags) => createToken(flags, command)));
+    .action(run(async (flags) => (await tokenCommands()).createToken(flags, command)));
   addOptions(token.command('list'), tokenOptions)
     .description('list tokens, without their secrets')
-    .action(run((flags) => listTokens(flags, command)));
+    .action(run(async (flags) => (await tokenCommands()).listTokens(flags, command)));
   addOptions(token.command('revoke <id>'), tokenOptions)
     .description('revoke a token; streams that use it end within 5 s')
     .action((id: string, flags: Readonly<Record<string, unknown>>) =>
-      run(() => revokeToken(id, flags, command))(flags),
+      run(async () => (await tokenCommands()).revokeToken(id, flags, command))(flags),
     );
   addOptions(program.command('verify'), verifyOptions)
     .description('re-read a replica that no server serves, and hold it against its index')
-    .action(run((flags) => verify(flags, command)));
+    .action(run(async (flags) => (await import('./commands/verify.ts')).verify(flags, command)));
   program.addHelpText(
     'after',
     () => `\n${serveCommand.createHelp().formatHelp(serveCommand, serveCommand.createHelp())}`,
@@ -64,6 +61,9 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   await program.parseAsync([...argv]);
   return exitCode;
 }
+
+/** Commands are loaded when they run: none waits for what another one needs. */
+const tokenCommands = () => import('./commands/token.ts');
 
 /**
  * The house's mapping, with what it means for a server that does not come up: a locked replica is a refusal, a directory

@@ -129,7 +129,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   logger.info({ ...addresses, folders: [...folders.keys()] }, 'ready');
   if (setup.readyFile !== undefined) {
     const { readyFile } = setup;
-    writeFileAtomic(readyFile, `${JSON.stringify({ ...addresses, pid: process.pid })}\n`, { mode: 0o644 });
+    writeReadyFile(readyFile, { ...addresses, pid: process.pid });
     undo.defer(() => removeFile(readyFile));
   }
   const stopping = undo.move();
@@ -162,6 +162,15 @@ async function openHttp(
     if (!setup.httpIsOptional) throw error;
     options.logger.warn({ err: error }, 'going on without the http port');
     return undefined;
+  }
+}
+
+function writeReadyFile(path: string, content: object): void {
+  try {
+    writeFileAtomic(path, `${JSON.stringify(content)}\n`, { mode: 0o644 });
+  } catch (error) {
+    const message = `cannot write the ready file ${path} (${errnoOf(error)}); give another --ready-file`;
+    throw new LockstepError('USAGE', message);
   }
 }
 
