@@ -23,6 +23,8 @@ export type ObserverCommand =
   | { readonly type: 'watch'; readonly sequence: number; readonly dirs: readonly TreePath[] }
   | { readonly type: 'forget'; readonly dirs: readonly TreePath[] }
   | { readonly type: 'cookie'; readonly id: number }
+  /** One `turn` was taken. */
+  | { readonly type: 'turn-taken' }
   | { readonly type: 'close' };
 
 export type ObserverMessage =

@@ -51,6 +51,9 @@ class ObserverWorker {
       case 'cookie':
         if (this.#needsScan() || !this.#cookies.drop(command.id)) this.#answerCookie(command.id, true);
         return;
+      case 'turn-taken':
+        this.#gatherer.onTurnTaken();
+        return;
       case 'close':
         await this.#source.close();
         this.#cookies.close();

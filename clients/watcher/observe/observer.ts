@@ -172,6 +172,7 @@ export class Observer {
         return;
       case 'turn': {
         const { hints, cookies, degraded } = message.turn;
+        this.#send({ type: 'turn-taken' });
         if (hints.directories.length > 0 || hints.everything !== undefined) this.#options.onHints(hints);
         if (degraded !== undefined) this.#options.onDegraded(degraded ?? undefined);
         for (const { id, scanNeeded } of cookies) this.#answerCookie(id, scanNeeded);

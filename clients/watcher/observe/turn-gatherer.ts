@@ -1,10 +1,12 @@
 /**
  * Gathers what happens in one turn of the observer's event loop into one message: a thread boundary costs per
- * message. Adds no delay: the message leaves when the events that were ready have been read.
+ * message. Adds no delay: the message leaves when the events that were ready have been read. Only while the engine is
+ * busy and has not taken the last ones, hints wait here, where they are bounded, and not in its port, where they are not.
  */
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { BurstDetector } from './burst-detector.ts';
 import type { ChangeEvents } from './change-source.ts';
+import { DirtySet } from './dirty-set.ts';
 import { type HintBatch, monotonicMs } from './hints.ts';
 
 /** What one turn brought. */
@@ -16,15 +18,14 @@ export interface ObserverTurn {
   readonly degraded: string | null | undefined;
 }
 
-/** Names of one directory in one turn beyond which only the directory is named. */
-const MAX_NAMES = 512;
+/** Messages that the engine may be behind with. */
+const MAX_TURNS_UNDER_WAY = 64;
 
 export class TurnGatherer implements ChangeEvents {
   readonly #post: (turn: ObserverTurn) => void;
   readonly #bursts: BurstDetector;
-  /** Undefined values stand for the whole directory. */
-  #directories = new Map<TreePath, Set<string> | undefined>();
-  #everything: string | undefined;
+  readonly #dirty = new DirtySet();
+  #turnsUnderWay = 0;
   #tasks: (() => void)[] = [];
   #cookies: number[] = [];
   #degraded: string | null | undefined;
@@ -48,17 +49,9 @@ export class TurnGatherer implements ChangeEvents {
 
   onHint(dir: TreePath, name?: string): void {
     this.#scheduleEnd();
-    if (this.#everything !== undefined || this.#bursts.isBursting) return;
-    const names = this.#directories.get(dir);
-    if (names === undefined) {
-      if (name === undefined || !this.#directories.has(dir)) {
-        this.#directories.set(dir, name === undefined ? undefined : new Set([name]));
-      }
-    } else if (name === undefined || names.size >= MAX_NAMES) {
-      this.#directories.set(dir, undefined);
-    } else {
-      names.add(name);
-    }
+    if (this.#bursts.isBursting) return;
+    if (name === undefined) this.#dirty.addDirectory(dir, false, 0);
+    else this.#dirty.addName(dir, name, 0);
   }
 
   beforeTurnEnd(task: () => void): void {
@@ -67,7 +60,7 @@ export class TurnGatherer implements ChangeEvents {
   }
 
   onOverflow(reason: string): void {
-    this.#everything ??= reason;
+    this.#dirty.addEverything(reason, 0);
     this.#scheduleEnd();
   }
 
@@ -81,28 +74,9 @@ export class TurnGatherer implements ChangeEvents {
     this.#scheduleEnd();
   }
 
-  /** Sends what was gathered at once, instead of at the end of the turn. */
-  flush(): void {
-    for (const task of this.#tasks.splice(0)) task();
-    clearImmediate(this.#end);
-    this.#end = undefined;
-    this.#reportBursts();
-    const everything = this.#everything;
-    const directories = everything === undefined ? this.#directories : new Map<TreePath, undefined>();
-    const scanNeeded = everything !== undefined || this.#bursts.isUnreported;
-    const cookies = this.#cookies.map((id) => ({ id, scanNeeded }));
-    const degraded = this.#degraded;
-    this.#directories = new Map();
-    this.#everything = undefined;
-    this.#cookies = [];
-    this.#degraded = undefined;
-    if (directories.size === 0 && everything === undefined && cookies.length === 0 && degraded === undefined) return;
-    const hints = {
-      directories: Array.from(directories, ([dir, names]) => ({ dir, names: names && [...names] })),
-      everything,
-      observedAtMs: monotonicMs(),
-    };
-    this.#post({ hints, cookies, degraded });
+  /** The engine has taken a turn: the next one may leave. */
+  onTurnTaken(): void {
+    if (this.#turnsUnderWay-- >= MAX_TURNS_UNDER_WAY) this.#scheduleEnd();
   }
 
   close(): void {
@@ -111,19 +85,47 @@ export class TurnGatherer implements ChangeEvents {
   }
 
   #scheduleEnd(): void {
-    this.#end ??= setImmediate(() => this.flush());
+    this.#end ??= setImmediate(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    // What they add still belongs to this turn.
+    for (const task of this.#tasks.splice(0)) task();
+    this.#end = undefined;
+    this.#reportBursts();
+    if (this.#turnsUnderWay >= MAX_TURNS_UNDER_WAY) return;
+    const isEmpty = this.#dirty.isEmpty && this.#cookies.length === 0 && this.#degraded === undefined;
+    if (!isEmpty) this.#send();
+  }
+
+  #send(): void {
+    const { everything, directories } = this.#dirty.takeAll();
+    const hints = {
+      directories: directories.map(({ dir, scope, names }) => ({
+        dir,
+        names: scope === 'names' ? [...names.keys()] : undefined,
+      })),
+      everything: everything?.reason,
+      observedAtMs: monotonicMs(),
+    };
+    const scanNeeded = everything !== undefined || this.#bursts.isUnreported;
+    const cookies = this.#cookies.splice(0).map((id) => ({ id, scanNeeded }));
+    const degraded = this.#degraded;
+    this.#degraded = undefined;
+    this.#turnsUnderWay++;
+    this.#post({ hints, cookies, degraded });
   }
 
   #reportBursts(): void {
     const waitMs = this.#bursts.endTurn(monotonicMs());
     if (waitMs === undefined) return;
     if (waitMs === 0) {
-      this.#everything ??= 'so many changes at once that the system may have dropped some';
+      this.#dirty.addEverything('so many changes at once that the system may have dropped some', 0);
       return;
     }
     this.#burstTimer ??= setTimeout(() => {
       this.#burstTimer = undefined;
-      this.flush();
+      this.#scheduleEnd();
     }, waitMs);
   }
 }

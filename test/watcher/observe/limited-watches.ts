@@ -25,6 +25,7 @@ for (const Source of [NativeSource, ChokidarSource]) {
   const seen = new Set<string>();
   let degraded: string | undefined;
   const gatherer = new TurnGatherer((turn) => {
+    gatherer.onTurnTaken();
     const dirty = new DirtySet();
     dirty.addBatch(turn.hints);
     for (const { dir } of dirty.takeAll().directories) seen.add(dir);

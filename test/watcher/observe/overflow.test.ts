@@ -2,6 +2,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { BurstDetector } from '../../../clients/watcher/observe/burst-detector.ts';
@@ -9,8 +10,9 @@ import { DirtySet } from '../../../clients/watcher/observe/dirty-set.ts';
 import { IgnoreRules } from '../../../clients/watcher/observe/ignore-rules.ts';
 import { eventQueueLength } from '../../../clients/watcher/observe/inotify-limits.ts';
 import { NativeSource } from '../../../clients/watcher/observe/native-source.ts';
-import { TurnGatherer } from '../../../clients/watcher/observe/turn-gatherer.ts';
+import { type ObserverTurn, TurnGatherer } from '../../../clients/watcher/observe/turn-gatherer.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { until } from './observing.ts';
 
 describe('BurstDetector', () => {
@@ -42,6 +44,35 @@ describe('BurstDetector', () => {
   });
 });
 
+describe('TurnGatherer', () => {
+  const turns: ObserverTurn[] = [];
+  const gatherer = new TurnGatherer((turn) => turns.push(turn), 16_384);
+  const dir = 'd' as TreePath;
+  after(() => gatherer.close());
+
+  it('makes one message of what one turn of the loop brings', async () => {
+    for (const name of ['a', 'b', 'a']) gatherer.onHint(dir, name);
+    gatherer.onCookie(7);
+    gatherer.beforeTurnEnd(() => gatherer.onHint(dir, 'c'));
+    await until(() => turns.length > 0, 'a turn');
+    expect(turns[0]?.hints.directories).to.deep.equal([{ dir, names: ['a', 'b', 'c'] }]);
+    expect(turns[0]?.cookies).to.deep.equal([{ id: 7, scanNeeded: false }]);
+    gatherer.onTurnTaken();
+  });
+
+  it('holds hints back, bounded, while nobody takes them (E34)', async () => {
+    turns.length = 0;
+    for (let n = 0; n < 1000; n++) {
+      gatherer.onHint(dir, `f${n}`);
+      await nextTurn();
+    }
+    expect(turns.length).to.equal(64);
+    gatherer.onTurnTaken();
+    await until(() => turns.length === 65, 'the rest');
+    expect(turns[64]?.hints.directories).to.deep.equal([{ dir, names: undefined }]);
+  });
+});
+
 describe('the kernel limits', function () {
   this.timeout(60_000);
   let directory: string;
@@ -53,14 +84,18 @@ describe('the kernel limits', function () {
   it('asks for a scan of everything when the event queue ran over (E27)', async () => {
     using root = SafeRoot.open(directory);
     const dirty = new DirtySet();
-    const gatherer = new TurnGatherer(({ hints }) => dirty.addBatch(hints), eventQueueLength());
+    const gatherer = new TurnGatherer(({ hints }) => {
+      dirty.addBatch(hints);
+      gatherer.onTurnTaken();
+    }, eventQueueLength());
     const source = new NativeSource({ root, rules: new IgnoreRules([]), events: gatherer });
     await source.start();
     writeFileSync(join(directory, 'one'), '');
     await until(() => !dirty.isEmpty, 'a hint');
     expect(dirty.takeAll().everything).to.equal(undefined);
-    // This thread is the observer's here, and blocked meanwhile.
-    for (let n = 0; n < 20_000; n++) writeFileSync(join(directory, `f${n}`), '');
+    // This thread is the observer's here, and blocked meanwhile. Two events for each file: more than the queue holds.
+    const files = eventQueueLength() / 2 + 1000;
+    for (let n = 0; n < files; n++) writeFileSync(join(directory, `f${n}`), '');
     await until(() => dirty.everything !== undefined, 'a scan of everything');
     expect(dirty.everything?.reason).to.contain('dropped');
     await source.close();
