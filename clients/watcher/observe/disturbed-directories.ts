@@ -12,8 +12,8 @@ interface Counts {
 
 export class DisturbedDirectories {
   readonly #counts = new Map<WatchNode, Counts>();
-  /** They were not at their path when last looked at: their watch may be dead. */
-  readonly #missing = new WeakSet<WatchNode>();
+  /** They were not at their path when last looked at, and since when: their watch may be dead. */
+  readonly #missing = new Map<WatchNode, number>();
 
   get isEmpty(): boolean {
     return this.#counts.size === 0;
@@ -40,8 +40,19 @@ export class DisturbedDirectories {
     return taken;
   }
 
-  setMissing(node: WatchNode): void {
-    this.#missing.add(node);
+  setMissing(node: WatchNode, nowMs: number): void {
+    if (!this.#missing.has(node)) this.#missing.set(node, nowMs);
+  }
+
+  get missingCount(): number {
+    return this.#missing.size;
+  }
+
+  /** Those that have been missing since before `beforeMs`; they count as missing no more. */
+  takeMissing(beforeMs: number): WatchNode[] {
+    const taken = [...this.#missing].filter(([, sinceMs]) => sinceMs < beforeMs).map(([node]) => node);
+    for (const node of taken) this.#missing.delete(node);
+    return taken;
   }
 
   /** The node's watch is new. @returns whether it was missing */
@@ -51,5 +62,6 @@ export class DisturbedDirectories {
 
   clear(): void {
     this.#counts.clear();
+    this.#missing.clear();
   }
 }

@@ -13,7 +13,7 @@ import { joinPath, parentOf, ROOT, type TreePath } from '../../../common/tree/tr
 import { BlindDirectories } from './blind-directories.ts';
 import type { ChangeEvents } from './change-source.ts';
 import { DisturbedDirectories } from './disturbed-directories.ts';
-import { SELF_NAME } from './hints.ts';
+import { monotonicMs, SELF_NAME } from './hints.ts';
 import { type DirectoryIdentity, type WatchNode, WatchTree } from './watch-tree.ts';
 
 export const SELF_EVENT_NAME = '.';
@@ -44,6 +44,7 @@ export class WatchedDirectories {
   readonly #blind = new BlindDirectories();
   readonly #disturbed = new DisturbedDirectories();
   #pollTimer: NodeJS.Timeout | undefined;
+  #sweepTimer: NodeJS.Timeout | undefined;
   #degraded: string | undefined;
   #closed = false;
 
@@ -112,6 +113,7 @@ export class WatchedDirectories {
   close(): void {
     this.#closed = true;
     clearInterval(this.#pollTimer);
+    clearInterval(this.#sweepTimer);
     this.#disturbed.clear();
     this.#blind.clear();
     this.#tree.remove(this.#tree.root);
@@ -194,7 +196,8 @@ export class WatchedDirectories {
       if (dir === undefined || dir === ROOT) continue;
       const directory = this.#open(dir);
       if (directory === undefined) {
-        this.#disturbed.setMissing(node);
+        this.#disturbed.setMissing(node, monotonicMs());
+        this.#sweepTimer ??= setInterval(() => this.#sweep(), this.#pollIntervalMs);
         continue;
       }
       this.#disturbed.setPresent(node);
@@ -203,6 +206,19 @@ export class WatchedDirectories {
       this.#events.onHint(dir);
     }
     this.#reportDegraded();
+  }
+
+  /**
+   * Lets go of directories that went and did not come up elsewhere for a while: deleted, or moved out of the tree. One
+   * that was moved within it is announced at its new path long before, or else watched anew.
+   */
+  #sweep(): void {
+    for (const node of this.#disturbed.takeMissing(monotonicMs() - this.#pollIntervalMs)) {
+      if (this.#tree.pathOf(node) !== undefined && !this.#isStillThere(node)) this.#tree.remove(node);
+    }
+    if (this.#disturbed.missingCount > 0) return;
+    clearInterval(this.#sweepTimer);
+    this.#sweepTimer = undefined;
   }
 
   #onWatchError(node: WatchNode, error: unknown): void {

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -99,6 +99,20 @@ describe('the kernel limits', function () {
     await until(() => dirty.everything !== undefined, 'a scan of everything');
     expect(dirty.everything?.reason).to.contain('dropped');
     await source.close();
+    gatherer.close();
+  });
+
+  it('lets go of the watches of deleted directories by itself', async () => {
+    for (let n = 0; n < 50; n++) mkdirSync(join(directory, `d${n}`, 'sub'), { recursive: true });
+    using root = SafeRoot.open(directory);
+    const gatherer = new TurnGatherer(() => gatherer.onTurnTaken(), eventQueueLength());
+    const source = new NativeSource({ root, rules: new IgnoreRules([]), events: gatherer, pollIntervalMs: 20 });
+    await source.start();
+    expect(source.watchCount).to.equal(101);
+    for (let n = 0; n < 49; n++) rmSync(join(directory, `d${n}`), { recursive: true });
+    await until(() => source.watchCount === 3, 'only what is left is watched');
+    await source.close();
+    expect(source.watchCount).to.equal(0);
     gatherer.close();
   });
 
