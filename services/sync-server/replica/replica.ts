@@ -37,9 +37,19 @@ export interface Replica {
   /** Undefined where there is nothing. Of directories with `treeDigest`. */
   getEntry(path: TreePath): Promise<RecordWithDigest | undefined>;
   /** Children of one directory in byte order, with tree digests; undefined when it is no directory. Paged by `after` (a name). */
-  compareDirectory(path: TreePath, believed: Digest | undefined, after: string, limit: number): Promise<DirectoryComparison>;
+  compareDirectory(
+    path: TreePath,
+    believed: Digest | undefined,
+    after: string,
+    limit: number,
+  ): Promise<DirectoryComparison>;
   /** Entries in tree order after `after` (undefined: from the start), at most `limit`; the starting path itself is not among them. */
-  listEntries(path: TreePath, recursive: boolean, after: TreePath | undefined, limit: number): Promise<readonly Entry[]>;
+  listEntries(
+    path: TreePath,
+    recursive: boolean,
+    after: TreePath | undefined,
+    limit: number,
+  ): Promise<readonly Entry[]>;
   /** Reads one version of a file, from `offset` on. @throws ENTRY_NOT_FOUND, OFFSET_MISMATCH */
   readContent(path: TreePath, offset: number, length: number | undefined): AsyncIterable<ContentPart>;
 

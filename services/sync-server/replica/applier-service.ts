@@ -1,0 +1,374 @@
+/**
+ * The applier's day: startup, then batches in groups, and between them, in slices, the looking for drift. Runs in one
+ * thread, all work in it synchronous; the queue of batches is what makes groups (group commit).
+ */
+import type { Digest } from '../../../common/content/digest.ts';
+import { Deferred } from '../../../common/ops/async.ts';
+import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import type { Entry } from '../../../common/tree/entry.ts';
+import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { Applier, recordDrift } from './applier.ts';
+import type { ApplierApi, ApplierEvents, LocatedFile, VerificationPage } from './applier-api.ts';
+import { Checkpointer, type SyncFileSystem } from './checkpoint.ts';
+import { DriftPass } from './drift-pass.ts';
+import type { FeedRevision } from './feed-codec.ts';
+import type { GroupResult } from './group.ts';
+import * as queries from './index-queries.ts';
+import { runToEnd } from './reconciler.ts';
+import { recover } from './recovery.ts';
+import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest, ReplicaInfo } from './replica.ts';
+import { closeCore, type CoreOptions, openCore, type ReplicaCore } from './replica-core.ts';
+
+const MAX_GROUP_BATCHES = 64;
+const MAX_GROUP_BYTES = 16 * 2 ** 20;
+/** Of background work, between two looks at the queue. */
+const SLICE_MS = 5;
+/** How long `applied` may be ahead of `durable`. */
+const SYNC_DELAY_MS = 20;
+/** Before a folder that could not go on is recovered once more. */
+const RETRY_MS = 2_000;
+const MAX_DRIFT_DIRECTORIES = 1_000;
+
+interface QueuedBatch {
+  readonly batch: IncomingBatch;
+  readonly answer: Deferred<AppliedBatch>;
+}
+
+export interface ApplierServiceOptions extends CoreOptions {
+  readonly events: ApplierEvents;
+  readonly syncFileSystem?: SyncFileSystem | undefined;
+}
+
+export class ApplierService implements ApplierApi {
+  readonly #core: ReplicaCore;
+  readonly #events: ApplierEvents;
+  readonly #checkpointer: Checkpointer;
+  #applier: Applier;
+  #queue: QueuedBatch[] = [];
+  readonly #ready = new Deferred<void>();
+  #pass: DriftPass | undefined;
+  #isReady = false;
+  #isClosing = false;
+  #isScheduled = false;
+  #degraded: string | undefined;
+  /** Why nothing can be applied, and when that is tried again. */
+  #broken: { readonly error: unknown; readonly retryAtMs: number } | undefined;
+  #syncTimer: NodeJS.Timeout | undefined;
+  #driftTimer: NodeJS.Timeout | undefined;
+  #checkpointTimer: NodeJS.Timeout | undefined;
+  #isCheckpointOwed = false;
+
+  /** Opens the replica and replays its log; the first look through it goes on afterwards. @throws what `openCore` does */
+  constructor(options: ApplierServiceOptions) {
+    this.#core = openCore(options);
+    this.#events = options.events;
+    this.#checkpointer = new Checkpointer(this.#core, options.syncFileSystem);
+    try {
+      recover(this.#core);
+      this.#applier = new Applier(this.#core);
+      this.#pass = new DriftPass(this.#core);
+    } catch (error) {
+      closeCore(this.#core);
+      throw error;
+    }
+    this.#ready.promise.catch(() => undefined); // Each waiting call reports it.
+    this.#tell();
+    this.#schedule();
+  }
+
+  async nextLease(): Promise<bigint> {
+    await this.#ready.promise;
+    this.#assertOpen();
+    const lease = this.#applier.nextLease();
+    this.#tell();
+    return lease;
+  }
+
+  async applyBatch(batch: IncomingBatch): Promise<AppliedBatch> {
+    this.#assertOpen();
+    const answer = new Deferred<AppliedBatch>();
+    this.#queue.push({ batch, answer });
+    this.#schedule();
+    return answer.promise;
+  }
+
+  async rootTreeDigest(): Promise<Digest> {
+    return (await this.#index()).treeDigest(ROOT);
+  }
+
+  async getEntry(path: TreePath): Promise<RecordWithDigest | undefined> {
+    return queries.getEntry(await this.#index(), path);
+  }
+
+  async compareDirectory(
+    path: TreePath,
+    believed: Digest | undefined,
+    after: string,
+    limit: number,
+  ): Promise<DirectoryComparison> {
+    return queries.compareDirectory(await this.#index(), path, believed, after, limit);
+  }
+
+  async listEntries(
+    path: TreePath,
+    recursive: boolean,
+    after: TreePath | undefined,
+    limit: number,
+  ): Promise<readonly Entry[]> {
+    return queries.listEntries(await this.#index(), path, recursive, after, limit);
+  }
+
+  async locate(path: TreePath): Promise<LocatedFile | undefined> {
+    return queries.locate(await this.#index(), path);
+  }
+
+  async findContent(digest: Digest): Promise<LocatedFile | undefined> {
+    return queries.findContent(await this.#index(), digest);
+  }
+
+  async verificationPage(directory: TreePath, after: string, limit: number): Promise<VerificationPage | undefined> {
+    return queries.verificationPage(await this.#index(), directory, after, limit);
+  }
+
+  async readFeed(after: bigint): Promise<readonly FeedRevision[]> {
+    await this.#index();
+    return this.#core.feed.read(after, this.#core.state.revision);
+  }
+
+  async repair(paths: readonly TreePath[]): Promise<void> {
+    const index = await this.#index();
+    const { reconciler, state, log, feed, root } = this.#core;
+    root.forgetAll();
+    const corrected: TreePath[] = [];
+    index.begin();
+    try {
+      for (const path of paths) {
+        // Without an identity the content is read anew, however unchanged the file looks (E98).
+        if (index.has(path) && path !== ROOT) index.setIdentity(path, undefined);
+        runToEnd(reconciler.settleTree(path, (found) => corrected.push(found)));
+      }
+      if (corrected.length > 0) {
+        recordDrift(this.#core, corrected);
+        state.saveHead();
+      }
+      log.write();
+      feed.flush();
+      index.commit();
+    } catch (error) {
+      log.discard();
+      index.rollback();
+      state.reload();
+      throw error;
+    }
+    this.#tellDrift(corrected);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    clearTimeout(this.#driftTimer);
+    clearTimeout(this.#syncTimer);
+    clearTimeout(this.#checkpointTimer);
+    while (this.#isReady && this.#broken === undefined && this.#queue.length > 0) this.#applyGroup();
+    const error = new LockstepError('DRAINING', 'the server is shutting down');
+    for (const { answer } of this.#queue.splice(0)) answer.reject(error);
+    this.#ready.reject(error);
+    this.#pass?.stop();
+    try {
+      if (this.#broken === undefined) {
+        this.#applier.sync();
+        await this.#checkpointer.run();
+      }
+    } catch (failure) {
+      // The log has everything: the next start replays it.
+      this.#core.logger.warn({ error: describeError(failure) }, 'no checkpoint at the end');
+    }
+    closeCore(this.#core);
+  }
+
+  async #index(): Promise<ReplicaCore['index']> {
+    await this.#ready.promise;
+    this.#assertOpen();
+    return this.#core.index;
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosing) throw new LockstepError('DRAINING', 'the server is shutting down');
+  }
+
+  /** One turn of the event loop per group: all batches that arrived meanwhile are in the queue by then. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#isClosing) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      if (!this.#isClosing) this.#turn();
+    });
+  }
+
+  #turn(): void {
+    if (this.#broken !== undefined) {
+      this.#recoverOrRefuse();
+      return;
+    }
+    if (this.#isReady && this.#queue.length > 0 && !this.#checkpointer.isBehind) this.#applyGroup();
+    else if (this.#pass !== undefined) this.#runPass(this.#pass);
+    this.#startCheckpoint();
+    if ((this.#isReady && this.#queue.length > 0 && !this.#checkpointer.isBehind) || this.#pass !== undefined)
+      this.#schedule();
+  }
+
+  #applyGroup(): void {
+    const group = this.#takeGroup();
+    const trashBefore = this.#core.performer.trashed;
+    try {
+      const { results, drifted } = this.#applier.applyGroup(group.map(({ batch }) => batch));
+      this.#degraded = undefined;
+      this.#tell();
+      for (const [index, { answer }] of group.entries()) settle(answer, results[index]);
+      this.#tellDrift(drifted);
+      this.#syncSoon();
+    } catch (error) {
+      for (const { answer } of group) answer.reject(asLockstepError(error));
+      this.#afterFailure(error);
+    }
+    if (this.#core.performer.trashed !== trashBefore) this.#events.onTrash();
+  }
+
+  #takeGroup(): QueuedBatch[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { batch } of this.#queue) {
+      bytes += batch.encoded.length;
+      if (count > 0 && (bytes > MAX_GROUP_BYTES || count === MAX_GROUP_BATCHES)) break;
+      count++;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  #afterFailure(error: unknown): void {
+    const { logger } = this.#core;
+    logger.error({ err: error }, 'a group of batches could not be applied');
+    this.#degraded = describeError(error);
+    if (error instanceof LockstepError && error.reason === 'NO_SPACE' && this.#applier.isIntact) {
+      // Nothing was changed; the next group may find space again.
+      this.#tell();
+      return;
+    }
+    this.#broken = { error, retryAtMs: performance.now() + RETRY_MS };
+    this.#tell();
+  }
+
+  /** What the log has and the disk has not is made good by recovery, as after a crash. */
+  #recoverOrRefuse(): void {
+    const broken = this.#broken;
+    if (broken === undefined) return;
+    if (performance.now() >= broken.retryAtMs) {
+      try {
+        recover(this.#core);
+        this.#applier = new Applier(this.#core);
+        this.#broken = undefined;
+        this.#degraded = undefined;
+        this.#pass ??= new DriftPass(this.#core);
+        this.#tell();
+        this.#schedule();
+        return;
+      } catch (error) {
+        this.#core.index.rollback();
+        this.#broken = { error, retryAtMs: performance.now() + RETRY_MS };
+      }
+    }
+    for (const { answer } of this.#queue.splice(0)) answer.reject(asLockstepError(broken.error));
+  }
+
+  #runPass(pass: DriftPass): void {
+    let pauseMs = this.#core.settings.driftIntervalMs;
+    try {
+      this.#tellDrift(pass.runSlice(SLICE_MS));
+    } catch (error) {
+      this.#core.logger.error({ err: error }, 'the replica could not be looked through');
+      this.#degraded = describeError(error);
+      this.#tell();
+      pass.stop();
+      pauseMs = Math.min(pauseMs, RETRY_MS);
+    }
+    if (!pass.isDone) return;
+    this.#pass = undefined;
+    this.#driftTimer = setTimeout(() => {
+      this.#pass = new DriftPass(this.#core);
+      this.#schedule();
+    }, pauseMs);
+    this.#driftTimer.unref();
+    // An index that was never filled says nothing about the replica: nobody may take it for the truth.
+    if (this.#isReady || !this.#core.state.isComplete) return;
+    this.#isReady = true;
+    this.#tell();
+    this.#ready.resolve();
+    this.#schedule();
+  }
+
+  #startCheckpoint(): void {
+    if (!this.#checkpointer.isDue && !this.#isCheckpointOwed) return;
+    this.#isCheckpointOwed = false;
+    this.#checkpointer.run().then(
+      () => this.#schedule(),
+      (error: unknown) => {
+        this.#core.logger.error({ err: error }, 'no checkpoint could be made');
+        this.#degraded = describeError(error);
+        this.#tell();
+        this.#checkpointTimer = setTimeout(() => {
+          this.#isCheckpointOwed = true;
+          this.#schedule();
+        }, RETRY_MS);
+        this.#checkpointTimer.unref();
+      },
+    );
+  }
+
+  #syncSoon(): void {
+    if (this.#applier.durableRevision === this.#core.state.revision || this.#syncTimer !== undefined) return;
+    this.#syncTimer = setTimeout(() => {
+      this.#syncTimer = undefined;
+      try {
+        this.#applier.sync();
+        this.#tell();
+      } catch (error) {
+        this.#afterFailure(error);
+      }
+    }, SYNC_DELAY_MS);
+  }
+
+  #tellDrift(paths: readonly TreePath[]): void {
+    if (paths.length === 0) return;
+    this.#tell();
+    const directories = new Set(paths.map((path) => parentOf(path)));
+    const told = directories.size > MAX_DRIFT_DIRECTORIES ? [ROOT] : [...directories];
+    this.#events.onDrift(told, this.#core.state.revision);
+  }
+
+  #tell(): void {
+    const { state, index } = this.#core;
+    const info: ReplicaInfo = {
+      epoch: state.epoch,
+      headRevision: state.revision,
+      headBatchId: state.headBatchId,
+      durableRevision: this.#applier.durableRevision,
+      entries: index.count(),
+      contentBytes: index.bytes(),
+      state: this.#degraded !== undefined ? 'degraded' : this.#isReady ? 'ready' : 'recovering',
+      stateReason: this.#degraded ?? (this.#isReady ? '' : 'the replica is being looked through'),
+    };
+    this.#events.onInfo(info);
+  }
+}
+
+function settle(answer: Deferred<AppliedBatch>, result: GroupResult | undefined): void {
+  if (result === undefined) answer.reject(new LockstepError('INTERNAL', 'a batch was not answered'));
+  else if (result.outcome === 'applied') answer.resolve(result.answer);
+  else answer.reject(result.error);
+}
+
+function asLockstepError(error: unknown): LockstepError {
+  if (error instanceof LockstepError) return error;
+  return new LockstepError('IO', `the folder cannot take changes: ${describeError(error)}`, { cause: error });
+}

@@ -1,0 +1,66 @@
+/**
+ * A batch as the applier knows it: checked once, where it enters (batch-decoder.ts), and never again.
+ */
+import type { Digest } from '../../../common/content/digest.ts';
+import type { DirectoryRecord, EntryKind, FileRecord, SymlinkRecord } from '../../../common/tree/entry.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { ChangeFailure } from './change-failure.ts';
+
+export type FileEntry = FileRecord & { readonly path: TreePath };
+export type DirectoryEntry = DirectoryRecord & { readonly path: TreePath };
+export type SymlinkEntry = SymlinkRecord & { readonly path: TreePath };
+
+export type Change =
+  | { readonly operation: 'put'; readonly entry: FileEntry; readonly content: ContentSource }
+  | { readonly operation: 'mkdir'; readonly entry: DirectoryEntry }
+  | { readonly operation: 'symlink'; readonly entry: SymlinkEntry }
+  | {
+      readonly operation: 'metadata';
+      readonly path: TreePath;
+      readonly kind: EntryKind;
+      readonly mode: number;
+      readonly mtimeNs: bigint;
+    }
+  | { readonly operation: 'move'; readonly from: TreePath; readonly to: TreePath }
+  | { readonly operation: 'delete'; readonly path: TreePath };
+
+export type ContentSource =
+  /** A view of the received message. */
+  | { readonly type: 'inline'; readonly data: Uint8Array }
+  | { readonly type: 'stored' }
+  | { readonly type: 'delta'; readonly delta: CheckedDelta };
+
+/** Its segments make exactly the entry's size; ranges of the basis are safe integers. */
+export interface CheckedDelta {
+  readonly basisDigest: Digest;
+  readonly basisPath: TreePath;
+  readonly segments: readonly DeltaPart[];
+}
+
+export interface DeltaPart {
+  readonly basisOffset: number;
+  readonly copyLength: number;
+  readonly literal: Uint8Array;
+}
+
+export interface DecodedBatch {
+  /** 16 bytes. */
+  readonly batchId: Buffer;
+  /** In the batch's order; a failure stands where a change is not valid in itself. */
+  readonly changes: readonly (Change | ChangeFailure)[];
+}
+
+/** The path that messages about a change name. */
+export function pathOfChange(change: Change): TreePath {
+  switch (change.operation) {
+    case 'put':
+    case 'mkdir':
+    case 'symlink':
+      return change.entry.path;
+    case 'metadata':
+    case 'delete':
+      return change.path;
+    case 'move':
+      return change.from;
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * What a change does to the index, and nothing else: for changes that the disk has already. The disk's view of the
+ * entries is filled in when recovery checks them.
+ */
+import type { TreeIndex } from '../../../common/tree/tree-index.ts';
+import type { Change } from './change.ts';
+
+/** @throws LockstepError PARENT_MISSING, ENTRY_NOT_FOUND … when index and log do not fit together */
+export function replayOnIndex(index: TreeIndex, change: Change): void {
+  switch (change.operation) {
+    case 'put':
+    case 'symlink':
+      if (index.get(change.entry.path)?.kind === 'directory') index.remove(change.entry.path);
+      index.put(change.entry, undefined);
+      return;
+    case 'mkdir':
+      index.put(change.entry, index.get(change.entry.path)?.identity);
+      return;
+    case 'metadata': {
+      const known = index.get(change.path);
+      if (known === undefined) return;
+      const { mode, mtimeNs } = change;
+      // Without an identity, because the disk's time is another one now.
+      index.put(known.kind === 'symlink' ? { ...known, mtimeNs } : { ...known, mode, mtimeNs }, undefined);
+      return;
+    }
+    case 'move':
+      if (index.has(change.to)) index.remove(change.to);
+      index.move(change.from, change.to);
+      return;
+    case 'delete':
+      index.remove(change.path);
+      return;
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Where a replica keeps what is its own, and the names in staging. One letter says what a staged name is:
+ * `b-` a file, directory or link of a batch, on its way to its path; `c-` a whole content, named by its digest; `u-` an
+ * upload under way; `t-` trash, to be removed in the background; `m-` the progress marker (progress-marker.ts).
+ */
+import { join } from 'node:path';
+import type { Digest } from '../../../common/content/digest.ts';
+import { RESERVED_NAME, type TreePath } from '../../../common/tree/tree-path.ts';
+
+/** The replica's own directory inside its root, and staging in it: on the replica's file system, always (E83). */
+export const OWN_DIRECTORY = RESERVED_NAME as TreePath;
+export const STAGING_NAME = 'staging';
+export const STAGING_PATH = `${RESERVED_NAME}/${STAGING_NAME}` as TreePath;
+
+/** Where directories that a change removes stand in the index until the disk has followed. Never seen outside of a group. */
+export const GRAVEYARD = RESERVED_NAME as TreePath;
+
+export function indexFileIn(stateDirectory: string): string {
+  return join(stateDirectory, 'index.db');
+}
+
+export function logDirectoryIn(stateDirectory: string): string {
+  return join(stateDirectory, 'log');
+}
+
+export function feedDirectoryIn(stateDirectory: string): string {
+  return join(stateDirectory, 'feed');
+}
+
+/** What a change brings, before it is moved to its path. */
+export function stagedName(revision: bigint, changeIndex: number): string {
+  return `b-${revision}-${changeIndex}`;
+}
+
+export function contentName(digest: Digest): string {
+  return `c-${digest.toString('hex')}`;
+}
+
+export function uploadName(uploadId: Buffer): string {
+  return `u-${uploadId.toString('hex')}`;
+}
+
+let trashCount = 0;
+
+/** A name that no earlier process and no other call gives. */
+export function trashName(): string {
+  return `t-${process.pid.toString(36)}-${Date.now().toString(36)}-${(trashCount++).toString(36)}`;
+}

@@ -1,0 +1,247 @@
+/**
+ * Carries operations out on the replica: the only code that changes it. Each operation looks at the disk once more just
+ * before it replaces or removes something (E95), and each is atomic: a path is wholly old or wholly new at any instant.
+ */
+import type { Directory } from '../../../common/fs/directory.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { Stat } from '../../../common/fs/stat.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import type { IndexedEntry } from '../../../common/tree/entry.ts';
+import type { TreeIndex } from '../../../common/tree/tree-index.ts';
+import { displayPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { drifted, failureOf } from './change-failure.ts';
+import type { ContentBuilder } from './content-builder.ts';
+import { hasSameContent, isSameInode } from './disk-identity.ts';
+import { stagedName, trashName } from './layout.ts';
+import type {
+  DeleteOperation,
+  InstallOperation,
+  MetadataOperation,
+  MoveOperation,
+  Operation,
+  Position,
+} from './operation.ts';
+import { setOwnMode, setOwnMtime } from './own-metadata.ts';
+import type { ProgressMarker } from './progress-marker.ts';
+import type { ReplicaLog } from './replica-log.ts';
+import { type StagedEntries, OWNER_WORKS } from './staged-entries.ts';
+import { findForeignEntry } from './subtree-check.ts';
+import { TouchedDirectories } from './touched-directories.ts';
+
+export interface PerformerOptions {
+  readonly root: SafeRoot;
+  readonly index: TreeIndex;
+  readonly staged: StagedEntries;
+  readonly builder: ContentBuilder;
+  readonly marker: ProgressMarker;
+  readonly logger: ReplicaLog;
+  /** Called at each step that a crash could fall behind; tests throw from it. */
+  readonly crashPoint?: ((step: string) => void) | undefined;
+}
+
+export class Performer {
+  /** Entries moved to the trash so far. */
+  trashed = 0;
+  readonly touched: TouchedDirectories;
+  readonly #root: SafeRoot;
+  readonly #index: TreeIndex;
+  readonly #staged: StagedEntries;
+  readonly #builder: ContentBuilder;
+  readonly #marker: ProgressMarker;
+  readonly #logger: ReplicaLog;
+  readonly #crashPoint: (step: string) => void;
+
+  constructor(options: PerformerOptions) {
+    this.#root = options.root;
+    this.#index = options.index;
+    this.#staged = options.staged;
+    this.#builder = options.builder;
+    this.#marker = options.marker;
+    this.#logger = options.logger;
+    this.#crashPoint = options.crashPoint ?? (() => undefined);
+    this.touched = new TouchedDirectories(options.root, options.index);
+  }
+
+  /** @throws ChangeFailure when the disk refuses, or is not what the index said; other errors end the group */
+  perform(operation: Operation): void {
+    try {
+      switch (operation.type) {
+        case 'install':
+          this.#install(operation);
+          break;
+        case 'metadata':
+          this.#setMetadata(operation);
+          break;
+        case 'move':
+          this.#move(operation);
+          break;
+        case 'delete':
+          this.#delete(operation);
+          break;
+      }
+    } catch (error) {
+      const path =
+        operation.type === 'move'
+          ? operation.from
+          : operation.type === 'install'
+            ? operation.entry.path
+            : operation.path;
+      throw failureOf(error, operation.type, path);
+    }
+    this.#crashPoint(operation.type);
+  }
+
+  #install(operation: InstallOperation): void {
+    const { entry, before, position, source } = operation;
+    const parentPath = parentOf(entry.path);
+    const isClean = this.touched.touch(parentPath);
+    const name = this.#stage(operation);
+    if (before?.kind === 'directory') this.#bury(entry.path, before, operation.grave, position);
+    const parent = this.#root.directory(parentPath);
+    if (entry.kind === 'directory') this.#clearForDirectory(parent, entry.path, before, position);
+    else if (before !== undefined || !isClean) this.#noteForeign(parent, entry.path, before);
+    if (source.type !== 'staged' || source.isOnlyCopy)
+      this.#marker.announce({ ...position, phase: 'install', ino: 0n });
+    this.#crashPoint('before install');
+    this.#staged.directory.rename(name, parent, nameOf(entry.path));
+    // Installed with the owner's rights added; the exact bits come with `restore`.
+    if (entry.kind === 'directory' && (entry.mode & OWNER_WORKS) !== OWNER_WORKS) this.touched.add(entry.path);
+  }
+
+  /** What the operation installs, in staging. Copies and deltas are made only now, when the disk is as the plan saw it. */
+  #stage({ entry, source, position }: InstallOperation): string {
+    if (source.type === 'staged') return source.name;
+    const name = stagedName(position.revision, position.changeIndex);
+    if (entry.kind !== 'file') throw new LockstepError('INTERNAL', 'only files have contents to build');
+    if (source.type === 'copy') this.#builder.copy(name, entry, source.from);
+    else this.#builder.build(name, entry, source.delta, source.basis);
+    this.#crashPoint('built');
+    return name;
+  }
+
+  /** A file or link in a new directory's way goes to the trash; a directory there is not ours. */
+  #clearForDirectory(parent: Directory, path: TreePath, before: IndexedEntry | undefined, position: Position): void {
+    const stat = parent.lstat(nameOf(path));
+    if (stat === undefined) return;
+    if (stat.kind === 'directory') throw drifted(path, 'is a directory that the index does not have');
+    this.#warnIfForeign(path, before, stat);
+    this.#discard(parent, nameOf(path), stat, position);
+  }
+
+  /** E94: an overwritten foreign change is at least named. Foreign directories are left to fail the rename. */
+  #noteForeign(parent: Directory, path: TreePath, before: IndexedEntry | undefined): void {
+    const stat = parent.lstat(nameOf(path));
+    if (stat === undefined || before?.kind === 'directory') return;
+    if (stat.kind === 'directory') throw drifted(path, 'is a directory that the index does not have');
+    this.#warnIfForeign(path, before, stat);
+  }
+
+  #warnIfForeign(path: TreePath, before: IndexedEntry | undefined, stat: Stat): void {
+    if (before !== undefined && (before.identity === undefined || hasSameContent(before, stat))) return;
+    this.#logger.warn({ path: displayPath(path) }, 'replaced a foreign change');
+  }
+
+  /** Removes a directory that holds only what the index knows, in one step (E96). */
+  #bury(path: TreePath, before: IndexedEntry, grave: TreePath | undefined, position: Position): void {
+    const parent = this.#root.directory(parentOf(path));
+    const stat = parent.lstat(nameOf(path));
+    if (stat === undefined) return;
+    if (stat.kind !== 'directory' || (before.identity !== undefined && !isSameInode(before, stat))) {
+      throw drifted(path, 'is not the directory that the index knows');
+    }
+    const foreign = findForeignEntry(this.#root, this.#index, path, grave);
+    if (foreign !== undefined) throw drifted(path, `holds ${displayPath(foreign)}, which is not as the index says`);
+    this.#discard(this.#root.directory(parentOf(path)), nameOf(path), stat, position);
+    this.#root.forget(path);
+    this.touched.removed(path);
+  }
+
+  #discard(parent: Directory, name: string, stat: Stat, position: Position): void {
+    this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
+    this.#crashPoint('announced removal');
+    parent.rename(name, this.#staged.directory, trashName());
+    this.trashed++;
+    this.#crashPoint('moved to trash');
+  }
+
+  #setMetadata({ path, kind, mode, mtimeNs, before }: MetadataOperation): void {
+    if (kind === 'directory') {
+      const directory = this.#root.directory(path);
+      if (path !== ROOT && before.identity !== undefined && !isSameInode(before, directory.stat())) {
+        throw drifted(path, 'is not the directory that the index knows');
+      }
+      setOwnMode(directory, mode);
+      setOwnMtime(directory, mtimeNs);
+      // Later changes of the group in it would undo the time.
+      this.touched.add(path);
+      return;
+    }
+    const parent = this.#root.directory(parentOf(path));
+    const stat = parent.lstat(nameOf(path));
+    if (stat === undefined || (before.identity !== undefined && !hasSameContent(before, stat))) {
+      throw drifted(path, 'is not what the index says');
+    }
+    if (kind === 'file' && (stat.mode & 0o7777) !== mode) parent.setMode(nameOf(path), mode);
+    parent.setMtime(nameOf(path), mtimeNs);
+  }
+
+  #move({ from, to, before, replaced, position }: MoveOperation): void {
+    this.touched.touch(parentOf(from));
+    const isClean = this.touched.touch(parentOf(to));
+    const source = this.#root.directory(parentOf(from));
+    const stat = source.lstat(nameOf(from));
+    if (stat === undefined || stat.kind !== before.kind) throw drifted(from, 'is not what the index says');
+    if (before.identity !== undefined && !hasSameContent(before, stat))
+      throw drifted(from, 'is not what the index says');
+    const target = this.#root.directory(parentOf(to));
+    const inTheWay = replaced === undefined && isClean ? undefined : target.lstat(nameOf(to));
+    if (inTheWay !== undefined) {
+      if (inTheWay.kind === 'directory') throw drifted(to, 'is a directory that the index does not have');
+      this.#warnIfForeign(to, replaced, inTheWay);
+      // rename(2) replaces no file by a directory, and does nothing at all between two names of one inode.
+      if (stat.kind === 'directory' || inTheWay.ino === stat.ino) {
+        target.rename(nameOf(to), this.#staged.directory, trashName());
+        this.trashed++;
+      }
+    }
+    if (stat.kind === 'directory') this.#makeMovable(from, stat);
+    this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
+    this.#crashPoint('announced move');
+    source.rename(nameOf(from), target, nameOf(to));
+    if (stat.kind !== 'directory') return;
+    this.#root.forget(from);
+    this.#root.forget(to);
+    this.touched.moved(from, to);
+    if ((stat.mode & OWNER_WORKS) !== OWNER_WORKS) this.touched.add(to);
+  }
+
+  /** Moving a directory to another parent changes its own `..`, which needs write permission on it (E76). */
+  #makeMovable(path: TreePath, stat: Stat): void {
+    if ((stat.mode & OWNER_WORKS) === OWNER_WORKS || process.geteuid?.() === 0) return;
+    setOwnMode(this.#root.directory(path), (stat.mode & 0o777) | OWNER_WORKS);
+  }
+
+  #delete({ path, before, grave, position }: DeleteOperation): void {
+    const parent = this.#root.tryDirectory(parentOf(path));
+    const stat = parent?.lstat(nameOf(path));
+    if (parent === undefined || stat === undefined) return;
+    if (before === undefined && stat.kind === 'other') return;
+    if (before === undefined) throw drifted(path, 'is not in the index');
+    this.touched.touch(parentOf(path));
+    if (before.kind === 'directory') {
+      this.#bury(path, before, grave, position);
+      return;
+    }
+    if (stat.kind === 'directory' || (before.identity !== undefined && !hasSameContent(before, stat))) {
+      throw drifted(path, 'is not what the index says');
+    }
+    this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
+    this.#crashPoint('announced delete');
+    this.#root.directory(parentOf(path)).unlink(nameOf(path));
+  }
+}
+
+/** For messages of what cannot be helped. */
+export function errnoText(error: unknown): string {
+  return errnoOf(error) ?? (error instanceof Error ? error.message : String(error));
+}

@@ -1,0 +1,250 @@
+/**
+ * Makes the index say what the disk has: the answer to every kind of drift (E94 to E97), and, with an empty index, how
+ * one is rebuilt (E91). Never changes the replica.
+ *
+ * Everything is a generator that yields between short steps, so that a whole replica can be gone through between
+ * batches; whoever drives it has a transaction open while a step runs. Each entry is looked up afresh when it is
+ * settled, so batches may change the tree between two steps.
+ */
+import { closeSync } from 'node:fs';
+import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
+import { readFully } from '../../../common/fs/full-io.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { type Stat, statOf } from '../../../common/fs/stat.ts';
+import { mtimeMatches } from '../../../common/fs/times.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { type EntryRecord, type IndexedEntry, MODE_MASK, sameRecord } from '../../../common/tree/entry.ts';
+import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
+import {
+  displayPath,
+  isReserved,
+  joinPath,
+  nameOf,
+  parentOf,
+  ROOT,
+  type TreePath,
+} from '../../../common/tree/tree-path.ts';
+import { hasSameContent, hasSameMetadata, identityOf, isSameInode, looksUnchanged } from './disk-identity.ts';
+import { errnoText } from './performer.ts';
+import type { ReplicaLog } from './replica-log.ts';
+
+const HASH_STEP_BYTES = 1024 * 1024;
+const PAGE_ROWS = 1_000;
+/** Entries per step. */
+const STEP_ENTRIES = 32;
+
+export interface ReconcilerOptions {
+  readonly root: SafeRoot;
+  readonly index: TreeIndex;
+  readonly digestFunction: DigestFunction;
+  readonly logger: ReplicaLog;
+}
+
+/** Called for each entry whose record was corrected; not for a mere new inode with the same content. */
+export type OnCorrected = (path: TreePath) => void;
+
+type Steps<T> = Generator<void, T, void>;
+
+export class Reconciler {
+  readonly #root: SafeRoot;
+  readonly #index: TreeIndex;
+  readonly #digestFunction: DigestFunction;
+  readonly #logger: ReplicaLog;
+
+  constructor(options: ReconcilerOptions) {
+    this.#root = options.root;
+    this.#index = options.index;
+    this.#digestFunction = options.digestFunction;
+    this.#logger = options.logger;
+  }
+
+  /** Settles `path` and all that is below it. Where its parent is unknown too, begins at that. */
+  *settleTree(path: TreePath, onCorrected: OnCorrected): Steps<void> {
+    let top = path;
+    while (top !== ROOT && this.#index.get(parentOf(top))?.kind !== 'directory') top = parentOf(top);
+    const isDirectory = yield* this.settle(top, onCorrected);
+    const pending = isDirectory ? [top] : [];
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      yield* this.#settleChildren(next, pending, onCorrected);
+    }
+  }
+
+  /** Settles one entry; true when it is a directory. */
+  *settle(path: TreePath, onCorrected: OnCorrected): Steps<boolean> {
+    if (isReserved(path)) return false;
+    if (path === ROOT) return this.#settleRoot(onCorrected);
+    const stat = this.#root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+    if (stat === undefined || stat.kind === 'other') {
+      if (stat !== undefined)
+        this.#logger.warn({ path: displayPath(path) }, 'ignored a FIFO, socket or device in the replica');
+      if (this.#index.remove(path) > 0) onCorrected(path);
+      return false;
+    }
+    const known = this.#index.get(path);
+    if (known !== undefined && looksUnchanged(known, stat)) return stat.kind === 'directory';
+    const record = yield* this.#recordOf(path, stat, known);
+    if (record === undefined) return false;
+    const isSame = known !== undefined && sameRecord(known, record);
+    if (isSame) this.#index.setIdentity(path, identityOf(stat));
+    else {
+      this.#index.put({ ...record, path }, identityOf(stat));
+      onCorrected(path);
+    }
+    return stat.kind === 'directory';
+  }
+
+  #settleRoot(onCorrected: OnCorrected): boolean {
+    const stat = this.#root.directory(ROOT).stat();
+    const known = this.#index.get(ROOT);
+    if (known === undefined || known.kind !== 'directory')
+      throw new LockstepError('INDEX_DAMAGED', 'the index has no root');
+    if (hasSameMetadata(known, stat)) {
+      if (!isSameInode(known, stat)) this.#index.setIdentity(ROOT, identityOf(stat));
+      return true;
+    }
+    const { mtimeNs, mode } = stat;
+    this.#index.put({ path: ROOT, kind: 'directory', mode: mode & MODE_MASK, mtimeNs }, identityOf(stat));
+    onCorrected(ROOT);
+    return true;
+  }
+
+  *#settleChildren(path: TreePath, pending: TreePath[], onCorrected: OnCorrected): Steps<void> {
+    const names = this.#list(path);
+    if (names === undefined) return;
+    const rows = this.#rowsOf(path);
+    let count = 0;
+    let directory = this.#root.tryDirectory(path);
+    for (const name of names) {
+      const child = joinPath(path, name);
+      if (isReserved(child)) continue;
+      if (count++ % STEP_ENTRIES === STEP_ENTRIES - 1) {
+        yield;
+        directory = this.#root.tryDirectory(path);
+      }
+      if (directory === undefined) return;
+      const row = rows.get(name);
+      rows.delete(name);
+      // Most entries are as they were: they cost one lstat. Rows may be stale by now; that only means a closer look.
+      const stat = row === undefined ? undefined : directory.lstat(name);
+      let isDirectory = row?.kind === 'directory';
+      if (row === undefined || stat === undefined || !looksUnchanged(row, stat)) {
+        isDirectory = yield* this.settle(child, onCorrected);
+        directory = this.#root.tryDirectory(path);
+      }
+      if (isDirectory) pending.push(child);
+    }
+    for (const name of rows.keys()) {
+      yield* this.settle(joinPath(path, name), onCorrected);
+      if (count++ % STEP_ENTRIES === STEP_ENTRIES - 1) yield;
+    }
+  }
+
+  /** Undefined when it cannot be listed: what it holds is then unknown, not gone (E49). */
+  #list(path: TreePath): readonly string[] | undefined {
+    try {
+      return this.#root.tryDirectory(path)?.list();
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.#logger.warn({ path: displayPath(path), error: errnoText(error) }, 'cannot list a directory of the replica');
+      return undefined;
+    }
+  }
+
+  #rowsOf(path: TreePath): Map<string, ChildRow> {
+    const rows = new Map<string, ChildRow>();
+    for (let after = ''; ; ) {
+      const page = this.#index.childRows(path, { after, limit: PAGE_ROWS });
+      for (const row of page) rows.set(row.name, row);
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE_ROWS) return rows;
+      after = last.name;
+    }
+  }
+
+  /** What the disk has; undefined when it changes while it is read, or cannot be read. */
+  *#recordOf(path: TreePath, stat: Stat, known: IndexedEntry | undefined): Steps<EntryRecord | undefined> {
+    const mode = stat.mode & MODE_MASK;
+    // The record's nanoseconds are kept where the disk, which holds less, does not contradict them (E72).
+    const mtimeNs = known !== undefined && mtimeMatches(known.mtimeNs, stat.mtimeNs) ? known.mtimeNs : stat.mtimeNs;
+    switch (stat.kind) {
+      case 'directory':
+        return { kind: 'directory', mode, mtimeNs };
+      case 'symlink': {
+        const target = this.#readLink(path);
+        return target && { kind: 'symlink', mtimeNs, target };
+      }
+      case 'file': {
+        const isKnown = known?.kind === 'file' && hasSameContent(known, stat);
+        const digest = isKnown ? known.digest : yield* this.#digestOf(path, stat);
+        return digest && { kind: 'file', mode, mtimeNs, sizeBytes: stat.sizeBytes, digest };
+      }
+      case 'other':
+        return undefined;
+    }
+  }
+
+  #readLink(path: TreePath): Buffer | undefined {
+    try {
+      return this.#root.directory(parentOf(path)).readLink(nameOf(path));
+    } catch (error) {
+      return this.#unreadable(path, error);
+    }
+  }
+
+  *#digestOf(path: TreePath, stat: Stat): Steps<Digest | undefined> {
+    let fd: number;
+    try {
+      fd = this.#root.directory(parentOf(path)).openFile(nameOf(path));
+    } catch (error) {
+      return this.#unreadable(path, error);
+    }
+    try {
+      const digest = yield* hashInSteps(fd, this.#digestFunction);
+      const after = this.#root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+      const isSame = after !== undefined && sameState(after, stat);
+      if (!isSame) this.#logger.warn({ path: displayPath(path) }, 'a file of the replica changed while it was read');
+      return isSame ? digest : undefined;
+    } catch (error) {
+      return this.#unreadable(path, error);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #unreadable(path: TreePath, error: unknown): undefined {
+    if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
+    this.#logger.warn({ path: displayPath(path), error: errnoText(error) }, 'cannot read an entry of the replica');
+    return undefined;
+  }
+}
+
+/** The digest of an open file, a step at a time. */
+export function* hashInSteps(fd: number, digestFunction: DigestFunction): Steps<Digest> {
+  const hasher = new ContentHasher(digestFunction);
+  const chunk = Buffer.allocUnsafeSlow(Math.min(HASH_STEP_BYTES, Math.max(1, statOf(fd).sizeBytes + 1)));
+  for (let position = 0; ; ) {
+    const count = readFully(fd, chunk, 0, chunk.length, position);
+    if (count > 0) hasher.update(chunk.subarray(0, count));
+    position += count;
+    if (count < chunk.length) return hasher.digest();
+    yield;
+  }
+}
+
+export function sameState(a: Stat, b: Stat): boolean {
+  return (
+    a.ino === b.ino &&
+    a.dev === b.dev &&
+    a.sizeBytes === b.sizeBytes &&
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs
+  );
+}
+
+/** Runs all steps at once. */
+export function runToEnd<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}

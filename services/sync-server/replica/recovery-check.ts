@@ -1,0 +1,166 @@
+/**
+ * The second half of recovery: every path that the log touched is held against the index, contents by their digest, and
+ * made what the index says. A file renamed but not synced may be empty or torn after a power cut; the log has it.
+ */
+import { closeSync } from 'node:fs';
+import type { Stat } from '../../../common/fs/stat.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import type { IndexedEntry } from '../../../common/tree/entry.ts';
+import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { decodeBatch } from './batch-decoder.ts';
+import type { FileEntry } from './change.ts';
+import { ChangeFailure } from './change-failure.ts';
+import { hashFile } from './content-builder.ts';
+import { hasSameMetadata, identityOf, looksUnchanged } from './disk-identity.ts';
+import { contentName } from './layout.ts';
+import type { Performer } from './performer.ts';
+import type { ReplicaCore } from './replica-core.ts';
+import type { TouchedPaths } from './touched-paths.ts';
+
+const REPAIR_NAME = 'b-repair';
+
+/** Returns the paths whose content is nowhere to be found. Times of directories are left to `performer.touched`. */
+export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touched: TouchedPaths): readonly TreePath[] {
+  const damaged = new Map<TreePath, FileEntry>();
+  for (const { path, isUnsynced } of touched) {
+    const entry = core.index.get(path);
+    if (entry === undefined) continue;
+    const stat = lstat(core, path);
+    switch (entry.kind) {
+      case 'directory':
+        checkDirectory(core, performer, entry, stat);
+        break;
+      case 'symlink':
+        checkSymlink(core, performer, entry, stat);
+        break;
+      case 'file':
+        if (!isWhole(core, entry, stat, isUnsynced)) damaged.set(path, entry);
+        else if (stat !== undefined) settleMetadata(core, entry, stat);
+        break;
+    }
+  }
+  rebuildFromLog(core, performer, damaged);
+  rebuildFromStaging(core, performer, damaged);
+  return [...damaged.keys()];
+}
+
+function checkDirectory(core: ReplicaCore, performer: Performer, entry: IndexedEntry, stat: Stat | undefined): void {
+  const { path } = entry;
+  if (entry.kind !== 'directory') return;
+  if (path !== ROOT && stat === undefined) {
+    core.staged.makeDirectory(REPAIR_NAME, entry);
+    install(core, performer, path);
+  }
+  if (path === ROOT || stat === undefined || stat.kind === 'directory') performer.touched.add(path);
+  const after = stat ?? lstat(core, path);
+  if (after?.kind === 'directory') core.index.setIdentity(path, identityOf(after));
+}
+
+function checkSymlink(core: ReplicaCore, performer: Performer, entry: IndexedEntry, stat: Stat | undefined): void {
+  if (entry.kind !== 'symlink' || stat?.kind === 'directory') return;
+  const parent = core.root.tryDirectory(parentOf(entry.path));
+  const isRight = stat?.kind === 'symlink' && parent?.readLink(nameOf(entry.path)).equals(entry.target) === true;
+  if (isRight) {
+    settleMetadata(core, entry, stat);
+    return;
+  }
+  core.staged.makeSymlink(REPAIR_NAME, entry);
+  install(core, performer, entry.path);
+}
+
+/** Whether the file has its content. One that was synced by itself is believed when it looks right. */
+function isWhole(
+  core: ReplicaCore,
+  entry: FileEntry & IndexedEntry,
+  stat: Stat | undefined,
+  isUnsynced: boolean,
+): boolean {
+  if (stat?.kind !== 'file' || stat.sizeBytes !== entry.sizeBytes) return false;
+  if (!isUnsynced && looksUnchanged(entry, stat)) return true;
+  try {
+    const fd = core.root.directory(parentOf(entry.path)).openFile(nameOf(entry.path));
+    try {
+      return hashFile(fd, core.settings.digestFunction).equals(entry.digest);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
+    return false;
+  }
+}
+
+/** Gives an entry with the right content its permission bits and time, and the index its identity. */
+function settleMetadata(core: ReplicaCore, entry: IndexedEntry, stat: Stat): void {
+  const parent = core.root.directory(parentOf(entry.path));
+  if (!hasSameMetadata(entry, stat)) {
+    if (entry.kind === 'file') parent.setMode(nameOf(entry.path), entry.mode);
+    parent.setMtime(nameOf(entry.path), entry.mtimeNs);
+  }
+  const after = parent.lstat(nameOf(entry.path));
+  if (after !== undefined) core.index.setIdentity(entry.path, identityOf(after));
+}
+
+function rebuildFromLog(core: ReplicaCore, performer: Performer, damaged: Map<TreePath, FileEntry>): void {
+  if (damaged.size === 0) return;
+  const wanted = new Set([...damaged.values()].map(({ digest }) => digest.toString('hex')));
+  for (const record of core.log.records()) {
+    if (record.type !== 'batch') continue;
+    for (const change of decodeBatch(record.encoded, record.form, core.settings).changes) {
+      if (change instanceof ChangeFailure || change.operation !== 'put' || change.content.type !== 'inline') continue;
+      if (!wanted.has(change.entry.digest.toString('hex'))) continue;
+      for (const [path, entry] of damaged) {
+        if (!entry.digest.equals(change.entry.digest) || isBlocked(core, path)) continue;
+        core.staged.file(REPAIR_NAME, entry, change.content.data);
+        install(core, performer, path);
+        damaged.delete(path);
+      }
+    }
+  }
+}
+
+function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Map<TreePath, FileEntry>): void {
+  for (const [path, entry] of damaged) {
+    if (isBlocked(core, path)) continue;
+    const name = contentName(entry.digest);
+    if (core.staged.directory.lstat(name)?.kind === 'file') {
+      const fd = core.staged.directory.openFile(name);
+      const isRight = hashFile(fd, core.settings.digestFunction).equals(entry.digest);
+      closeSync(fd);
+      if (!isRight) continue;
+      core.staged.adopt(name, entry);
+      core.staged.directory.rename(name, core.staged.directory, REPAIR_NAME);
+    } else {
+      const from = core.index.findByDigest(entry.digest);
+      if (from?.kind !== 'file' || from.path === path) continue;
+      try {
+        core.builder.copy(REPAIR_NAME, entry, from);
+      } catch (error) {
+        if (!(error instanceof ChangeFailure)) throw error;
+        continue;
+      }
+    }
+    install(core, performer, path);
+    damaged.delete(path);
+  }
+}
+
+/** A directory where a file should be is not ours to remove here. */
+function isBlocked(core: ReplicaCore, path: TreePath): boolean {
+  return core.root.tryDirectory(parentOf(path)) === undefined || lstat(core, path)?.kind === 'directory';
+}
+
+function install(core: ReplicaCore, performer: Performer, path: TreePath): void {
+  const parent = core.root.tryDirectory(parentOf(path));
+  if (parent === undefined) return;
+  performer.touched.touch(parentOf(path));
+  core.staged.directory.rename(REPAIR_NAME, parent, nameOf(path));
+  core.crashPoint('repaired');
+  const stat = core.root.directory(parentOf(path)).lstat(nameOf(path));
+  if (stat !== undefined) core.index.setIdentity(path, identityOf(stat));
+}
+
+function lstat(core: ReplicaCore, path: TreePath): Stat | undefined {
+  if (path === ROOT) return core.root.directory(ROOT).stat();
+  return core.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+}

@@ -1,0 +1,142 @@
+/**
+ * The parts of a replica that belong to the applier's thread, opened together in the right order: index, log, staging,
+ * marker, feed. Composition only. Whoever opens it holds the directory's lock.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import type { HeldDirectory } from '../../../common/fs/directory.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
+import { ChangeFeed } from './change-feed.ts';
+import { ContentBuilder } from './content-builder.ts';
+import { FolderState } from './folder-state.ts';
+import { feedDirectoryIn, indexFileIn, logDirectoryIn, OWN_DIRECTORY, STAGING_NAME, STAGING_PATH } from './layout.ts';
+import { Log } from './log.ts';
+import { setOwnMtime } from './own-metadata.ts';
+import { Performer } from './performer.ts';
+import { Planner } from './planner.ts';
+import { ProgressMarker } from './progress-marker.ts';
+import { Reconciler } from './reconciler.ts';
+import type { ReplicaLog } from './replica-log.ts';
+import type { ReplicaSettings } from './replica-options.ts';
+import { SpaceGuard } from './space-guard.ts';
+import { StagedEntries } from './staged-entries.ts';
+
+export interface CoreOptions {
+  readonly settings: ReplicaSettings;
+  readonly logger: ReplicaLog;
+  /** Called at each step that a crash could fall behind; tests throw from it. */
+  readonly crashPoint?: ((step: string) => void) | undefined;
+  /** For tests without a full disk at hand. */
+  readonly space?: SpaceGuard | undefined;
+}
+
+export interface ReplicaCore {
+  readonly settings: ReplicaSettings;
+  readonly logger: ReplicaLog;
+  readonly crashPoint: (step: string) => void;
+  readonly root: SafeRoot;
+  readonly staging: HeldDirectory;
+  readonly index: TreeIndex;
+  /** True when the index knows nothing yet and is to be filled from the replica. */
+  readonly isRebuilt: boolean;
+  readonly state: FolderState;
+  readonly log: Log;
+  readonly feed: ChangeFeed;
+  readonly staged: StagedEntries;
+  readonly marker: ProgressMarker;
+  readonly builder: ContentBuilder;
+  readonly planner: Planner;
+  readonly performer: Performer;
+  readonly reconciler: Reconciler;
+}
+
+/** Creates what is missing. @throws ROOT_MISSING, USAGE, READ_ONLY, IO … */
+export function openCore(options: CoreOptions): ReplicaCore {
+  const { settings, logger } = options;
+  const crashPoint = options.crashPoint ?? (() => undefined);
+  mkdirSync(settings.stateDirectory, { recursive: true, mode: 0o700 });
+  const { root, staging } = openStaging(settings.directory);
+  const { digestFunction } = settings;
+  const { index, isRebuilt } = openIndex(settings, logger);
+  const log = Log.open(logDirectoryIn(settings.stateDirectory));
+  const state = new FolderState(index);
+  const staged = new StagedEntries(staging);
+  const marker = ProgressMarker.open(staging);
+  const builder = new ContentBuilder(root, staged, digestFunction);
+  const space = options.space ?? new SpaceGuard(settings.directory);
+  return {
+    settings,
+    logger,
+    crashPoint,
+    root,
+    staging,
+    index,
+    isRebuilt,
+    state,
+    log,
+    feed: ChangeFeed.open(feedDirectoryIn(settings.stateDirectory), settings.feedBytes, state.revision),
+    staged,
+    marker,
+    builder,
+    planner: new Planner({ index, staged, space, maxEntries: settings.limits.maxEntries }),
+    performer: new Performer({ root, index, staged, builder, marker, logger, crashPoint }),
+    reconciler: new Reconciler({ root, index, digestFunction, logger }),
+  };
+}
+
+export function closeCore(core: ReplicaCore): void {
+  core.index.close();
+  core.feed.close();
+  core.log.close();
+  core.staging.close();
+  core.root.close();
+}
+
+/** The replica's root and its staging, which is always on the replica's own file system (E83). */
+export function openStaging(directory: string): { readonly root: SafeRoot; readonly staging: HeldDirectory } {
+  mkdirSync(directory, { recursive: true });
+  const root = SafeRoot.open(directory);
+  try {
+    const top = root.directory(ROOT);
+    if (top.lstat(OWN_DIRECTORY) === undefined) {
+      const { mtimeNs } = top.stat();
+      top.makeDirectory(OWN_DIRECTORY, 0o700);
+      setOwnMtime(top, mtimeNs);
+    }
+    const own = root.directory(OWN_DIRECTORY);
+    if (own.lstat(STAGING_NAME) === undefined) own.makeDirectory(STAGING_NAME, 0o700);
+    return { root, staging: root.hold(STAGING_PATH) };
+  } catch (error) {
+    root.close();
+    throw error;
+  }
+}
+
+/** An index that is missing or damaged is made anew and filled from the replica; it is never taken for "empty" (E55, E91). */
+function openIndex(
+  settings: ReplicaSettings,
+  logger: ReplicaLog,
+): { readonly index: TreeIndex; readonly isRebuilt: boolean } {
+  const file = indexFileIn(settings.stateDirectory);
+  const options = { digestFunction: settings.digestFunction, indexContents: true } as const;
+  let index: TreeIndex;
+  try {
+    index = TreeIndex.open(file, options);
+  } catch (error) {
+    if (!(error instanceof LockstepError) || error.reason !== 'INDEX_DAMAGED') throw error;
+    logger.warn({ reason: describeError(error) }, 'the index is made anew from the replica');
+    return { index: createIndex(settings, file), isRebuilt: true };
+  }
+  if (index.getMeta('complete') === 'yes') return { index, isRebuilt: false };
+  index.close();
+  logger.warn({}, 'the index was never completed and is made anew from the replica');
+  return { index: createIndex(settings, file), isRebuilt: true };
+}
+
+function createIndex(settings: ReplicaSettings, file: string): TreeIndex {
+  // It speaks of revisions of the history that is lost.
+  rmSync(feedDirectoryIn(settings.stateDirectory), { recursive: true, force: true });
+  return TreeIndex.create(file, { digestFunction: settings.digestFunction, indexContents: true });
+}

@@ -1,0 +1,115 @@
+/**
+ * New entries in staging, whole and with their metadata, so that one rename makes them visible. Staging is a directory of
+ * mode 0700: what lies there is nobody else's to read (E78). Nothing is synced here: the log has what cannot be lost.
+ */
+import { closeSync } from 'node:fs';
+import type { Directory } from '../../../common/fs/directory.ts';
+import { writeFully } from '../../../common/fs/full-io.ts';
+import { type Stat, statOf } from '../../../common/fs/stat.ts';
+import { setFdMode, setFdTimes } from '../../../common/fs/times.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { MODE_MASK } from '../../../common/tree/entry.ts';
+import type { DirectoryEntry, FileEntry, SymlinkEntry } from './change.ts';
+
+/** The owner's right to change a directory's names, which the applier needs while it works in it (E76). */
+export const OWNER_WORKS = 0o700;
+
+export class StagedEntries {
+  readonly directory: Directory;
+
+  constructor(directory: Directory) {
+    this.directory = directory;
+  }
+
+  /** A file with this content. On an error nothing stays behind. */
+  file(name: string, entry: FileEntry, data: Uint8Array): Stat {
+    return this.#create(name, (fd) => {
+      if (data.length > 0) writeFully(fd, data, 0, data.length, null);
+      return finishFile(fd, entry);
+    });
+  }
+
+  /** A file that `write` fills. */
+  fileFrom(name: string, entry: FileEntry, write: (fd: number) => void): Stat {
+    return this.#create(name, (fd) => {
+      write(fd);
+      return finishFile(fd, entry);
+    });
+  }
+
+  /** A content that is in staging already gets the entry's metadata. */
+  adopt(name: string, entry: FileEntry): Stat {
+    const fd = this.directory.openFileForWriting(name);
+    try {
+      return finishFile(fd, entry);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  makeDirectory(name: string, entry: DirectoryEntry): Stat {
+    this.discard(name);
+    // Its own mode may forbid the rename that is to come; whoever installs it sets that afterwards.
+    this.directory.makeDirectory(name, entry.mode | OWNER_WORKS);
+    const stat = this.#existing(name);
+    if ((stat.mode & MODE_MASK) !== (entry.mode | OWNER_WORKS)) this.directory.setMode(name, entry.mode | OWNER_WORKS);
+    this.directory.setMtime(name, entry.mtimeNs);
+    return stat;
+  }
+
+  makeSymlink(name: string, entry: SymlinkEntry): Stat {
+    this.discard(name);
+    this.directory.makeSymlink(name, entry.target);
+    this.directory.setMtime(name, entry.mtimeNs);
+    return this.#existing(name);
+  }
+
+  has(name: string): boolean {
+    return this.directory.lstat(name) !== undefined;
+  }
+
+  /** Removes a file, link or empty directory; what is not there counts as removed. */
+  discard(name: string): void {
+    const stat = this.directory.lstat(name);
+    if (stat === undefined) return;
+    if (stat.kind === 'directory') this.directory.removeDirectory(name);
+    else this.directory.unlink(name);
+  }
+
+  #create(name: string, fill: (fd: number) => Stat): Stat {
+    const fd = this.#open(name);
+    try {
+      const stat = fill(fd);
+      closeSync(fd);
+      return stat;
+    } catch (error) {
+      closeSync(fd);
+      this.discard(name);
+      throw error;
+    }
+  }
+
+  /** A leftover of the same name is of a revision that was never logged, or is being done again (recovery). */
+  #open(name: string): number {
+    try {
+      return this.directory.createFile(name);
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      this.discard(name);
+      return this.directory.createFile(name);
+    }
+  }
+
+  #existing(name: string): Stat {
+    const stat = this.directory.lstat(name);
+    if (stat === undefined) throw new LockstepError('INTERNAL', `"${name}" vanished from staging`);
+    return stat;
+  }
+}
+
+function finishFile(fd: number, entry: FileEntry): Stat {
+  setFdTimes(fd, entry.mtimeNs);
+  const stat = statOf(fd);
+  if ((stat.mode & 0o7777) !== entry.mode) setFdMode(fd, entry.mode);
+  return stat;
+}
