@@ -18,7 +18,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
-import { type Exit, Program, runProgram } from '../../support/program.ts';
+import { WatcherProcess } from './run-watcher.ts';
 
 describe('sync-watcher', function () {
   this.timeout(40_000);
@@ -26,7 +26,7 @@ describe('sync-watcher', function () {
   let directory: string;
   let environment: Record<string, string>;
   let server: FakeServer | undefined;
-  const processes: Program[] = [];
+  const processes: WatcherProcess[] = [];
 
   beforeEach(() => {
     base = mkdtempSync(join(tmpdir(), 'lockstep-cli-'));
@@ -36,7 +36,7 @@ describe('sync-watcher', function () {
   });
 
   afterEach(async () => {
-    for (const started of processes.splice(0)) await started.end('SIGKILL');
+    for (const started of processes.splice(0)) await started.kill('SIGKILL');
     await server?.stop();
     server = undefined;
     rmSync(base, { recursive: true, force: true });
@@ -48,18 +48,13 @@ describe('sync-watcher', function () {
     return (await server.start()).text;
   }
 
-  function start(args: readonly string[]): Program {
-    const started = new Program('sync-watcher', { arguments: args, environment });
+  function start(args: readonly string[], more: Record<string, string> = {}): WatcherProcess {
+    const started = new WatcherProcess(args, { ...environment, ...more });
     processes.push(started);
     return started;
   }
 
-  function run(args: readonly string[], more: Record<string, string> = {}): Promise<Exit> {
-    return runProgram('sync-watcher', { arguments: args, environment: { ...environment, ...more } });
-  }
-
-  const logged = (program: Program, text: string) =>
-    eventually(`"${text}" in the log`, () => program.stderr.includes(text));
+  const run = (args: readonly string[], more?: Record<string, string>) => start(args, more).finished;
 
   describe('refuses with one sentence', () => {
     const usage: [string, () => string[], RegExp][] = [
@@ -188,10 +183,10 @@ describe('sync-watcher', function () {
     const status = await run(['status', '--dir', directory, '--json']);
     expect(JSON.parse(status.stdout)).to.include({ state: 'in step', in_step: true, entries: 1, problem_count: 0 });
     const second = await run(['--dir', directory, '--server', address]);
-    expect(second.stderr).to.contain(`process id ${watcher.pid}`);
+    expect(second.stderr).to.contain(`process id ${watcher.child.pid}`);
     expect(second.code).to.equal(4);
     const startedMs = performance.now();
-    expect((await watcher.end()).code).to.equal(0);
+    expect((await watcher.kill('SIGTERM')).code).to.equal(0);
     expect(performance.now() - startedMs).to.be.lessThan(10_000);
     expect(server?.halfCloses).to.equal(1);
   });
@@ -201,7 +196,7 @@ describe('sync-watcher', function () {
     const port = Number(address.split(':')[1]);
     await server?.stop();
     const watcher = start(['--dir', directory, '--server', address]);
-    await logged(watcher, 'trying again');
+    await watcher.logged('trying again');
     await server?.start(port);
     await eventually('a lease', () => (server?.acquisitions.length ?? 0) > 0, 15_000);
     await eventually('a stream', () => (server?.openChanges ?? 0) > 0);
@@ -209,14 +204,14 @@ describe('sync-watcher', function () {
     await server?.start(port);
     await eventually('a second lease', () => (server?.acquisitions.length ?? 0) > 1, 15_000);
     writeFileSync(join(directory, 'after'), 'content');
-    await logged(watcher, '"path":"after"');
+    await watcher.logged('"path":"after"');
   });
 
   it('stops with 4 when another watcher has taken over (E106, E108)', async () => {
     const watcher = start(['--dir', directory, '--server', await serve()]);
     await eventually('a stream', () => (server?.openChanges ?? 0) > 0, 15_000);
     server?.endChanges(new LockstepError('LEASE_STALE', 'a newer lease was given out'));
-    const { code, stderr } = await watcher.ended();
+    const { code, stderr } = await watcher.finished;
     expect(stderr).to.contain('--take-over');
     expect(code).to.equal(4);
   });
