@@ -42,10 +42,10 @@ export interface SenderEffects {
   /** Nothing to send: only the identity is new. */
   readonly refresh: (path: TreePath, identity: DiskIdentity) => void;
   /** It was not what it was any more when it was read. */
-  readonly changed: (path: TreePath) => void;
+  readonly changed: (path: TreePath, seenMs: number) => void;
   /** Milliseconds for which this file is better not read yet; 0 to read it. */
   readonly delay: (path: TreePath, now: ObservedFile, before: FileRecord | undefined) => number;
-  readonly postpone: (path: TreePath, delayMs: number) => void;
+  readonly postpone: (path: TreePath, delayMs: number, seenMs: number) => void;
   readonly unreadable: (path: TreePath, errno: string) => void;
 }
 
@@ -128,7 +128,7 @@ export class ChangeSender {
   #put(path: TreePath, now: ObservedFile, before: FileRecord | undefined): void {
     const delayMs = this.#effects.delay(path, now, before);
     if (delayMs > 0) {
-      this.#effects.postpone(path, delayMs);
+      this.#effects.postpone(path, delayMs, this.#seenMs);
       return;
     }
     if (now.sizeBytes > this.#limits.maxInlineBytes) {
@@ -144,7 +144,7 @@ export class ChangeSender {
     writer.putInline(path, now, (content) => {
       const read = readStable(directory, nameOf(path), statOf(now), content);
       if (read.outcome === 'unreadable') this.#effects.unreadable(path, read.errno);
-      if (read.outcome === 'changed') this.#effects.changed(path);
+      if (read.outcome === 'changed') this.#effects.changed(path, this.#seenMs);
       if (read.outcome !== 'read') return undefined;
       const digest = digestOf(this.#limits.digestFunction, content);
       record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };

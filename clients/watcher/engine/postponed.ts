@@ -20,30 +20,27 @@ export class Postponed {
   }
 
   get oldestSeenMs(): number | undefined {
-    for (const seenMs of this.#seenMs.values()) return seenMs;
-    return undefined;
+    let oldest: number | undefined;
+    for (const seenMs of this.#seenMs.values()) oldest = Math.min(oldest ?? seenMs, seenMs);
+    return oldest;
   }
 
   /** False when there are too many: then the caller has to look at everything sooner or later. */
-  add(path: TreePath, nowMs: number, delayMs: number): boolean {
+  add(path: TreePath, seenMs: number, dueMs: number): boolean {
     if (this.#dueMs.size >= MAX_PATHS && !this.#dueMs.has(path)) return false;
-    this.#dueMs.set(path, nowMs + delayMs);
-    if (!this.#seenMs.has(path)) this.#seenMs.set(path, nowMs);
+    this.#dueMs.set(path, dueMs);
+    if (!this.#seenMs.has(path)) this.#seenMs.set(path, seenMs);
     return true;
   }
 
-  takeDue(nowMs: number): TreePath[] {
-    const due: TreePath[] = [];
-    for (const [path, dueMs] of this.#dueMs) if (dueMs <= nowMs) due.push(path);
-    for (const path of due) {
+  /** Paths whose time has come, with the time at which what they wait for was seen. */
+  takeDue(nowMs: number): readonly (readonly [path: TreePath, seenMs: number])[] {
+    const due: [TreePath, number][] = [];
+    for (const [path, dueMs] of this.#dueMs) if (dueMs <= nowMs) due.push([path, this.#seenMs.get(path) ?? nowMs]);
+    for (const [path] of due) {
       this.#dueMs.delete(path);
       this.#seenMs.delete(path);
     }
     return due;
-  }
-
-  clear(): void {
-    this.#dueMs.clear();
-    this.#seenMs.clear();
   }
 }

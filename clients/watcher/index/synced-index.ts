@@ -3,11 +3,12 @@
  * always "disk minus this"; nothing else is remembered. A lost or damaged one is empty knowledge: everything is compared
  * again, and nothing is ever deleted because of it (E55).
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { DiskIdentity, Entry } from '../../../common/tree/entry.ts';
-import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import { type IndexOptions, TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
 const FILE_NAME = 'synced.db';
@@ -48,6 +49,7 @@ export class SyncedIndex {
     const options = { digestFunction, indexInodes: true, indexContents: true };
     let rebuiltBecause: string | undefined;
     try {
+      if (!existsSync(file)) return new SyncedIndex(SyncedIndex.#create(file, folder, options), undefined);
       const tree = TreeIndex.open(file, options);
       const known = tree.getMeta('folder');
       if (known === folder || known === undefined) {
@@ -60,9 +62,13 @@ export class SyncedIndex {
       if (!(error instanceof LockstepError) || error.reason !== 'INDEX_DAMAGED') throw error;
       rebuiltBecause = error.message;
     }
+    return new SyncedIndex(SyncedIndex.#create(file, folder, options), rebuiltBecause);
+  }
+
+  static #create(file: string, folder: string, options: IndexOptions): TreeIndex {
     const tree = TreeIndex.create(file, options);
     tree.setMeta('folder', folder);
-    return new SyncedIndex(tree, rebuiltBecause);
+    return tree;
   }
 
   get position(): Position {

@@ -34,12 +34,15 @@ interface MutableDirectory {
   readonly dir: TreePath;
   scope: 'names' | 'directory' | 'subtree';
   names: Map<string, number>;
-  readonly firstHintMs: number;
+  firstHintMs: number;
 }
 
 const NO_NAMES: ReadonlyMap<string, number> = new Map();
 
-/** Adding is O(1), whatever the tree's size. Directories come out in the order of their first hint. */
+/**
+ * Adding is O(1), whatever the tree's size. Directories come out in the order in which they were first added; a hint may
+ * carry the time of an earlier one whose work is not done yet.
+ */
 export class DirtySet {
   readonly #maxNames: number;
   readonly #maxNamesPerDirectory: number;
@@ -71,8 +74,9 @@ export class DirtySet {
   /** The time of the oldest hint that was not taken yet; undefined when there is none. */
   get oldestMs(): number | undefined {
     if (this.#everything !== undefined) return this.#everything.firstHintMs;
-    for (const first of this.#directories.values()) return first.firstHintMs;
-    return undefined;
+    let oldestMs: number | undefined;
+    for (const { firstHintMs } of this.#directories.values()) oldestMs = Math.min(oldestMs ?? firstHintMs, firstHintMs);
+    return oldestMs;
   }
 
   add(hint: Hint, nowMs: number): void {
@@ -147,7 +151,10 @@ export class DirtySet {
   #directory(dir: TreePath, nowMs: number): MutableDirectory | undefined {
     if (this.#everything !== undefined) return undefined;
     const known = this.#directories.get(dir);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      known.firstHintMs = Math.min(known.firstHintMs, nowMs);
+      return known;
+    }
     if (this.#directories.size >= this.#maxDirectories) {
       this.addEverything(`changes in more than ${this.#maxDirectories} directories at once`, nowMs);
       return undefined;

@@ -1,0 +1,162 @@
+/**
+ * Looking: serves hints, and goes through directories in portions of some milliseconds. What it finds are differences;
+ * what they mean is not its business.
+ */
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { LockstepError } from '../../../common/ops/errors.ts';
+import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { DirtySet } from '../observe/dirty-set.ts';
+import { monotonicMs } from '../observe/hints.ts';
+import { readIgnoreFile } from '../observe/ignore-file.ts';
+import { IGNORE_FILE_NAME, type IgnoreRules } from '../observe/ignore-rules.ts';
+import type { Scanner } from '../observe/scanner.ts';
+import type { Difference } from '../plan/difference.ts';
+import { type Open, ScanQueue } from './scan-queue.ts';
+
+/** Names looked at, differences gathered and time spent before what was found is planned. */
+const SLICE_NAMES = 512;
+const SLICE_DIFFERENCES = 1024;
+const SLICE_MS = 15;
+
+export interface LookoutOptions {
+  readonly root: SafeRoot;
+  readonly ignore: IgnoreRules;
+  readonly dirty: DirtySet;
+  /** Resolves when changes in these directories will be hinted at: they are looked through only then (E25). */
+  readonly watchDirectories: (directories: readonly TreePath[]) => Promise<void>;
+  readonly onVanishedIn: (directory: TreePath) => void;
+  /** The root was listed. @throws to stop before anything is concluded from it */
+  readonly onRootListed: (entries: number) => void;
+  readonly onRulesProblem: (path: TreePath, problem: LockstepError) => void;
+}
+
+export interface Found {
+  readonly differences: readonly Difference[];
+  /** When the oldest hint that led here was seen, monotonic. */
+  readonly seenMs: number;
+}
+
+export class Lookout {
+  readonly queue = new ScanQueue();
+  readonly #options: LookoutOptions;
+  #unwatched: TreePath[] = [];
+
+  constructor(options: LookoutOptions) {
+    this.#options = options;
+  }
+
+  isIgnored(path: TreePath, isDirectory: boolean): boolean {
+    return this.#options.ignore.isIgnored(path, isDirectory);
+  }
+
+  /** The whole tree, from its root. */
+  beginWholeScan(seenMs: number): void {
+    this.queue.clear();
+    this.queue.push(ROOT, seenMs, true);
+    this.#unwatched = [ROOT];
+  }
+
+  /** A directory that is new under its path: all below it is looked through. */
+  scanLater(directory: TreePath, seenMs: number): void {
+    this.#unwatched.push(directory);
+    this.queue.push(directory, seenMs, true);
+  }
+
+  /** Looks at what was hinted at, and at the directories that these names are in: their times change with them. */
+  async serveHints(scanner: Scanner): Promise<Found> {
+    const { root, dirty, ignore } = this.#options;
+    const directories = dirty.takeSome(SLICE_NAMES);
+    const seenMs = directories[0]?.firstHintMs ?? monotonicMs();
+    const found = new Map<TreePath, Difference>();
+    root.forgetAll();
+    for (const { dir, scope, names, firstHintMs } of directories) {
+      if (ignore.isIgnored(dir, true)) continue;
+      if (scope !== 'names') {
+        this.queue.push(dir, firstHintMs, scope === 'subtree');
+      } else {
+        if (names.has(IGNORE_FILE_NAME) && this.#reloadRules(dir)) this.queue.push(dir, firstHintMs, true);
+        for (const name of names.keys()) if (name !== '') this.#lookAt(scanner, dir, name, firstHintMs, found);
+      }
+      if (dir !== ROOT) this.#lookAt(scanner, parentOf(dir), nameOf(dir), firstHintMs, found);
+      else note(scanner.lookAtRoot(), found);
+    }
+    await this.#watchNew();
+    return { differences: [...found.values()], seenMs };
+  }
+
+  /** Goes on with the directories that wait. Missing names are suspected, not reported: they may have been renamed. */
+  async scanSlice(scanner: Scanner): Promise<Found> {
+    const endMs = monotonicMs() + SLICE_MS;
+    const differences: Difference[] = [];
+    let seenMs = monotonicMs();
+    this.#options.root.forgetAll();
+    while (differences.length < SLICE_DIFFERENCES && monotonicMs() < endMs) {
+      await this.#watchNew();
+      const open = this.queue.open ?? this.#openNext(scanner);
+      if (open === undefined) break;
+      seenMs = Math.min(seenMs, open.seenMs);
+      this.#lookThrough(open, differences);
+    }
+    return { differences, seenMs };
+  }
+
+  #lookThrough(open: Open, differences: Difference[]): void {
+    const findings = open.scan.next(SLICE_NAMES);
+    const others = new Set<TreePath>();
+    for (const difference of findings.differences) {
+      if (isAnotherDirectory(difference)) others.add(difference.path);
+      if (difference.now === undefined) this.#options.onVanishedIn(open.path);
+      else differences.push(difference);
+    }
+    if (open.scan.done) this.queue.endOpen();
+    const below = open.recursive ? findings.directories : findings.directories.filter((path) => others.has(path));
+    this.#unwatched.push(...below);
+    this.queue.pushAll(below, open.seenMs);
+  }
+
+  #lookAt(scanner: Scanner, dir: TreePath, name: string, seenMs: number, found: Map<TreePath, Difference>): void {
+    const findings = scanner.look(dir, name);
+    for (const difference of findings.differences) note(difference, found);
+    for (const directory of findings.directories) {
+      if (isAnotherDirectory(found.get(directory))) this.scanLater(directory, seenMs);
+    }
+  }
+
+  #openNext(scanner: Scanner): Open | undefined {
+    for (let next = this.queue.takeNext(); next !== undefined; next = this.queue.takeNext()) {
+      this.#reloadRules(next.path);
+      if (next.path !== ROOT && this.#options.ignore.isIgnored(next.path, true)) continue;
+      const scan = scanner.open(next.path);
+      if (scan === undefined) continue;
+      if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
+      return this.queue.begin(next, scan);
+    }
+    return undefined;
+  }
+
+  /** Returns true when other entries below the directory may be ignored now. */
+  #reloadRules(dir: TreePath): boolean {
+    const directory = this.#options.root.tryDirectory(dir);
+    if (directory === undefined) return false;
+    const { changed, problem } = this.#options.ignore.reload(dir, readIgnoreFile(directory));
+    if (problem !== undefined) this.#options.onRulesProblem(joinPath(dir, IGNORE_FILE_NAME), problem);
+    return changed;
+  }
+
+  async #watchNew(): Promise<void> {
+    if (this.#unwatched.length === 0) return;
+    const directories = this.#unwatched;
+    this.#unwatched = [];
+    await this.#options.watchDirectories(directories);
+  }
+}
+
+function note(difference: Difference | undefined, found: Map<TreePath, Difference>): void {
+  if (difference !== undefined) found.set(difference.path, difference);
+}
+
+/** A directory that the index does not have under this path: all below it is to be looked through (E31). */
+function isAnotherDirectory(difference: Difference | undefined): boolean {
+  const { before, now } = difference ?? {};
+  return now?.kind === 'directory' && (before?.kind !== 'directory' || before.identity?.ino !== now.identity.ino);
+}
