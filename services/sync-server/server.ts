@@ -22,6 +22,7 @@ import { registerFolderMetrics, registerProcessMetrics } from './http/process-me
 import { folderStatus, type ServerState, type ServerStatus } from './http/server-status.ts';
 import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
+import { ChangeLog } from './rpc/change-log.ts';
 import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
 import { createServerMetrics } from './rpc/server-metrics.ts';
 import { type ServedFolder, SyncContext } from './rpc/sync-context.ts';
@@ -87,14 +88,18 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   const registry = new MetricsRegistry();
   undo.defer(registerProcessMetrics(registry));
   registerFolderMetrics(registry, () => folders.values());
+  const metrics = createServerMetrics(registry);
 
   const http = await openHttp(setup, { status, metrics: () => registry.expose(), logger });
   if (http !== undefined) undo.defer(() => http.close());
   for (const folder of setup.folders) {
     const replica = await openFolder(folder, limits, logger);
     undo.defer(() => replica.close());
+    const changeLog = new ChangeLog(replica, logger, metrics.changes);
+    undo.defer(() => changeLog.close());
     folders.set(folder.name, {
       replica,
+      changeLog,
       leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),
     });
   }
@@ -104,7 +109,6 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
   });
   undo.defer(() => access.close());
-  const metrics = createServerMetrics(registry);
   const context = new SyncContext({ folders, access, limits, metrics, logger, serverVersion: version });
   const server = createServer({ maxReceiveMessageBytes: limits.maxMessageBytes });
   const calls = new TrackedCalls();

@@ -70,8 +70,13 @@ export class SyncFixture {
       replicas.set(name, replica);
       return replica;
     };
-    const server = await startServer(setup, open, createLogger({ name: 'server', level: 'silent' }));
-    return new SyncFixture(server, replicas, directory);
+    try {
+      const server = await startServer(setup, open, createLogger({ name: 'server', level: 'silent' }));
+      return new SyncFixture(server, replicas, directory);
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   get replica(): MemoryReplica {

@@ -60,6 +60,7 @@ interface SessionOptions {
 
 interface PendingBatch {
   readonly sizeBytes: number;
+  readonly arrivedAtMs: number;
   readonly applied: Promise<AppliedBatch>;
 }
 
@@ -120,14 +121,15 @@ class ChangesSession {
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
     applied.catch(() => undefined);
     this.#window.add(sizeBytes);
-    this.#pending.tryPush({ sizeBytes, applied });
+    this.#pending.tryPush({ sizeBytes, arrivedAtMs: performance.now(), applied });
   }
 
   async #answer(): Promise<void> {
     const { folder } = this.#served.replica;
     const { metrics, logger } = this.#context;
-    for await (const { sizeBytes, applied } of this.#pending) {
+    for await (const { sizeBytes, arrivedAtMs, applied } of this.#pending) {
       const batch = await untilAborted(applied, this.#options.signal);
+      this.#served.changeLog.answered(batch.revision, performance.now() - arrivedAtMs);
       metrics.batches.add(1, { folder });
       for (const { kind } of batch.problems) metrics.problems.add(1, { folder, kind });
       logger.debug({ folder, revision: batch.revision, problems: batch.problems.length }, 'batch applied');

@@ -4,6 +4,7 @@
 import type { Counter, MetricsRegistry } from '../../../common/ops/metrics.ts';
 
 export interface ServerMetrics {
+  readonly changes: Counter;
   readonly batches: Counter;
   readonly batchBytes: Counter;
   readonly problems: Counter;
@@ -15,6 +16,7 @@ export interface ServerMetrics {
 
 export function createServerMetrics(registry: MetricsRegistry): ServerMetrics {
   return {
+    changes: registry.counter('lockstep_changes_total', 'Changes applied or found, by operation'),
     batches: registry.counter('lockstep_batches_total', 'Batches of changes applied, by folder'),
     batchBytes: registry.counter('lockstep_batch_bytes_total', 'Bytes of batches received, as they came'),
     problems: registry.counter('lockstep_change_problems_total', 'Changes that were not applied, by kind'),

@@ -13,6 +13,7 @@ import type { Access, Caller, CredentialSource } from '../auth/access.ts';
 import type { LeaseDesk } from '../auth/lease-desk.ts';
 import type { Scope } from '../auth/token.ts';
 import type { Replica } from '../replica/replica.ts';
+import type { ChangeLog } from './change-log.ts';
 import type { Limits } from './limits.ts';
 import type { ServerMetrics } from './server-metrics.ts';
 
@@ -20,6 +21,7 @@ import type { ServerMetrics } from './server-metrics.ts';
 export interface ServedFolder {
   readonly replica: Replica;
   readonly leases: LeaseDesk;
+  readonly changeLog: ChangeLog;
 }
 
 export interface SyncContextOptions {

@@ -11,7 +11,7 @@ import { parseAddress } from '../../../common/rpc/address.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import { SyncServiceClient } from '../../../gen/lockstep/sync/v1/sync_service.ts';
-import { Program } from '../../support/program.ts';
+import { Program } from '../../support/server-program.ts';
 import { reasonOf } from '../../support/sync-fixture.ts';
 
 const script = join(import.meta.dirname, '../../support/memory-server.ts');
