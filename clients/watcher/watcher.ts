@@ -216,7 +216,8 @@ export class Watcher {
 
   /** Whether this status is what somebody is waiting for. */
   #consider(status: EngineStatus): void {
-    if (this.#options.engine.mode === 'watch') {
+    const { mode } = this.#options.engine;
+    if (mode === 'watch') {
       if (status.firstSyncDone) this.#becomeReady(status);
       return;
     }
@@ -226,7 +227,9 @@ export class Watcher {
       this.#result.reject(new LockstepError('MASS_DELETE', what));
       return;
     }
-    if (!status.firstSyncDone) return;
+    // Nothing becomes durable in a dry run: it is done when nothing is left to say.
+    const isPlanned = mode === 'dry-run' && status.phase === 'idle' && status.pendingChanges === 0;
+    if (!status.firstSyncDone && !isPlanned) return;
     this.#becomeReady(status);
     for (const { path, message } of status.problems) this.#around.complain(`${displayPath(path)}: ${message}`);
     const unnamed = status.problemCount - status.problems.length;

@@ -161,7 +161,8 @@ export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let current: unknown = error, depth = 0; current !== undefined && depth < 4; depth++) {
     const text = messageOf(current);
-    if (text !== '' && !parts.some((part) => part.includes(text))) parts.push(text);
+    // gRPC repeats the peer's message behind its code: "14 UNAVAILABLE: …".
+    if (text !== '' && !parts.some((part) => part.includes(text) || text.endsWith(part))) parts.push(text);
     current = current instanceof Error ? current.cause : undefined;
   }
   return printable(parts.join(': ')) || 'unknown error';

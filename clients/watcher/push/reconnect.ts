@@ -89,6 +89,8 @@ export class Reconnect {
   /** Monotonic; since when there has been no session. */
   #absentSinceMs = performance.now();
   #lastLogged = '';
+  /** Why the last attempt that was not cut off by the clock failed. */
+  #lastTrouble = '';
 
   constructor(options: ReconnectOptions) {
     this.#options = options;
@@ -138,8 +140,10 @@ export class Reconnect {
     } catch (error) {
       // Cut off by the clock, not by `stop`.
       const isLate = signal.aborted && !this.#stop.signal.aborted;
-      const late = new LockstepError('SERVER_UNREACHABLE', 'the server does not answer in time', { cause: error });
-      return { error: isLate ? late : toLockstepError(error), duringSession: false };
+      if (isLate) return { error: new LockstepError('SERVER_UNREACHABLE', 'no answer in time'), duringSession: false };
+      const failure = toLockstepError(error);
+      this.#lastTrouble = connectionTrouble(failure);
+      return { error: failure, duringSession: false };
     }
     const { session } = opened;
     const startMs = performance.now();
@@ -190,11 +194,9 @@ export class Reconnect {
     if (!isAbsence(error.reason) && ++this.#faults >= MAX_FAULTS) throw error;
     if (this.#remainingMs() > 0) return;
     const { address, timeoutMs } = this.#options;
-    throw new LockstepError(
-      'SERVER_UNREACHABLE',
-      `no server could be reached at ${address} within ${formatDuration(timeoutMs)}; is it running?`,
-      { cause: error },
-    );
+    const trouble = this.#lastTrouble === '' ? '' : ` (${this.#lastTrouble})`;
+    const what = `no server could be reached at ${address} within ${formatDuration(timeoutMs)}${trouble}; is it running?`;
+    throw new LockstepError('SERVER_UNREACHABLE', what);
   }
 
   #explained(error: LockstepError): LockstepError {
@@ -209,10 +211,16 @@ export class Reconnect {
   /** Once per reason as a warning: a server that is away for hours must not fill the log. */
   #report(error: LockstepError, delayMs: number): void {
     const { logger, onState, address } = this.#options;
-    const reason = `${address}: ${describeError(error)}`;
+    const reason = `${address}: ${connectionTrouble(error)}`;
     onState({ phase: 'offline', reason });
     const level = this.#lastLogged === error.reason ? 'debug' : 'warn';
     this.#lastLogged = error.reason;
     logger[level]({ reason: error.reason, delay_ms: Math.round(delayMs) }, `not connected to ${reason}; trying again`);
   }
+}
+
+/** grpc-js wraps what the operating system says ("connect ECONNREFUSED 127.0.0.1:1") into words of its own. */
+function connectionTrouble(error: LockstepError): string {
+  const text = describeError(error);
+  return /Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(text)?.[1] ?? text;
 }

@@ -185,6 +185,8 @@ export class Progress {
   }
 
   #log(snapshot: WatcherSnapshot): void {
+    // The connection's own line has said it, with more.
+    if (snapshot.phase === 'offline') return;
     const text = progressText(snapshot, this.#bytesPerSecond);
     // In step again after a change or two: the revision alone is no news.
     const essence = snapshot.phase === 'in-step' ? `in step ${snapshot.reason}` : text;

@@ -75,9 +75,9 @@ describe('Progress', () => {
       progress.see({ type: 'state', snapshot: snapshot('syncing', { pendingChanges: 1 }) });
       progress.see({ type: 'state', snapshot: snapshot('in-step', { revision }) });
     }
-    progress.see({ type: 'state', snapshot: snapshot('offline', {}, 'gone') });
+    progress.see({ type: 'state', snapshot: snapshot('paused', {}, 'by request') });
     progress.close();
-    expect(lines.map(({ msg }) => msg)).to.deep.equal(['in step · rev 1 · 0 entries', 'offline · gone']);
+    expect(lines.map(({ msg }) => msg)).to.deep.equal(['in step · rev 1 · 0 entries', 'paused · by request']);
   });
 });
 
