@@ -12,7 +12,7 @@ export interface Finished {
   readonly stderr: string;
 }
 
-export class Program {
+export class ServerProgram {
   readonly process: ChildProcess;
   readonly finished: Promise<Finished>;
   stdout = '';

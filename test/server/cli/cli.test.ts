@@ -11,7 +11,7 @@ import { parseAddress } from '../../../common/rpc/address.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import { SyncServiceClient } from '../../../gen/lockstep/sync/v1/sync_service.ts';
-import { Program } from '../../support/server-program.ts';
+import { ServerProgram } from '../../support/server-program.ts';
 import { reasonOf } from '../../support/sync-fixture.ts';
 
 const script = join(import.meta.dirname, '../../support/memory-server.ts');
@@ -19,7 +19,7 @@ const script = join(import.meta.dirname, '../../support/memory-server.ts');
 describe('sync-server', function () {
   this.timeout(15_000);
   let directory: string;
-  let started: Program[] = [];
+  let started: ServerProgram[] = [];
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'lockstep-cli-'));
   });
@@ -32,7 +32,7 @@ describe('sync-server', function () {
 
   const file = (name: string) => join(directory, name);
   const start = (parameters: readonly string[], environment?: Record<string, string>) => {
-    const program = new Program(script, parameters, environment);
+    const program = new ServerProgram(script, parameters, environment);
     started.push(program);
     return program;
   };
