@@ -14,6 +14,8 @@ const port = parentPort;
 if (port === null) throw new Error('engine-worker runs as a worker thread only');
 const options = workerData as EngineOptions;
 
+const POLL_MS = 5_000;
+
 function emit(event: EngineEvent, transfer: readonly ArrayBuffer[] = []): void {
   port?.postMessage(event, [...transfer]);
 }
@@ -69,7 +71,8 @@ function startObserver(): Promise<Observer> {
     stateDirectory: options.stateDirectory,
     source: options.changeSource,
     excludes: options.excludes,
-    pollIntervalMs: options.scanIntervalMs,
+    // Where `auto` has to poll, nobody has asked for the long interval of the scan behind the watches.
+    pollIntervalMs: options.changeSource === 'poll' ? options.scanIntervalMs : Math.min(POLL_MS, options.scanIntervalMs),
     onHints: (batch) =>
       withEngine((target) => {
         target.dirty.addBatch(batch);
