@@ -188,7 +188,7 @@ export class Watcher {
       case 'status':
         // What is being taken apart is no news.
         if (this.#isEnding) break;
-        this.#model.engineSays(event.status);
+        this.#model.engineSays(withUploads(event.status, this.#reconnect.reachedBytes));
         this.#consider(event.status);
         break;
       case 'flushed':
@@ -283,6 +283,16 @@ export class Watcher {
     }
     await this.#engine.terminate();
   }
+}
+
+/** The engine counts a content when it is acknowledged; a large one shall be seen moving before that. */
+function withUploads(status: EngineStatus, reachedBytes: number): EngineStatus {
+  if (reachedBytes === 0) return status;
+  return {
+    ...status,
+    pendingBytes: Math.max(0, status.pendingBytes - reachedBytes),
+    sentContentBytes: status.sentContentBytes + reachedBytes,
+  };
 }
 
 /** For people who find the folder taken; servers limit its length. */

@@ -29,7 +29,14 @@ export interface TransferOptions {
 
 /** To the worker. */
 export type ContentCommand =
-  | { readonly type: 'open'; readonly transfer: number; readonly file: ExpectedFile; readonly options: TransferOptions }
+  | {
+      readonly type: 'open';
+      readonly transfer: number;
+      readonly file: ExpectedFile;
+      readonly options: TransferOptions;
+      /** Chunks that may be sent before any of them is released. */
+      readonly grants: number;
+    }
   /** One more chunk may be sent, in this buffer if there is one to reuse. */
   | { readonly type: 'grant'; readonly transfer: number; readonly buffer: ArrayBuffer | undefined }
   | { readonly type: 'cancel'; readonly transfer: number };

@@ -54,22 +54,21 @@ export class ContentReader {
     if (this.#isClosed) throw new LockstepError('CANCELLED', 'the content reader is closed');
     const id = this.#nextTransfer++;
     const chunks = new AsyncQueue<ContentChunk>({ maxBytes: GRANTS_PER_CONTENT });
+    let hasEnded = false;
     const onAbort = () => chunks.close(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#transfers.set(id, { file, chunks });
     try {
-      this.#post({ type: 'open', transfer: id, file, options });
-      for (let grant = 0; grant < GRANTS_PER_CONTENT; grant++) {
-        this.#post({ type: 'grant', transfer: id, buffer: undefined });
-      }
+      this.#post({ type: 'open', transfer: id, file, options, grants: GRANTS_PER_CONTENT });
       for await (const chunk of chunks) {
+        hasEnded = chunk.digest !== undefined;
         yield chunk;
-        if (chunk.digest !== undefined) return;
+        if (hasEnded) return;
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#transfers.delete(id);
-      this.#post({ type: 'cancel', transfer: id });
+      if (!hasEnded) this.#post({ type: 'cancel', transfer: id });
     }
   }
 

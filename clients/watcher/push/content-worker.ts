@@ -47,12 +47,12 @@ function post(event: ContentEvent, transfer: readonly ArrayBuffer[] = []): void 
   port.postMessage(event, transfer);
 }
 
-function open({ transfer: id, file, options }: Extract<ContentCommand, { type: 'open' }>): void {
+function open({ transfer: id, file, options, grants }: Extract<ContentCommand, { type: 'open' }>): void {
   try {
     root ??= SafeRoot.open(directory);
     const transfer = ContentTransfer.open(root, file, options);
     if (transfer === undefined) post({ type: 'changed', transfer: id });
-    else transfers.set(id, { transfer, grants: 0 });
+    else transfers.set(id, { transfer, grants });
   } catch (error) {
     fail(id, error);
   }

@@ -20,6 +20,7 @@ export class Inspection implements LiveSession {
   readonly facts: SessionFacts;
   readonly ended: Promise<void>;
   readonly hasAnswers = false;
+  readonly reachedBytes = 0;
   readonly #compare: CompareStream;
   readonly #end = new Deferred<void>();
 

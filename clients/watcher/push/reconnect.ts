@@ -101,7 +101,12 @@ export class Reconnect {
     if (!this.#isFinishing) this.#session?.handle(request);
   }
 
-  /** The facts' holder is gone after this: half-closes the session and waits, at most so long, for its answers. */
+  /** Bytes of contents that are on their way. */
+  get reachedBytes(): number {
+    return this.#session?.reachedBytes ?? 0;
+  }
+
+  /** Half-closes the session and waits, at most so long, for its answers. `run` resolves then. */
   async stop(deadlineMs: number): Promise<void> {
     this.#isFinishing = true;
     const session = this.#session;

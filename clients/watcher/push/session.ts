@@ -47,6 +47,8 @@ export interface LiveSession {
   readonly ended: Promise<void>;
   /** True once the server has answered a batch: the session is of use. */
   readonly hasAnswers: boolean;
+  /** Bytes of contents that are sent, and not yet answered for. */
+  readonly reachedBytes: number;
   handle(request: SessionRequest): void;
   finish(deadlineMs: number): Promise<void>;
   abort(): Promise<void>;
@@ -132,6 +134,10 @@ export class Session implements LiveSession {
 
   get hasAnswers(): boolean {
     return this.#changes.answers > 0;
+  }
+
+  get reachedBytes(): number {
+    return this.#uploads.reachedBytes;
   }
 
   handle(request: SessionRequest): void {

@@ -9,7 +9,7 @@ import { toLockstepError } from '../../../common/rpc/errors.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import type { UploadRequest, UploadResult } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
-import { type UploadContext, uploadOver } from './upload.ts';
+import { type UploadContext, UploadStream } from './upload-stream.ts';
 
 /** Contents that use the link at the same time. Those that only wait for the server's answer do not count. */
 const MAX_SENDING = 4;
@@ -34,6 +34,8 @@ interface Upload {
   readonly abort: AbortController;
   isSending: boolean;
   sentBytes: number;
+  /** Where in the content the sending is. */
+  reachedBytes: number;
 }
 
 export class Uploads {
@@ -41,10 +43,19 @@ export class Uploads {
   readonly #waiting = new Map<string, UploadRequest>();
   readonly #running = new Map<string, Upload>();
   readonly #tasks = new Set<Promise<void>>();
+  /** Open calls that carry nothing now. */
+  readonly #idle: UploadStream[] = [];
   #isClosed = false;
 
   constructor(options: UploadsOptions) {
     this.#options = options;
+  }
+
+  /** How much of the contents that are under way has been sent, for the display of progress. */
+  get reachedBytes(): number {
+    let sum = 0;
+    for (const upload of this.#running.values()) sum += upload.reachedBytes;
+    return sum;
   }
 
   /** Answered once by `onResult`, unless it is cancelled. */
@@ -79,6 +90,7 @@ export class Uploads {
     this.#running.clear();
     for (const request of interrupted) this.#answer(request, { type: 'interrupted' });
     await Promise.all(this.#tasks);
+    this.#endIdle();
   }
 
   #startNext(): void {
@@ -86,7 +98,7 @@ export class Uploads {
     for (const [uploadId, request] of this.#waiting) {
       if (this.#isClosed || this.#running.size >= maxOpen || this.#sendingCount() >= MAX_SENDING) return;
       this.#waiting.delete(uploadId);
-      const upload = { request, abort: new AbortController(), isSending: true, sentBytes: 0 };
+      const upload = { request, abort: new AbortController(), isSending: true, sentBytes: 0, reachedBytes: 0 };
       this.#running.set(uploadId, upload);
       const task = this.#run(upload).finally(() => this.#tasks.delete(task));
       this.#tasks.add(task);
@@ -107,6 +119,8 @@ export class Uploads {
     this.#running.delete(uploadId);
     this.#answer(upload.request, outcome);
     this.#startNext();
+    // A server bounds how long and how many calls may be open: none is kept for nothing.
+    if (this.#running.size === 0) this.#endIdle();
   }
 
   async #outcomeOf(upload: Upload): Promise<Outcome> {
@@ -157,16 +171,30 @@ export class Uploads {
     const attempt = {
       request: upload.request,
       resume,
-      onSent: (wireBytes: number) => {
+      onSent: (wireBytes: number, endBytes: number) => {
         upload.sentBytes += wireBytes;
+        upload.reachedBytes = endBytes;
       },
       onAllSent: () => {
         upload.isSending = false;
         this.#startNext();
       },
     };
-    const digest = await uploadOver(this.#options.open(), this.#options.context, attempt, upload.abort.signal);
+    const stream = this.#takeStream();
+    const digest = await stream.upload(this.#options.context, attempt, upload.abort.signal);
+    this.#idle.push(stream);
     return { type: 'done', digest: new Uint8Array(digest), sentBytes: upload.sentBytes };
+  }
+
+  #takeStream(): UploadStream {
+    for (let stream = this.#idle.pop(); stream !== undefined; stream = this.#idle.pop()) {
+      if (stream.isUsable) return stream;
+    }
+    return new UploadStream(this.#options.open());
+  }
+
+  #endIdle(): void {
+    for (const stream of this.#idle.splice(0)) stream.end();
   }
 
   #answer({ uploadId, path }: UploadRequest, outcome: Outcome): void {

@@ -32,6 +32,7 @@ class SessionDouble implements LiveSession {
   readonly end = new Deferred<void>();
   readonly ended = this.end.promise;
   readonly hasAnswers = true;
+  readonly reachedBytes = 0;
   readonly requests: SessionRequest[] = [];
   wasAborted = false;
 

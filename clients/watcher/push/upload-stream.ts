@@ -1,0 +1,192 @@
+/**
+ * An UploadContent call, and one content's way over it after the other: where to begin, the chunks, the proof at the
+ * end. Making a call costs more than sending a small content, which is why calls are used again. Knows nothing of the
+ * other calls, nor of retries.
+ */
+import type { Digest } from '../../../common/content/digest.ts';
+import { Deferred, untilAborted } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
+import { superviseCall } from '../../../common/rpc/call-supervision.ts';
+import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
+import type { UploadContentRequest } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { UploadRequest } from '../engine/messages.ts';
+import type { UploadCall } from './connection.ts';
+import type { TransferOptions } from './content-messages.ts';
+import type { ContentChunk, ContentReader } from './content-reader.ts';
+
+export interface UploadContext {
+  readonly content: ContentReader;
+  readonly folder: string;
+  readonly lease: bigint;
+  readonly transfer: Omit<TransferOptions, 'fromBytes'>;
+}
+
+export interface UploadAttempt {
+  readonly request: UploadRequest;
+  /** Ask the server first how much of it arrived earlier. */
+  readonly resume: boolean;
+  /** Called for each message, with the bytes that it puts on the wire and where in the content it ends. */
+  readonly onSent: (wireBytes: number, endBytes: number) => void;
+  /** Called when all is sent and only the server's answer is missing. */
+  readonly onAllSent: () => void;
+}
+
+/** Where a content stands when the server has answered its beginning. */
+interface Standing {
+  readonly committedBytes: number;
+  readonly isComplete: boolean;
+}
+
+/** What the server says about the content that is under way. */
+interface Answers {
+  readonly uploadId: Buffer;
+  readonly sizeBytes: number;
+  readonly standing: Deferred<Standing>;
+  readonly complete: Deferred<void>;
+}
+
+export class UploadStream {
+  readonly #call: UploadCall;
+  /** Aborts with the reason when the call is over. */
+  readonly #over = new AbortController();
+  #answers: Answers | undefined;
+
+  constructor(call: UploadCall) {
+    this.#call = call;
+    const supervision = superviseCall(call);
+    supervision.onOver(() => this.#over.abort(supervision.overError()));
+    this.#receive().catch((error: unknown) => {
+      this.#over.abort(error);
+      this.#answers?.standing.reject(error);
+      this.#answers?.complete.reject(error);
+    });
+  }
+
+  /** False once the call is over, for whatever reason: make another one. */
+  get isUsable(): boolean {
+    return !this.#over.signal.aborted && !this.#call.writableEnded;
+  }
+
+  /**
+   * Resolves with the content's digest when the server has it whole and durable. One content at a time; after an error
+   * the call is over.
+   * @throws LockstepError of the server; BUSY when the file changed; the signal's reason.
+   */
+  async upload(context: UploadContext, attempt: UploadAttempt, signal: AbortSignal): Promise<Digest> {
+    const answers = answersFor(attempt.request);
+    this.#answers = answers;
+    try {
+      this.#over.signal.throwIfAborted();
+      this.#call.write(beginning(context, attempt));
+      const standing = attempt.resume
+        ? await untilAborted(answers.standing.promise, signal)
+        : { committedBytes: 0, isComplete: false };
+      const digest = await this.#send(context, attempt, standing, signal);
+      attempt.onAllSent();
+      await untilAborted(answers.complete.promise, signal);
+      return digest;
+    } catch (error) {
+      this.cancel();
+      throw error;
+    } finally {
+      this.#answers = undefined;
+    }
+  }
+
+  /** Half-close: no more contents. */
+  end(): void {
+    if (this.isUsable) this.#call.end();
+  }
+
+  cancel(): void {
+    this.#call.cancel();
+  }
+
+  async #send(
+    context: UploadContext,
+    attempt: UploadAttempt,
+    { committedBytes, isComplete }: Standing,
+    signal: AbortSignal,
+  ): Promise<Digest> {
+    const options = { ...context.transfer, fromBytes: committedBytes };
+    const anyEnd = AbortSignal.any([signal, this.#over.signal]);
+    for await (const chunk of context.content.read(attempt.request, options, anyEnd)) {
+      if (isComplete) chunk.release();
+      else {
+        // grpc-js has copied the bytes when it calls back; not more than the granted chunks ever wait.
+        this.#call.write(continuation(chunk), () => chunk.release());
+        attempt.onSent(chunk.data.length, chunk.offsetBytes + chunk.contentBytes);
+      }
+      if (chunk.digest !== undefined) return chunk.digest;
+    }
+    throw new LockstepError('INTERNAL', 'a content ended without its digest');
+  }
+
+  async #receive(): Promise<void> {
+    for await (const { uploadId, committedSize, complete } of readMessages(this.#call)) {
+      const answers = this.#answers;
+      // Of a content that was finished, or given up, before.
+      if (answers === undefined || !answers.uploadId.equals(uploadId)) continue;
+      if (committedSize > BigInt(answers.sizeBytes)) {
+        throw new LockstepError('INVALID_ARGUMENT', 'the server says that it holds more of a content than there is');
+      }
+      answers.standing.resolve({ committedBytes: Number(committedSize), isComplete: complete });
+      if (complete) answers.complete.resolve();
+    }
+    throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of contents');
+  }
+}
+
+function answersFor({ uploadId, sizeBytes }: UploadRequest): Answers {
+  const standing = new Deferred<Standing>();
+  const complete = new Deferred<void>();
+  for (const { promise } of [standing, complete]) {
+    promise.catch(() => {
+      // Whoever waits gets the error; an upload that was given up earlier needs none.
+    });
+  }
+  return { uploadId: Buffer.from(uploadId, 'hex'), sizeBytes, standing, complete };
+}
+
+const NO_BYTES = new Uint8Array(0);
+const EMPTY: UploadContentRequest = {
+  folder: '',
+  lease: 0n,
+  uploadId: NO_BYTES,
+  size: 0n,
+  digest: NO_BYTES,
+  resume: false,
+  basisDigest: NO_BYTES,
+  basisPath: '',
+  offset: 0n,
+  copyLength: 0n,
+  copyOffset: 0n,
+  data: NO_BYTES,
+  compressor: Compressor.COMPRESSOR_UNSPECIFIED,
+  dataSize: 0,
+  finish: false,
+};
+
+function beginning(context: UploadContext, { request, resume }: UploadAttempt): UploadContentRequest {
+  return {
+    ...EMPTY,
+    folder: context.folder,
+    lease: context.lease,
+    uploadId: Buffer.from(request.uploadId, 'hex'),
+    size: BigInt(request.sizeBytes),
+    resume,
+  };
+}
+
+function continuation(chunk: ContentChunk): UploadContentRequest {
+  return {
+    ...EMPTY,
+    offset: BigInt(chunk.offsetBytes),
+    data: chunk.data,
+    compressor: chunk.compressed ? Compressor.COMPRESSOR_ZSTD : Compressor.COMPRESSOR_UNSPECIFIED,
+    dataSize: chunk.compressed ? chunk.contentBytes : 0,
+    digest: chunk.digest ?? NO_BYTES,
+    finish: chunk.digest !== undefined,
+  };
+}
