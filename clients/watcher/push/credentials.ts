@@ -56,15 +56,19 @@ export function channelCredentials(address: Address, options: SecurityOptions): 
 
 /**
  * The bearer token, undefined for none. The file is read anew at each call, so that tokens can be replaced.
- * @throws LockstepError USAGE when the file cannot be read, is empty, or others may read it (S41).
+ * @throws LockstepError USAGE when the file cannot be read, others may read it (S41), or it holds no token.
  */
 export function readToken(options: SecurityOptions): string | undefined {
-  if (options.tokenFile === undefined) return options.token;
-  const token = readSecretFile('--token-file', options.tokenFile).toString('utf8').trim();
-  if (token === '') throw new LockstepError('USAGE', `--token-file ${options.tokenFile} is empty`);
-  if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new LockstepError('USAGE', `--token-file ${options.tokenFile} holds something that is not a token`);
-  }
+  if (options.tokenFile === undefined)
+    return options.token === undefined ? undefined : checkedToken(options.token, 'LOCKSTEP_TOKEN');
+  const source = `--token-file ${options.tokenFile}`;
+  return checkedToken(readSecretFile('--token-file', options.tokenFile).toString('utf8').trim(), source);
+}
+
+/** What can travel in a header. The message never shows it. */
+function checkedToken(token: string, source: string): string {
+  if (token === '') throw new LockstepError('USAGE', `${source} is empty`);
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new LockstepError('USAGE', `${source} holds something that is not a token`);
   return token;
 }
 

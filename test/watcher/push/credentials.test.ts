@@ -1,0 +1,141 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { Connection } from '../../../clients/watcher/push/connection.ts';
+import { readToken, type SecurityOptions, usesTls } from '../../../clients/watcher/push/credentials.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { parseAddress } from '../../../common/rpc/address.ts';
+import { unaryHandler } from '../../../common/rpc/serve.ts';
+import { GetServerInfoResponse, SyncServiceService } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+
+const NOTHING: SecurityOptions = {
+  ca: undefined,
+  clientCert: undefined,
+  clientKey: undefined,
+  insecure: false,
+  tokenFile: undefined,
+  token: undefined,
+};
+
+function reasonOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof LockstepError) return error.reason;
+    throw error;
+  }
+  return 'none';
+}
+
+describe('usesTls', () => {
+  it('is plaintext only on this machine, or when that was asked for (S17)', () => {
+    const [here, socket, there] = [
+      parseAddress('127.0.0.1:1'),
+      parseAddress('unix:/x'),
+      parseAddress('host.example:1'),
+    ];
+    expect([here, socket, there].map((address) => usesTls(address, NOTHING))).to.deep.equal([false, false, true]);
+    expect(usesTls(there, { ...NOTHING, insecure: true })).to.equal(false);
+    expect(usesTls(here, { ...NOTHING, ca: 'ca.pem' })).to.equal(true);
+  });
+});
+
+describe('Connection', () => {
+  let directory: string;
+  let server: Server;
+  const file = (name: string) => join(directory, name);
+
+  function openssl(...args: string[]): void {
+    execFileSync('openssl', args, { cwd: directory, stdio: 'ignore' });
+  }
+
+  function authority(name: string): void {
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', `${name}.key`];
+    openssl('req', '-x509', ...key, '-out', `${name}.crt`, '-days', '2', '-subj', `/CN=${name}`);
+  }
+
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'lockstep-tls-'));
+    authority('ca');
+    authority('foreign');
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'server.key'];
+    openssl('req', ...key, '-out', 'server.csr', '-subj', '/CN=localhost');
+    writeFileSync(file('san'), 'subjectAltName=DNS:localhost');
+    const signed = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san'];
+    openssl('x509', '-req', '-in', 'server.csr', ...signed, '-out', 'server.crt');
+    server = new Server();
+    const unused = () => {};
+    server.addService(SyncServiceService, {
+      getServerInfo: unaryHandler(async () => GetServerInfoResponse.fromPartial({ protocolVersion: 1 })),
+      acquireLease: unused,
+      compareTree: unused,
+      uploadContent: unused,
+      applyChanges: unused,
+      getSignature: unused,
+      listEntries: unused,
+      getEntry: unused,
+      readContent: unused,
+      watchChanges: unused,
+      verifyFolder: unused,
+    });
+    const pair = { private_key: readFileSync(file('server.key')), cert_chain: readFileSync(file('server.crt')) };
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createSsl(null, [pair]), (error, bound) => {
+        if (error === null) resolve(bound);
+        else reject(error);
+      });
+    });
+    target = { named: `localhost:${port}`, numbered: `127.0.0.1:${port}` };
+  });
+
+  let target: { readonly named: string; readonly numbered: string };
+
+  after(() => {
+    server.forceShutdown();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  async function greet(address: string, security: Partial<SecurityOptions>): Promise<string> {
+    const connection = new Connection({ address: parseAddress(address), security: { ...NOTHING, ...security } });
+    try {
+      const info = await connection.getServerInfo({ clientVersion: 'test' }, new AbortController().signal);
+      return `protocol ${info.protocolVersion}`;
+    } catch (error) {
+      if (error instanceof LockstepError) return `${error.reason} ${error.message}`;
+      throw error;
+    } finally {
+      connection.close();
+    }
+  }
+
+  it('trusts the given authority, and only that (S17)', async () => {
+    expect(await greet(target.named, { ca: file('ca.crt') })).to.equal('protocol 1');
+    expect(await greet(target.named, { ca: file('foreign.crt') })).to.match(/^SERVER_UNREACHABLE .*certificate/);
+  });
+
+  it('refuses a certificate for another name (S17)', async () => {
+    expect(await greet(target.numbered, { ca: file('ca.crt') })).to.match(/^SERVER_UNREACHABLE .*altnames/i);
+  });
+
+  it('says which file it cannot use', () => {
+    const make = (security: Partial<SecurityOptions>) =>
+      reasonOf(() => new Connection({ address: parseAddress('localhost:1'), security: { ...NOTHING, ...security } }));
+    expect(make({ ca: file('missing') })).to.equal('USAGE');
+    expect(make({ ca: file('ca.crt'), clientCert: file('ca.crt') })).to.equal('USAGE');
+    writeFileSync(file('garbage'), 'no certificate', { mode: 0o600 });
+    expect(make({ clientCert: file('garbage'), clientKey: file('garbage') })).to.equal('USAGE');
+    expect(make({ insecure: true, ca: file('ca.crt') })).to.equal('USAGE');
+  });
+
+  it('takes its token from the file, which only the user may read (S41)', () => {
+    writeFileSync(file('token'), 'abc\n', { mode: 0o600 });
+    expect(readToken({ ...NOTHING, tokenFile: file('token'), token: 'other' })).to.equal('abc');
+    chmodSync(file('token'), 0o640);
+    expect(reasonOf(() => readToken({ ...NOTHING, tokenFile: file('token') }))).to.equal('USAGE');
+    expect(readToken({ ...NOTHING, token: 'from-the-environment' })).to.equal('from-the-environment');
+    expect(reasonOf(() => readToken({ ...NOTHING, token: 'two words' }))).to.equal('USAGE');
+  });
+});
