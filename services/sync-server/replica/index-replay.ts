@@ -4,6 +4,7 @@
  */
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { Change } from './change.ts';
+import { nowNs, withLaterCtime } from './disk-identity.ts';
 
 /** @throws LockstepError PARENT_MISSING, ENTRY_NOT_FOUND … when index and log do not fit together */
 export function replayOnIndex(index: TreeIndex, change: Change): void {
@@ -13,9 +14,11 @@ export function replayOnIndex(index: TreeIndex, change: Change): void {
       if (index.get(change.entry.path)?.kind === 'directory') index.remove(change.entry.path);
       index.put(change.entry, undefined);
       return;
-    case 'mkdir':
-      index.put(change.entry, index.get(change.entry.path)?.identity);
+    case 'mkdir': {
+      const known = index.get(change.entry.path);
+      index.put(change.entry, known?.kind === 'directory' ? known.identity : undefined);
       return;
+    }
     case 'metadata': {
       const known = index.get(change.path);
       if (known === undefined) return;
@@ -27,6 +30,8 @@ export function replayOnIndex(index: TreeIndex, change: Change): void {
     case 'move':
       if (index.has(change.to)) index.remove(change.to);
       index.move(change.from, change.to);
+      // The rename has given the inode a new ctime.
+      index.setIdentity(change.to, withLaterCtime(index.get(change.to)?.identity, nowNs()));
       return;
     case 'delete':
       index.remove(change.path);

@@ -156,6 +156,7 @@ class Recovery {
         replayOnIndex(index, change);
         return;
       }
+      if (this.#isRemovalDone(revision, changeIndex, change)) index.remove(pathOfChange(change));
       const operation = planner.plan(change, { revision, changeIndex });
       this.#performer.perform(operation);
     } catch (error) {
@@ -172,6 +173,8 @@ class Recovery {
   #isDone(revision: bigint, changeIndex: number, change: Change): boolean {
     // A directory is made by one rename, and what is in it may be new already.
     if (change.operation === 'mkdir') return this.#lstat(change.entry.path)?.kind === 'directory';
+    // Set for all touched paths in the end; until then the entry is one of unknown identity.
+    if (change.operation === 'metadata') return true;
     const progress = this.#progress;
     if (progress?.revision !== revision || progress.changeIndex !== changeIndex) return false;
     const path = pathOfChange(change);
@@ -183,6 +186,16 @@ class Recovery {
     const name = change.content.type === 'stored' ? contentName(change.entry.digest) : '';
     const { staged } = this.#core;
     return !staged.has(stagedName(revision, changeIndex)) && (name === '' || !staged.has(name));
+  }
+
+  /** A put or link replaces a directory, and the disk has no longer that one. */
+  #isRemovalDone(revision: bigint, changeIndex: number, change: Change): boolean {
+    if (change.operation !== 'put' && change.operation !== 'symlink') return false;
+    const { path } = change.entry;
+    const progress = this.#progress;
+    if (progress?.revision !== revision || progress.changeIndex !== changeIndex) return false;
+    if (this.#core.index.get(path)?.kind !== 'directory') return false;
+    return progress.phase === 'install' || this.#lstat(path)?.ino !== progress.ino;
   }
 
   /** The index has it and a power cut took it back from the disk: the inode tells. */
