@@ -1,0 +1,10 @@
+/**
+ * Entry point of sync-server.
+ */
+import { keepCompiledCode } from '../../common/ops/compile-cache.ts';
+import type { OpenFolder } from './server.ts';
+
+keepCompiledCode();
+const { runCli } = await import('./cli.ts');
+const openFolder: OpenFolder = async (...folder) => (await import('./open-folder.ts')).openFolder(...folder);
+process.exitCode = await runCli(process.argv, { environment: process.env, openFolder });

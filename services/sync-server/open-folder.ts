@@ -1,0 +1,18 @@
+/**
+ * Opens the replica of a folder. The one place that knows which kind of replica this server has.
+ */
+import { openReplica } from './replica/open-replica.ts';
+import type { OpenFolder } from './server.ts';
+
+/** Pause between two looks through the whole replica for what others changed in it. */
+const DRIFT_INTERVAL_MS = 10 * 60_000;
+
+export const openFolder: OpenFolder = (folder, limits, logger) =>
+  openReplica({
+    folder: folder.name,
+    directory: folder.directory,
+    stateDirectory: folder.stateDirectory,
+    logger: logger.child({ room: 'replica', folder: folder.name }),
+    driftIntervalMs: DRIFT_INTERVAL_MS,
+    limits,
+  });
