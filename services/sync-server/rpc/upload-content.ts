@@ -75,8 +75,10 @@ class UploadSession {
       throw new LockstepError('INVALID_ARGUMENT', 'a message continues a content that was not begun');
     // What still comes of a content that was found is not needed.
     if (current.upload.complete) return;
+    // Before the data is given away: the digest is a view of the same received message.
+    const digest = digestFromWire(message.digest, 'digest') ?? current.digest;
     this.#write(current, message);
-    if (message.finish) this.#finish(current, digestFromWire(message.digest, 'digest') ?? current.digest);
+    if (message.finish) this.#finish(current, digest);
     await this.#window.untilRoom(this.#signal);
   }
 
