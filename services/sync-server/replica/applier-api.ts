@@ -54,9 +54,12 @@ export interface VerificationPage {
 
 export type VerificationRow = ChildRow & { readonly digest: Digest | undefined; readonly target: Buffer | undefined };
 
+/** What the facade needs to know beyond what it tells. */
+export type ApplierInfo = ReplicaInfo & { readonly lease: bigint };
+
 export interface ApplierEvents {
   /** Always before the answers that it belongs to. */
-  onInfo(info: ReplicaInfo): void;
+  onInfo(info: ApplierInfo): void;
   onDrift(directories: readonly TreePath[], headRevision: bigint): void;
   /** There is something in the trash. */
   onTrash(): void;

@@ -8,15 +8,15 @@ import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
 import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Applier, recordDrift } from './applier.ts';
-import type { ApplierApi, ApplierEvents, LocatedFile, VerificationPage } from './applier-api.ts';
+import type { ApplierApi, ApplierEvents, ApplierInfo, LocatedFile, VerificationPage } from './applier-api.ts';
 import { Checkpointer, type SyncFileSystem } from './checkpoint.ts';
 import { DriftPass } from './drift-pass.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
-import { runToEnd } from './reconciler.ts';
+import { runToEnd } from './steps.ts';
 import { recover } from './recovery.ts';
-import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest, ReplicaInfo } from './replica.ts';
+import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest } from './replica.ts';
 import { closeCore, type CoreOptions, openCore, type ReplicaCore } from './replica-core.ts';
 
 const MAX_GROUP_BATCHES = 64;
@@ -348,8 +348,9 @@ export class ApplierService implements ApplierApi {
 
   #tell(): void {
     const { state, index } = this.#core;
-    const info: ReplicaInfo = {
+    const info: ApplierInfo = {
       epoch: state.epoch,
+      lease: state.lease,
       headRevision: state.revision,
       headBatchId: state.headBatchId,
       durableRevision: this.#applier.durableRevision,

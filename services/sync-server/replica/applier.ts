@@ -14,7 +14,7 @@ import type { AcceptedBatch, GroupResult, PlannedBatch } from './group.ts';
 import { stagedName } from './layout.ts';
 import { type Operation, pathsOf } from './operation.ts';
 import { errnoText } from './performer.ts';
-import { runToEnd } from './reconciler.ts';
+import { runToEnd } from './steps.ts';
 import type { AppliedBatch, AppliedProblem, FeedChange, IncomingBatch } from './replica.ts';
 import type { ReplicaCore } from './replica-core.ts';
 

@@ -19,6 +19,7 @@ import {
 import { join } from 'node:path';
 import { syncDirectory } from '../../../common/fs/atomic-file.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { LogReserve } from './log-reserve.ts';
 import { decodeRecordAt, encodeRecord, hasRecordBehind, type LogRecord } from './log-record.ts';
 
 /** Linux' IOV_MAX is 1024. */
@@ -41,6 +42,7 @@ export class Log {
   #segmentBytes: number;
   #olderBytes: number;
   #pending: Uint8Array[] = [];
+  readonly #reserve: LogReserve;
   /** Set by a failed sync: what the kernel dropped cannot be known, so nothing is believed any more (E86). */
   #failure: LockstepError | undefined;
 
@@ -48,6 +50,7 @@ export class Log {
     this.#directory = directory;
     this.#segments = segments;
     this.findings = findings;
+    this.#reserve = new LogReserve(directory);
     this.#fd = openSync(
       this.#pathOf(this.#newest()),
       constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT,
@@ -105,10 +108,15 @@ export class Log {
     const pieces = this.#pending;
     this.#pending = [];
     try {
-      for (let at = 0; at < pieces.length; at += MAX_PIECES) writeAll(this.#fd, pieces.slice(at, at + MAX_PIECES));
+      this.#writePieces(pieces);
     } catch (error) {
-      this.#cutBack();
-      throw errnoError('write the log', error);
+      // Deletes must still find room to be recorded, or the disk stays full for ever (E88).
+      if (!this.#reserve.release()) throw errnoError('write the log', error);
+      try {
+        this.#writePieces(pieces);
+      } catch (again) {
+        throw errnoError('write the log', again);
+      }
     }
     for (const piece of pieces) this.#segmentBytes += piece.length;
   }
@@ -157,6 +165,7 @@ export class Log {
       rmSync(this.#pathOf(number));
     }
     this.#segments = kept;
+    this.#reserve.restore();
   }
 
   close(): void {
@@ -173,6 +182,15 @@ export class Log {
 
   #pathOf(segment: number): string {
     return pathOf(this.#directory, segment);
+  }
+
+  #writePieces(pieces: readonly Uint8Array[]): void {
+    try {
+      for (let at = 0; at < pieces.length; at += MAX_PIECES) writeAll(this.#fd, pieces.slice(at, at + MAX_PIECES));
+    } catch (error) {
+      this.#cutBack();
+      throw error;
+    }
   }
 
   /** Half a group must not stay: the next one would stand behind garbage. */

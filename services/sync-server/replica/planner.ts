@@ -89,7 +89,8 @@ export class Planner {
     const before = this.#placeFor(entry.path);
     switch (content.type) {
       case 'inline': {
-        this.#assertSpace(entry.path, entry.sizeBytes);
+        // Once in staging, once in the log.
+        this.#assertSpace(entry.path, 2 * entry.sizeBytes);
         const name = stagedName(position.revision, position.changeIndex);
         const stat = staging(entry.path, () => this.#staged.file(name, entry, content.data));
         const identity = identityOfOwn(stat, entry, nowNs());

@@ -27,6 +27,7 @@ import {
 import { hasSameContent, hasSameMetadata, identityOf, isSameInode, looksUnchanged } from './disk-identity.ts';
 import { errnoText } from './performer.ts';
 import type { ReplicaLog } from './replica-log.ts';
+import type { Steps } from './steps.ts';
 
 const HASH_STEP_BYTES = 1024 * 1024;
 const PAGE_ROWS = 1_000;
@@ -42,8 +43,6 @@ export interface ReconcilerOptions {
 
 /** Called for each entry whose record was corrected; not for a mere new inode with the same content. */
 export type OnCorrected = (path: TreePath) => void;
-
-type Steps<T> = Generator<void, T, void>;
 
 export class Reconciler {
   readonly #root: SafeRoot;
@@ -239,12 +238,4 @@ export function sameState(a: Stat, b: Stat): boolean {
     a.mtimeNs === b.mtimeNs &&
     a.ctimeNs === b.ctimeNs
   );
-}
-
-/** Runs all steps at once. */
-export function runToEnd<T>(steps: Steps<T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
 }

@@ -18,7 +18,7 @@ import type { BatchRecord, DriftRecord } from './log-record.ts';
 import { Performer } from './performer.ts';
 import { isBefore, type Progress } from './progress-marker.ts';
 import { checkTouchedPaths } from './recovery-check.ts';
-import { runToEnd } from './reconciler.ts';
+import { runToEnd } from './steps.ts';
 import type { AppliedProblem } from './replica.ts';
 import type { ReplicaCore } from './replica-core.ts';
 import type { ReplicaLog } from './replica-log.ts';

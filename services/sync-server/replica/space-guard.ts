@@ -5,7 +5,7 @@
 import { type FreeSpace, freeSpace } from '../../../common/fs/free-space.ts';
 
 const MAX_RESERVE_BYTES = 64 * 2 ** 20;
-const RESERVE_SHARE = 0.02;
+const RESERVE_SHARE = 0.05;
 const RESERVE_INODES = 1_000;
 /** Others use the file system too: what was read is believed for so long, and for so many bytes. */
 const MAX_AGE_MS = 250;

@@ -1,0 +1,35 @@
+/**
+ * The applier's thread: opens the service, carries messages. No logic.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { ApplierService } from './applier-service.ts';
+import type { ReplicaSettings } from './replica-options.ts';
+import { carriedError, methodOf, serveCalls } from './worker-calls.ts';
+import { postingLog, type WorkerEvent } from './worker-messages.ts';
+
+const port = parentPort;
+if (port === null) throw new LockstepError('INTERNAL', 'this file runs as a worker only');
+const post = (event: WorkerEvent): void => port.postMessage(event);
+
+try {
+  const service = new ApplierService({
+    settings: workerData as ReplicaSettings,
+    logger: postingLog(post, describeError),
+    events: {
+      onInfo: (info) => post({ type: 'info', info }),
+      onDrift: (directories, headRevision) => post({ type: 'drift', directories, headRevision }),
+      onTrash: () => post({ type: 'trash' }),
+    },
+  });
+  serveCalls(port, async (method, args) => {
+    const result = await methodOf(service, method)(...(args as never[]));
+    // The reply is on its way before the port closes: messages are delivered in order.
+    if (method === 'close') setImmediate(() => port.close());
+    return result;
+  });
+  post({ type: 'opened' });
+} catch (error) {
+  post({ type: 'not-opened', error: carriedError(error) });
+  port.close();
+}

@@ -1,0 +1,51 @@
+/**
+ * What the content worker can be asked: everything that takes long and must not delay small batches. Structured-clone
+ * data only.
+ */
+import type { Digest } from '../../../common/content/digest.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { LocatedFile, VerificationPage } from './applier-api.ts';
+import type { UploadPart, VerifyItem } from './replica.ts';
+
+export interface ContentApi {
+  beginUpload(begin: StagedUploadBegin): Promise<StagedUpload>;
+  /** Bytes committed afterwards. @throws OFFSET_MISMATCH, BASIS_MISMATCH, NO_SPACE, CANCELLED when begun anew elsewhere */
+  writeUpload(handle: number, part: UploadPart): Promise<number>;
+  /** @throws DIGEST_MISMATCH, BASIS_MISMATCH */
+  finishUpload(handle: number, digest: Digest): Promise<void>;
+  suspendUpload(handle: number): Promise<void>;
+  /** Opens one version of a file. Undefined when the disk has another by now. */
+  openContent(file: LocatedFile): Promise<number | undefined>;
+  /** Fewer bytes than asked for only at the end. */
+  readContent(handle: number, offset: number, length: number): Promise<Buffer>;
+  closeContent(handle: number): Promise<void>;
+  /** Holds a part of a directory, which begins after the name `after`, against the disk. */
+  verifyPage(directory: TreePath, after: string, page: VerificationPage): Promise<PageFindings>;
+  /** Removes what is in the trash, and staged contents whose time is over. */
+  sweep(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StagedUploadBegin {
+  readonly uploadId: Buffer;
+  readonly sizeBytes: number;
+  readonly digest: Digest | undefined;
+  readonly resume: boolean;
+  /** The file to copy ranges from. */
+  readonly basis: LocatedFile | undefined;
+  /** A file that should have the whole content already. */
+  readonly known: LocatedFile | undefined;
+}
+
+export interface StagedUpload {
+  readonly handle: number;
+  readonly committedSizeBytes: number;
+  readonly complete: boolean;
+}
+
+export type Mismatch = Extract<VerifyItem, { readonly type: 'mismatch' }>;
+
+export interface PageFindings {
+  readonly mismatches: readonly Mismatch[];
+  readonly contentBytes: number;
+}

@@ -1,0 +1,146 @@
+/**
+ * The content worker's day: uploads, downloads, verification and tidying, each in steps, so that none holds up the
+ * others. Writes only below staging.
+ */
+import { closeSync } from 'node:fs';
+import type { Digest } from '../../../common/content/digest.ts';
+import type { HeldDirectory } from '../../../common/fs/directory.ts';
+import { readFully } from '../../../common/fs/full-io.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { LocatedFile, VerificationPage } from './applier-api.ts';
+import type { ContentApi, PageFindings, StagedUpload, StagedUploadBegin } from './content-api.ts';
+import type { UploadPart } from './replica.ts';
+import { openStaging } from './replica-core.ts';
+import type { ReplicaLog } from './replica-log.ts';
+import type { ReplicaSettings } from './replica-options.ts';
+import { SpaceGuard } from './space-guard.ts';
+import { sweepStaging } from './staging-sweep.ts';
+import { runInTurns } from './steps.ts';
+import { UploadStore } from './upload-store.ts';
+import { verifyPage } from './verification.ts';
+
+/** Between two looks for staged contents whose time is over. */
+const MAX_SWEEP_INTERVAL_MS = 60_000;
+
+export interface ContentServiceOptions {
+  readonly settings: ReplicaSettings;
+  readonly logger: ReplicaLog;
+  readonly space?: SpaceGuard | undefined;
+}
+
+export class ContentService implements ContentApi {
+  readonly #settings: ReplicaSettings;
+  readonly #logger: ReplicaLog;
+  readonly #root: SafeRoot;
+  readonly #staging: HeldDirectory;
+  readonly #uploads: UploadStore;
+  /** Files being downloaded. */
+  readonly #open = new Map<number, number>();
+  readonly #sweepTimer: NodeJS.Timeout;
+  #nextHandle = 1;
+  #sweeping: Promise<void> | undefined;
+  #sweepAgain = false;
+  #isClosed = false;
+
+  constructor({ settings, logger, space }: ContentServiceOptions) {
+    const { root, staging } = openStaging(settings.directory);
+    const { digestFunction, limits } = settings;
+    this.#settings = settings;
+    this.#logger = logger;
+    this.#root = root;
+    this.#staging = staging;
+    this.#uploads = new UploadStore({
+      root,
+      staging,
+      digestFunction,
+      space: space ?? new SpaceGuard(settings.directory),
+      maxContentBytes: limits.maxContentBytes,
+    });
+    this.#sweepTimer = setInterval(() => this.#sweepSoon(), Math.min(MAX_SWEEP_INTERVAL_MS, limits.stagedContentTtlMs));
+    this.#sweepTimer.unref();
+  }
+
+  beginUpload(begin: StagedUploadBegin): Promise<StagedUpload> {
+    return this.#uploads.begin(begin);
+  }
+
+  writeUpload(handle: number, part: UploadPart): Promise<number> {
+    return this.#uploads.write(handle, part);
+  }
+
+  finishUpload(handle: number, digest: Digest): Promise<void> {
+    return this.#uploads.finish(handle, digest);
+  }
+
+  suspendUpload(handle: number): Promise<void> {
+    return this.#uploads.suspend(handle);
+  }
+
+  async openContent(file: LocatedFile): Promise<number | undefined> {
+    const fd = this.#uploads.open(file);
+    if (fd === undefined) return undefined;
+    const handle = this.#nextHandle++;
+    this.#open.set(handle, fd);
+    return handle;
+  }
+
+  async readContent(handle: number, offset: number, length: number): Promise<Buffer> {
+    const fd = this.#open.get(handle);
+    if (fd === undefined) throw new LockstepError('CANCELLED', 'the download has ended');
+    const data = Buffer.allocUnsafeSlow(length);
+    const count = readFully(fd, data, 0, length, offset);
+    return data.subarray(0, count);
+  }
+
+  async closeContent(handle: number): Promise<void> {
+    const fd = this.#open.get(handle);
+    this.#open.delete(handle);
+    if (fd !== undefined) closeSync(fd);
+  }
+
+  verifyPage(directory: TreePath, after: string, page: VerificationPage): Promise<PageFindings> {
+    return runInTurns(verifyPage(this.#root, this.#settings.digestFunction, directory, after, page));
+  }
+
+  async sweep(): Promise<void> {
+    if (this.#sweeping !== undefined) {
+      this.#sweepAgain = true;
+      return this.#sweeping;
+    }
+    this.#sweeping = this.#sweepAll();
+    try {
+      await this.#sweeping;
+    } finally {
+      this.#sweeping = undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#sweepTimer);
+    await this.#sweeping?.catch(() => undefined); // Reported where it was started.
+    this.#uploads.close();
+    for (const fd of this.#open.values()) closeSync(fd);
+    this.#open.clear();
+    this.#staging.close();
+    this.#root.close();
+  }
+
+  async #sweepAll(): Promise<void> {
+    const { limits } = this.#settings;
+    do {
+      this.#sweepAgain = false;
+      await runInTurns(
+        sweepStaging(this.#root, this.#staging, limits.stagedContentTtlMs, (name) => this.#uploads.isActive(name)),
+      );
+    } while (this.#sweepAgain && !this.#isClosed);
+  }
+
+  #sweepSoon(): void {
+    if (this.#isClosed) return;
+    this.sweep().catch((error: unknown) => this.#logger.error({ err: error }, 'staging could not be tidied'));
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * All uploads of a folder: begun, resumed, finished, and forgotten when their time is over.
+ */
+import { closeSync, fdatasync } from 'node:fs';
+import { promisify } from 'node:util';
+import type { Digest, DigestFunction } from '../../../common/content/digest.ts';
+import type { Directory } from '../../../common/fs/directory.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { nameOf, parentOf } from '../../../common/tree/tree-path.ts';
+import type { LocatedFile } from './applier-api.ts';
+import type { StagedUpload, StagedUploadBegin } from './content-api.ts';
+import { hasSameContent } from './disk-identity.ts';
+import { contentName, uploadName } from './layout.ts';
+import { hashInSteps } from './reconciler.ts';
+import type { UploadPart } from './replica.ts';
+import type { SpaceGuard } from './space-guard.ts';
+import { runInTurns } from './steps.ts';
+import { Upload } from './upload.ts';
+
+const syncData = promisify(fdatasync);
+/** Copies in the making; a crash leaves them for the sweep. */
+const COPY_PREFIX = 'u-copy-';
+
+export interface UploadStoreOptions {
+  readonly root: SafeRoot;
+  readonly staging: Directory;
+  readonly digestFunction: DigestFunction;
+  readonly space: SpaceGuard;
+  readonly maxContentBytes: number;
+}
+
+interface Slot {
+  /** Undefined when the content was complete at the beginning. */
+  readonly upload: Upload | undefined;
+  readonly sizeBytes: number;
+  /** Parts are written one after the other, whoever sends them how fast. */
+  tail: Promise<unknown>;
+}
+
+export class UploadStore {
+  readonly #options: UploadStoreOptions;
+  readonly #slots = new Map<number, Slot>();
+  /** By staged name: the upload that may write it. */
+  readonly #active = new Map<string, Upload>();
+  #nextHandle = 1;
+
+  constructor(options: UploadStoreOptions) {
+    this.#options = options;
+  }
+
+  async begin(begin: StagedUploadBegin): Promise<StagedUpload> {
+    const { staging, maxContentBytes } = this.#options;
+    if (begin.sizeBytes > maxContentBytes) {
+      throw new LockstepError(
+        'LIMIT_EXCEEDED',
+        `a content of ${begin.sizeBytes} bytes is longer than ${maxContentBytes}`,
+      );
+    }
+    if (begin.digest !== undefined && (await this.#isKnown(begin.digest, begin.sizeBytes, begin.known))) {
+      return this.#taken(undefined, begin.sizeBytes, begin.sizeBytes);
+    }
+    const name = uploadName(begin.uploadId);
+    // Whoever began it before has lost it: a connection that is half open must not go on writing.
+    this.#active.get(name)?.suspend();
+    const exists = staging.lstat(name) !== undefined;
+    if (exists && !begin.resume) staging.unlink(name);
+    const fd = exists && begin.resume ? staging.openFileForWriting(name) : staging.createFile(name);
+    const { digestFunction, space } = this.#options;
+    const basisFd = begin.basis && this.open(begin.basis);
+    const { sizeBytes, digest } = begin;
+    const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, basisFd, space });
+    this.#active.set(name, upload);
+    if (exists && begin.resume) await upload.resume();
+    return this.#taken(upload, upload.committedBytes, sizeBytes);
+  }
+
+  write(handle: number, part: UploadPart): Promise<number> {
+    return this.#inOrder(handle, async ({ upload, sizeBytes }) =>
+      upload === undefined ? sizeBytes : upload.write(part),
+    );
+  }
+
+  finish(handle: number, digest: Digest): Promise<void> {
+    return this.#inOrder(handle, async ({ upload }) => {
+      await upload?.finish(digest);
+      this.#forget(handle);
+    });
+  }
+
+  suspend(handle: number): Promise<void> {
+    if (!this.#slots.has(handle)) return Promise.resolve();
+    return this.#inOrder(handle, async ({ upload }) => {
+      upload?.suspend();
+      this.#forget(handle);
+    });
+  }
+
+  /** A file of the replica, open for reading, if it still is what the index says. */
+  open({ entry, identity }: LocatedFile): number | undefined {
+    const { root } = this.#options;
+    root.forgetAll();
+    try {
+      const directory = root.tryDirectory(parentOf(entry.path));
+      const stat = directory?.lstat(nameOf(entry.path));
+      if (directory === undefined || stat === undefined || !hasSameContent({ ...entry, identity }, stat))
+        return undefined;
+      return directory.openFile(nameOf(entry.path));
+    } catch (error) {
+      // Gone, replaced or not to be read: for the caller all the same.
+      if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
+      return undefined;
+    }
+  }
+
+  isActive(name: string): boolean {
+    return this.#active.has(name);
+  }
+
+  close(): void {
+    for (const { upload } of this.#slots.values()) upload?.suspend();
+    this.#slots.clear();
+    this.#active.clear();
+  }
+
+  /** Whether staging has this content, or could get it from a file of the folder. Read and hashed, not believed (E98). */
+  async #isKnown(digest: Digest, sizeBytes: number, known: LocatedFile | undefined): Promise<boolean> {
+    const { staging, digestFunction, space } = this.#options;
+    const name = contentName(digest);
+    if (staging.lstat(name)?.sizeBytes === sizeBytes) return true;
+    if (known === undefined || known.entry.sizeBytes !== sizeBytes || !space.allows(sizeBytes)) return false;
+    const source = this.open(known);
+    if (source === undefined) return false;
+    const copy = `${COPY_PREFIX}${this.#nextHandle++}`;
+    try {
+      if (staging.lstat(copy) !== undefined) staging.unlink(copy);
+      const fd = staging.copyFileFrom(source, copy);
+      try {
+        const actual = await runInTurns(hashInSteps(fd, digestFunction));
+        if (!actual.equals(digest)) {
+          staging.unlink(copy);
+          return false;
+        }
+        await syncData(fd);
+      } finally {
+        closeSync(fd);
+      }
+      staging.rename(copy, staging, name);
+      staging.sync();
+      return true;
+    } finally {
+      closeSync(source);
+    }
+  }
+
+  #taken(upload: Upload | undefined, committedSizeBytes: number, sizeBytes: number): StagedUpload {
+    const handle = this.#nextHandle++;
+    this.#slots.set(handle, { upload, sizeBytes, tail: Promise.resolve() });
+    return { handle, committedSizeBytes, complete: upload === undefined };
+  }
+
+  #inOrder<T>(handle: number, work: (slot: Slot) => Promise<T>): Promise<T> {
+    const slot = this.#slots.get(handle);
+    if (slot === undefined) return Promise.reject(new LockstepError('CANCELLED', 'the upload has ended'));
+    const result = slot.tail.then(() => work(slot));
+    // Each part reports its own failure; the next one is judged by its offset.
+    slot.tail = result.catch(() => undefined);
+    return result;
+  }
+
+  #forget(handle: number): void {
+    const upload = this.#slots.get(handle)?.upload;
+    this.#slots.delete(handle);
+    if (upload !== undefined && this.#active.get(upload.name) === upload) this.#active.delete(upload.name);
+  }
+}

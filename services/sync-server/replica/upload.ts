@@ -1,0 +1,237 @@
+/**
+ * One content on its way into staging: written in order, hashed as it comes, checked at its end, durable before it gets
+ * its name. Nothing in here is visible in the replica.
+ */
+import { closeSync, fdatasync, ftruncateSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { zstdDecompressSync } from 'node:zlib';
+import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
+import type { Directory } from '../../../common/fs/directory.ts';
+import { readFully, writeFully } from '../../../common/fs/full-io.ts';
+import { statOf } from '../../../common/fs/stat.ts';
+import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { contentName } from './layout.ts';
+import type { UploadPart } from './replica.ts';
+import type { SpaceGuard } from './space-guard.ts';
+import { breathe } from './steps.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+/** Blocks of this length with nothing but zeros become holes (E20). */
+const HOLE_BYTES = 64 * 1024;
+const ZEROS = Buffer.alloc(HOLE_BYTES);
+/** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
+const MAX_PART_BYTES = 16 * 1024 * 1024;
+const syncData = promisify(fdatasync);
+
+export interface UploadOptions {
+  readonly staging: Directory;
+  readonly name: string;
+  readonly fd: number;
+  readonly sizeBytes: number;
+  /** Announced at the beginning. */
+  readonly digest: Digest | undefined;
+  readonly digestFunction: DigestFunction;
+  /** Open for reading; belongs to the upload. */
+  readonly basisFd: number | undefined;
+  readonly space: SpaceGuard;
+}
+
+export class Upload {
+  readonly name: string;
+  readonly #options: UploadOptions;
+  #committedBytes = 0;
+  /** Undefined after a write failed in the middle: then what is staged is hashed again. */
+  #hasher: ContentHasher | undefined;
+  #usesBasis = false;
+  #isOpen = true;
+
+  constructor(options: UploadOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.#hasher = new ContentHasher(options.digestFunction);
+  }
+
+  get committedBytes(): number {
+    return this.#committedBytes;
+  }
+
+  /** Counts what a broken upload has staged, after hashing it again (E101). */
+  async resume(): Promise<void> {
+    const { fd, sizeBytes } = this.#options;
+    const staged = statOf(fd).sizeBytes;
+    if (staged > sizeBytes) ftruncateSync(fd, 0);
+    await this.#rehash(staged > sizeBytes ? 0 : staged);
+  }
+
+  /** @throws OFFSET_MISMATCH, BASIS_MISMATCH, NO_SPACE, INVALID_ARGUMENT, CANCELLED */
+  async write(part: UploadPart): Promise<number> {
+    this.#assertOpen();
+    if (this.#hasher === undefined) await this.#rehash(this.#committedBytes);
+    const before = this.#committedBytes;
+    if (part.offsetBytes !== before) {
+      throw new LockstepError('OFFSET_MISMATCH', `the upload goes on at ${before}, not at ${part.offsetBytes}`, {
+        details: { committed_size: String(before) },
+      });
+    }
+    const data = literalOf(part);
+    const copyLength = part.copy?.lengthBytes ?? 0;
+    if (before + copyLength + data.length > this.#options.sizeBytes) {
+      throw new LockstepError(
+        'INVALID_ARGUMENT',
+        `an upload is longer than the ${this.#options.sizeBytes} bytes announced`,
+      );
+    }
+    if (!this.#options.space.allows(copyLength + data.length)) {
+      throw new LockstepError('NO_SPACE', 'the upload would use the free space that is kept in reserve');
+    }
+    try {
+      if (part.copy !== undefined && copyLength > 0) await this.#copy(part.copy.offsetBytes, copyLength);
+      this.#append(data);
+    } catch (error) {
+      this.#cutBack(before);
+      throw errnoOf(error) === undefined ? error : errnoError('write a staged content', error);
+    }
+    return this.#committedBytes;
+  }
+
+  /** Checks size and digest, makes the content durable and gives it its name; what is wrong is dropped (E102). */
+  async finish(digest: Digest): Promise<void> {
+    this.#assertOpen();
+    if (this.#hasher === undefined) await this.#rehash(this.#committedBytes);
+    const { fd, staging, sizeBytes } = this.#options;
+    const isWhole = this.#committedBytes === sizeBytes;
+    const actual = this.#hasher?.digest();
+    this.#hasher = undefined;
+    const announced = this.#options.digest;
+    if (!isWhole || actual?.equals(digest) !== true || (announced !== undefined && !announced.equals(digest))) {
+      this.drop();
+      const what = isWhole ? 'another digest' : `${this.#committedBytes} of ${sizeBytes} bytes`;
+      const reason = isWhole && this.#usesBasis ? 'BASIS_MISMATCH' : 'DIGEST_MISMATCH';
+      throw new LockstepError(reason, `an uploaded content has ${what} and was dropped; send it again`);
+    }
+    try {
+      await syncData(fd);
+    } catch (error) {
+      // What the kernel dropped cannot be known (E86).
+      this.drop();
+      throw errnoError('sync a staged content', error);
+    }
+    this.#assertOpen();
+    staging.rename(this.name, staging, contentName(digest));
+    staging.sync();
+    this.#close();
+  }
+
+  /** What is staged stays for resumption. May be called again. */
+  suspend(): void {
+    this.#close();
+  }
+
+  /** Removes what is staged. */
+  drop(): void {
+    if (this.#isOpen && this.#options.staging.lstat(this.name) !== undefined) this.#options.staging.unlink(this.name);
+    this.#close();
+  }
+
+  #assertOpen(): void {
+    if (!this.#isOpen) throw new LockstepError('CANCELLED', 'the upload was begun anew elsewhere, or has ended');
+  }
+
+  async #copy(offset: number, length: number): Promise<void> {
+    const { basisFd } = this.#options;
+    if (basisFd === undefined) throw new LockstepError('BASIS_MISMATCH', 'the basis is not there with this digest');
+    this.#usesBasis = true;
+    const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, length));
+    for (let done = 0; done < length; ) {
+      const wanted = Math.min(chunk.length, length - done);
+      const count = readFully(basisFd, chunk, 0, wanted, offset + done);
+      if (count < wanted) throw new LockstepError('BASIS_MISMATCH', 'a range reaches beyond the end of the basis');
+      this.#append(chunk.subarray(0, count));
+      done += count;
+      await breathe();
+      this.#assertOpen();
+    }
+  }
+
+  #append(data: Uint8Array): void {
+    const { fd } = this.#options;
+    for (const { start, end, isZero } of runsOf(data)) {
+      const run = data.subarray(start, end);
+      if (isZero) ftruncateSync(fd, this.#committedBytes + run.length);
+      else writeFully(fd, run, 0, run.length, this.#committedBytes);
+      this.#committedBytes += run.length;
+    }
+    if (data.length > 0) this.#hasher?.update(data);
+  }
+
+  async #rehash(lengthBytes: number): Promise<void> {
+    const { fd, digestFunction } = this.#options;
+    const hasher = new ContentHasher(digestFunction);
+    const chunk = Buffer.allocUnsafeSlow(Math.max(1, Math.min(CHUNK_BYTES, lengthBytes)));
+    let done = 0;
+    while (done < lengthBytes) {
+      const count = readFully(fd, chunk, 0, Math.min(chunk.length, lengthBytes - done), done);
+      if (count === 0) break;
+      hasher.update(chunk.subarray(0, count));
+      done += count;
+      await breathe();
+      this.#assertOpen();
+    }
+    this.#hasher = hasher;
+    this.#committedBytes = done;
+  }
+
+  #cutBack(lengthBytes: number): void {
+    this.#hasher = undefined;
+    this.#committedBytes = lengthBytes;
+    if (this.#isOpen) ftruncateSync(this.#options.fd, lengthBytes);
+  }
+
+  #close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    closeSync(this.#options.fd);
+    if (this.#options.basisFd !== undefined) closeSync(this.#options.basisFd);
+  }
+}
+
+interface Run {
+  readonly start: number;
+  readonly end: number;
+  readonly isZero: boolean;
+}
+
+/** Stretches to be written and stretches to be left out, in order. */
+function* runsOf(data: Uint8Array): Generator<Run, void, void> {
+  let start = 0;
+  for (let at = 0; at + HOLE_BYTES <= data.length; at += HOLE_BYTES) {
+    if (ZEROS.compare(data, at, at + HOLE_BYTES) !== 0) continue;
+    if (start < at) yield { start, end: at, isZero: false };
+    start = at + HOLE_BYTES;
+    yield { start: at, end: start, isZero: true };
+  }
+  if (start < data.length) yield { start, end: data.length, isZero: false };
+}
+
+function literalOf({ data, decompressedSizeBytes }: UploadPart): Uint8Array {
+  if (decompressedSizeBytes === undefined) return data;
+  if (decompressedSizeBytes > MAX_PART_BYTES) {
+    throw new LockstepError(
+      'LIMIT_EXCEEDED',
+      `a compressed part of ${decompressedSizeBytes} bytes is longer than ${MAX_PART_BYTES}`,
+    );
+  }
+  let literal: Buffer;
+  try {
+    literal = zstdDecompressSync(data, { maxOutputLength: Math.max(1, decompressedSizeBytes) });
+  } catch (cause) {
+    throw new LockstepError('INVALID_ARGUMENT', 'a part is not one zstd frame of the size it declares', { cause });
+  }
+  if (literal.length !== decompressedSizeBytes) {
+    throw new LockstepError(
+      'INVALID_ARGUMENT',
+      `a part declares ${decompressedSizeBytes} bytes and has ${literal.length}`,
+    );
+  }
+  return literal;
+}

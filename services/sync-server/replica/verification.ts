@@ -1,0 +1,98 @@
+/**
+ * Holds a part of a directory against the disk, contents included (E98). Reads only; what is found may be a change that
+ * is just being applied, so whoever asks asks again before believing it.
+ */
+import { closeSync } from 'node:fs';
+import type { DigestFunction } from '../../../common/content/digest.ts';
+import type { Directory } from '../../../common/fs/directory.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { Stat } from '../../../common/fs/stat.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { displayPath, isReserved, joinPath, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { VerificationPage, VerificationRow } from './applier-api.ts';
+import type { Mismatch, PageFindings } from './content-api.ts';
+import { hasSameMetadata } from './disk-identity.ts';
+import { errnoText } from './performer.ts';
+import { hashInSteps } from './reconciler.ts';
+import type { Steps } from './steps.ts';
+
+export function* verifyPage(
+  root: SafeRoot,
+  digestFunction: DigestFunction,
+  path: TreePath,
+  after: string,
+  page: VerificationPage,
+): Steps<PageFindings> {
+  const mismatches: Mismatch[] = [];
+  let contentBytes = 0;
+  root.forgetAll();
+  let names: Set<string>;
+  try {
+    names = new Set(root.directory(path).list());
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return { mismatches: [mismatch('unreadable', path, `cannot be listed: ${errnoText(error)}`)], contentBytes };
+  }
+  for (const row of page.rows) {
+    names.delete(row.name);
+    const child = joinPath(path, row.name);
+    const result = yield* verifyRow(root, digestFunction, path, child, row);
+    if (result !== undefined) mismatches.push(result);
+    else if (row.kind === 'file') contentBytes += row.sizeBytes;
+    yield;
+  }
+  const last = page.rows.at(-1)?.name ?? '';
+  for (const name of names) {
+    // Names outside of this part belong to another page.
+    if (name <= after || (!page.isLast && name > last) || isReserved(joinPath(path, name))) continue;
+    const stat = root.tryDirectory(path)?.lstat(name);
+    if (stat === undefined || stat.kind === 'other') continue;
+    mismatches.push(mismatch('extra', joinPath(path, name), 'is on the disk and not in the index'));
+  }
+  return { mismatches, contentBytes };
+}
+
+function* verifyRow(
+  root: SafeRoot,
+  digestFunction: DigestFunction,
+  parent: TreePath,
+  path: TreePath,
+  row: VerificationRow,
+): Steps<Mismatch | undefined> {
+  try {
+    const directory = root.tryDirectory(parent);
+    const stat = directory?.lstat(row.name);
+    if (directory === undefined || stat === undefined)
+      return mismatch('missing', path, 'is in the index and not on the disk');
+    if (stat.kind !== row.kind) return mismatch('kind', path, `is a ${stat.kind} and should be a ${row.kind}`);
+    const hasContent = yield* hasRightContent(directory, digestFunction, row, stat);
+    if (!hasContent) return mismatch('content', path, 'has another content than the index says');
+    if (!hasSameMetadata(row, stat)) return mismatch('metadata', path, 'has another mode or time than the index says');
+    return undefined;
+  } catch (error) {
+    if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
+    return mismatch('unreadable', path, `cannot be read: ${errnoText(error)}`);
+  }
+}
+
+function* hasRightContent(
+  directory: Directory,
+  digestFunction: DigestFunction,
+  row: VerificationRow,
+  stat: Stat,
+): Steps<boolean> {
+  if (row.kind === 'directory') return true;
+  if (row.kind === 'symlink') return row.target !== undefined && directory.readLink(row.name).equals(row.target);
+  if (stat.sizeBytes !== row.sizeBytes) return false;
+  const fd = directory.openFile(row.name);
+  try {
+    const digest = yield* hashInSteps(fd, digestFunction);
+    return row.digest?.equals(digest) === true;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function mismatch(kind: Mismatch['kind'], path: TreePath, what: string): Mismatch {
+  return { type: 'mismatch', kind, path, message: `${displayPath(path)} ${what}` };
+}

@@ -1,0 +1,76 @@
+/**
+ * Verification of a folder, or a part of it: directory by directory, rows from the applier, contents read by the content
+ * worker, so that batches go on being applied meanwhile.
+ */
+import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import type { ApplierApi, VerificationPage } from './applier-api.ts';
+import type { ContentApi, Mismatch } from './content-api.ts';
+import type { VerifyCounts, VerifyItem, VerifyOptions } from './replica.ts';
+
+const PAGE_ROWS = 256;
+
+/** Ends early, without a summary, when the signal aborts. @throws ENTRY_NOT_FOUND */
+export async function* verifyFolder(
+  applier: ApplierApi,
+  content: ContentApi,
+  headRevision: () => bigint,
+  { path, repair }: VerifyOptions,
+  signal: AbortSignal,
+): AsyncGenerator<VerifyItem, void, void> {
+  const entry = await applier.getEntry(path);
+  if (entry === undefined) throw new LockstepError('ENTRY_NOT_FOUND', `there is no ${displayPath(path)}`, { path });
+  const counts = { entries: 0, contentBytes: 0, mismatches: 0 };
+  const snapshot = (): VerifyCounts => ({ ...counts, revision: headRevision() });
+  // A single file is a page of its own.
+  const pending: { readonly directory: TreePath; readonly only: string | undefined }[] = [
+    entry.kind === 'directory'
+      ? { directory: path, only: undefined }
+      : { directory: parentOf(path), only: nameOf(path) },
+  ];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { directory, only } = next;
+    for (let after = '', isLast = false; !isLast && !signal.aborted; ) {
+      const page = await applier.verificationPage(directory, after, PAGE_ROWS);
+      if (page === undefined) break;
+      isLast = page.isLast;
+      const looked = only === undefined ? page : onlyRow(page, only);
+      const findings = await content.verifyPage(directory, after, looked);
+      counts.entries += looked.rows.length;
+      counts.contentBytes += findings.contentBytes;
+      const mismatches = await confirmed(applier, content, directory, after, findings.mismatches);
+      counts.mismatches += mismatches.length;
+      yield* mismatches;
+      if (repair && mismatches.length > 0) await applier.repair(mismatches.map((mismatch) => mismatch.path));
+      for (const row of looked.rows)
+        if (row.kind === 'directory') pending.push({ directory: joinPath(directory, row.name), only: undefined });
+      after = page.rows.at(-1)?.name ?? after;
+      yield { type: 'progress', counts: snapshot() };
+    }
+    if (signal.aborted) return;
+  }
+  yield { type: 'summary', counts: snapshot() };
+}
+
+function onlyRow(page: VerificationPage, name: string): VerificationPage {
+  // Not the last page: names that are not in the index are not asked about.
+  return { rows: page.rows.filter((row) => row.name === name), isLast: false };
+}
+
+/** Looks at what was found once more: a batch may have been applied between reading the index and the disk. */
+async function confirmed(
+  applier: ApplierApi,
+  content: ContentApi,
+  directory: TreePath,
+  after: string,
+  found: readonly Mismatch[],
+): Promise<readonly Mismatch[]> {
+  if (found.length === 0) return [];
+  const page = await applier.verificationPage(directory, after, PAGE_ROWS);
+  if (page === undefined) return [];
+  const suspects = new Set(found.map(({ path }) => path));
+  const rows = page.rows.filter((row) => suspects.has(joinPath(directory, row.name)));
+  const known = new Set(page.rows.map((row) => joinPath(directory, row.name)));
+  const again = await content.verifyPage(directory, after, { rows, isLast: true });
+  return again.mismatches.filter(({ path, kind }) => suspects.has(path) && (kind !== 'extra' || !known.has(path)));
+}

@@ -1,0 +1,156 @@
+import { zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { expect } from 'chai';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { Batch, Change, CompressedBatch, type PutFile } from '../../../gen/lockstep/sync/v1/change.ts';
+import type { Entry as WireEntry } from '../../../gen/lockstep/sync/v1/entry.ts';
+import { decodeBatch } from '../../../services/sync-server/replica/batch-decoder.ts';
+import { ChangeFailure } from '../../../services/sync-server/replica/change-failure.ts';
+import { DEFAULT_REPLICA_LIMITS } from '../../../services/sync-server/replica/replica-options.ts';
+import { encodeBatch, FUNCTION, metadata, mkdir, move, put, remove, symlink, T0 } from './support.ts';
+
+const options = { digestFunction: FUNCTION, limits: DEFAULT_REPLICA_LIMITS } as const;
+
+function reasonsOf(...changes: Change[]): string[] {
+  return decodeBatch(encodeBatch(changes), 'batch', options).changes.map((change) =>
+    change instanceof ChangeFailure ? change.reason : 'fine',
+  );
+}
+
+function refusal(run: () => unknown): string {
+  try {
+    run();
+    return 'fine';
+  } catch (error) {
+    if (error instanceof LockstepError) return error.reason;
+    throw error;
+  }
+}
+
+function altered(change: Change, alter: (put: PutFile & { entry: WireEntry }) => void): Change {
+  const copy = Change.decode(Change.encode(change).finish());
+  if (copy.operation?.$case !== 'putFile' || copy.operation.value.entry === undefined) throw new Error('not a put');
+  alter({ ...copy.operation.value, entry: copy.operation.value.entry } as never);
+  const value = copy.operation.value as PutFile & { entry: WireEntry };
+  alter(value);
+  return copy;
+}
+
+describe('a hostile batch', () => {
+  it('cannot name what is not in the folder (E02, E03, S04)', () => {
+    const paths = [
+      '..',
+      'a/../b',
+      '.',
+      '',
+      '/a',
+      'a/',
+      'a//b',
+      '.lockstep',
+      '.lockstep/staging/x',
+      'a\0b',
+      '%2E%2E',
+      '%41',
+      'a%2fb',
+      'x'.repeat(256),
+    ];
+    for (const path of paths) {
+      const raw = [
+        altered(put('a', 'x'), ({ entry }) => {
+          entry.path = path;
+        }),
+        { operation: { $case: 'move', value: { from: 'a', to: path } } } as Change,
+        { operation: { $case: 'move', value: { from: path, to: 'b' } } } as Change,
+        { operation: { $case: 'delete', value: { path } } } as Change,
+      ];
+      for (const reason of reasonsOf(...raw)) expect(reason, path).to.equal('INVALID_PATH');
+    }
+    expect(reasonsOf(put('.lockstepped', 'x'), put('a/.lockstep', 'x'))).to.deep.equal(['fine', 'fine']);
+  });
+
+  it('cannot smuggle wrong fields past the check (E73, E77, S12, S35)', () => {
+    const change = put('a', 'x');
+    const bad: ((put: PutFile & { entry: WireEntry }) => void)[] = [
+      ({ entry }) => (entry.mode = 0o4755),
+      ({ entry }) => (entry.size = 2n),
+      ({ entry }) => (entry.size = 2n ** 64n - 1n),
+      ({ entry }) => (entry.mtimeNs = -(2n ** 63n)),
+      ({ entry }) => (entry.digest = Buffer.alloc(31)),
+      ({ entry }) => (entry.digest = Buffer.alloc(32)),
+      ({ entry }) => (entry.kind = 2),
+      ({ entry }) => (entry.kind = 99 as never),
+      (value) => (value.content = undefined),
+      (value) => (value.content = { $case: 'inline', value: Buffer.alloc(300_000) }),
+    ];
+    for (const alter of bad) expect(reasonsOf(altered(change, alter))[0], alter.toString()).not.to.equal('fine');
+    expect(
+      reasonsOf(altered(change, ({ entry }) => (entry.digest = Buffer.alloc(0)))),
+      'the server computes it',
+    ).to.deep.equal(['fine']);
+    const empty: Change[] = [
+      { operation: undefined },
+      { operation: { $case: 'putFile', value: { entry: undefined, content: undefined } } },
+      { operation: { $case: 'makeDirectory', value: { entry: undefined } } },
+      { operation: { $case: 'makeSymlink', value: { entry: undefined } } },
+      { operation: { $case: 'setMetadata', value: { entry: undefined } } },
+    ];
+    expect(reasonsOf(...empty)).to.deep.equal(empty.map(() => 'INVALID_ARGUMENT'));
+    expect(reasonsOf(symlink('l', 'a\0b'), symlink('l', ''), symlink('l', 'x'.repeat(4096)))).to.deep.equal(
+      Array(3).fill('INVALID_ARGUMENT'),
+    );
+    const fine = [
+      mkdir('d'),
+      symlink('l', '../../etc'),
+      metadata('', 'directory', 0o755, T0),
+      move('a', 'b'),
+      remove('c'),
+    ];
+    expect(reasonsOf(...fine)).to.deep.equal(fine.map(() => 'fine'));
+  });
+
+  it('cannot be too long, have too many changes, or no id', () => {
+    const limits = { ...DEFAULT_REPLICA_LIMITS, maxBatchBytes: 1_000, maxBatchChanges: 2 };
+    const decode = (encoded: Uint8Array) => refusal(() => decodeBatch(encoded, 'batch', { ...options, limits }));
+    expect(decode(encodeBatch([put('a', 'x'.repeat(2_000))]))).to.equal('LIMIT_EXCEEDED');
+    expect(decode(encodeBatch([remove('a'), remove('b'), remove('c')]))).to.equal('LIMIT_EXCEEDED');
+    expect(decode(encodeBatch([remove('a')], Buffer.alloc(15)))).to.equal('INVALID_ARGUMENT');
+    expect(decode(Buffer.from([0xff, 0xff, 0xff]))).to.equal('INVALID_ARGUMENT');
+    expect(decode(encodeBatch([remove('a')]))).to.equal('fine');
+  });
+
+  it('cannot be a decompression bomb, or lie about its size (S22)', () => {
+    const compressed = (data: Uint8Array, size: number, compressor: 0 | 1 = 1): string => {
+      const encoded = CompressedBatch.encode({ compressor, size: BigInt(size), data: Buffer.from(data) }).finish();
+      return refusal(() => decodeBatch(encoded, 'compressed', options));
+    };
+    const batch = Batch.encode({ batchId: Buffer.alloc(16), changes: [remove('a')] }).finish();
+    expect(compressed(zstdCompressSync(batch), batch.length)).to.equal('fine');
+    expect(compressed(zstdCompressSync(batch), batch.length + 1)).to.equal('INVALID_ARGUMENT');
+    expect(compressed(zstdCompressSync(batch), batch.length - 1)).to.equal('INVALID_ARGUMENT');
+    expect(compressed(zstdCompressSync(Buffer.alloc(50_000_000)), 1_000)).to.equal('INVALID_ARGUMENT');
+    expect(compressed(zstdCompressSync(Buffer.alloc(50_000_000)), 50_000_000)).to.equal('LIMIT_EXCEEDED');
+    expect(compressed(Buffer.from('no zstd'), 100)).to.equal('INVALID_ARGUMENT');
+    expect(compressed(batch, batch.length, 0)).to.equal('INVALID_ARGUMENT');
+  });
+
+  it('never throws anything but a refusal, whatever the bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.boolean(), (bytes, isCompressed) => {
+        refusal(() => decodeBatch(bytes, isCompressed ? 'compressed' : 'batch', options));
+      }),
+      { numRuns: 500 },
+    );
+    const valid = encodeBatch(
+      [put('a', 'content'), mkdir('d'), symlink('l', 't'), move('a', 'b'), remove('c')],
+      Buffer.alloc(16, 1),
+    );
+    fc.assert(
+      fc.property(fc.nat(valid.length - 1), fc.nat(255), (at, value) => {
+        const bytes = Buffer.from(valid);
+        bytes[at] = value;
+        refusal(() => decodeBatch(bytes, 'batch', options));
+      }),
+      { numRuns: 500 },
+    );
+  });
+});

@@ -1,0 +1,132 @@
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import {
+  linesOf,
+  mkdir,
+  p,
+  put,
+  removeDirectory,
+  symlink,
+  temporaryDirectory,
+  TestReplica,
+  treeOf,
+} from './support.ts';
+
+describe('drift', () => {
+  let directory: string;
+  let replica: TestReplica;
+  const local = (path: string): string => join(directory, path);
+
+  beforeEach(() => {
+    directory = temporaryDirectory();
+    replica = TestReplica.open(directory);
+    replica.applyAll(mkdir('d'), put('d/a', 'a'), mkdir('d/e'), put('d/e/b', 'b'), put('c', 'c'), symlink('l', 'c'));
+  });
+
+  afterEach(() => {
+    expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+    replica.core.index.verify();
+    replica.close();
+    removeDirectory(directory);
+  });
+
+  it('is not what the applier itself did', () => {
+    expect(replica.lookThrough()).to.deep.equal([]);
+    expect(replica.core.state.revision).to.equal(1n);
+  });
+
+  it('is every edit, addition, removal, and change of kind or mode (E94)', () => {
+    appendFileSync(local('d/a'), '!');
+    rmSync(local('c'));
+    mkdirSync(local('new/sub'), { recursive: true });
+    writeFileSync(local('new/sub/f'), 'f');
+    rmSync(local('l'));
+    symlinkSync('d', local('l'));
+    rmSync(local('d/e'), { recursive: true });
+    writeFileSync(local('d/e'), 'now a file');
+    const found = replica.lookThrough();
+    expect(found).to.include.members(['d/a', 'c', 'new', 'new/sub', 'new/sub/f', 'l', 'd/e']);
+    expect(replica.core.state.revision).to.equal(2n);
+    expect(replica.core.state.headBatchId).to.have.length(0);
+    expect(replica.log.warnings.some((line) => line.includes('behind the server') && line.includes('d/a'))).to.equal(
+      true,
+    );
+    chmodSync(local('d/a'), 0o600);
+    expect(replica.lookThrough()).to.deep.equal(['d/a']);
+  });
+
+  it('is an edit that put size and time back, once it is older than the slack (E44)', () => {
+    const { atime, mtime } = statSync(local('c'));
+    const entry = replica.core.index.get(p('c'));
+    if (entry?.identity === undefined) throw new Error('no identity');
+    replica.core.index.setIdentity(p('c'), { ...entry.identity, ctimeNs: entry.identity.ctimeNs - 10_000_000_000n });
+    writeFileSync(local('c'), 'X');
+    utimesSync(local('c'), atime, mtime);
+    expect(replica.lookThrough()).to.include('c');
+  });
+
+  it('is found when the replica was emptied, and nothing of the index is believed (E94)', () => {
+    for (const name of ['d', 'c', 'l']) rmSync(local(name), { recursive: true });
+    expect(replica.lookThrough()).to.include.members(['c', 'd', 'l']);
+    expect(replica.indexEntries()).to.deep.equal([]);
+  });
+
+  it('is not a copy with new inodes: identities are refreshed, no revision is made (E47)', () => {
+    const expected = treeOf(directory);
+    replica.close();
+    execFileSync('cp', ['-a', directory, `${directory}-copy`]);
+    removeDirectory(directory);
+    renameSync(`${directory}-copy`, directory);
+    replica = TestReplica.open(directory);
+    expect(replica.drifted).to.deep.equal([]);
+    expect(replica.recovery.isLossy).to.equal(false);
+    expect(treeOf(directory)).to.deep.equal(expected);
+    expect(replica.core.index.get(p('c'))?.identity?.ino).to.equal(lstatSync(local('c'), { bigint: true }).ino);
+    replica.applyAll(put('c', 'next'), put('d/a', 'next'));
+  });
+
+  it('is a backup restored over the tree, old log and index still there (E97)', () => {
+    const backup = temporaryDirectory();
+    cpSync(local('d'), join(backup, 'd'), { recursive: true, preserveTimestamps: true });
+    replica.applyAll(put('d/a', 'newer'), put('d/new', 'n'));
+    replica.close();
+    rmSync(local('d'), { recursive: true });
+    cpSync(join(backup, 'd'), local('d'), { recursive: true, preserveTimestamps: true });
+    replica = TestReplica.open(directory);
+    removeDirectory(backup);
+    expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+  });
+
+  it('is adopted when a replica begins with a directory that has something (E122)', () => {
+    replica.close();
+    rmSync(local('.lockstep'), { recursive: true });
+    replica = TestReplica.open(directory);
+    expect(replica.indexEntries().length).to.equal(6);
+    expect(replica.drifted).to.deep.equal([]);
+  });
+
+  it('survives batches between two slices of a pass', async () => {
+    const { DriftPass } = await import('../../../services/sync-server/replica/drift-pass.ts');
+    for (let i = 0; i < 200; i++) writeFileSync(local(`d/x${i}`), `${i}`);
+    const pass = new DriftPass(replica.core);
+    let round = 0;
+    while (!pass.isDone) {
+      pass.runSlice(0);
+      if (round++ < 10) replica.apply([put(`d/y${round}`, 'y'), put('d/x7', `${round}`), mkdir(`z${round}`)]);
+    }
+  });
+});
