@@ -95,11 +95,9 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   for (const folder of setup.folders) {
     const replica = await openFolder(folder, limits, logger);
     undo.defer(() => replica.close());
-    const changeLog = new ChangeLog(replica, logger, metrics.changes);
-    undo.defer(() => changeLog.close());
     folders.set(folder.name, {
       replica,
-      changeLog,
+      changeLog: new ChangeLog(replica, logger, metrics.changes),
       leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),
     });
   }

@@ -1,6 +1,6 @@
 /**
  * ApplyChanges: batches in, revisions out, in the same order. Batches go to the replica undecoded; this thread only
- * moves buffers.
+ * looks at what they are about, for the log.
  *
  * How a stream ends decides about the lease. Half-closed: all answers go out, then nobody holds the folder.
  * Broken, or ended with an error: the holder is only no longer connected, and may come back.
@@ -19,6 +19,7 @@ import {
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { AppliedBatch, IncomingBatch } from '../replica/replica.ts';
 import { toWireApplied } from './applied-batch.ts';
+import { type ChangeSummary, summarizeBatch } from './batch-summary.ts';
 import { ByteWindow } from './byte-window.ts';
 import { MessageFiller } from './message-filler.ts';
 import type { ServedFolder, SyncContext } from './sync-context.ts';
@@ -61,6 +62,8 @@ interface SessionOptions {
 interface PendingBatch {
   readonly sizeBytes: number;
   readonly arrivedAtMs: number;
+  /** What the batch is about; looked at before its memory was given away. */
+  readonly changes: readonly ChangeSummary[];
   readonly applied: Promise<AppliedBatch>;
 }
 
@@ -117,19 +120,20 @@ class ChangesSession {
     const { lease, acknowledgement } = this.#options;
     const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES;
     this.#context.metrics.batchBytes.add(frame.encoded.length, { folder: replica.folder });
+    const changes = summarizeBatch(frame.encoded, frame.form, maxBatchBytes);
     const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
     applied.catch(() => undefined);
     this.#window.add(sizeBytes);
-    this.#pending.tryPush({ sizeBytes, arrivedAtMs: performance.now(), applied });
+    this.#pending.tryPush({ sizeBytes, arrivedAtMs: performance.now(), changes, applied });
   }
 
   async #answer(): Promise<void> {
     const { folder } = this.#served.replica;
     const { metrics, logger } = this.#context;
-    for await (const { sizeBytes, arrivedAtMs, applied } of this.#pending) {
+    for await (const { sizeBytes, arrivedAtMs, changes, applied } of this.#pending) {
       const batch = await untilAborted(applied, this.#options.signal);
-      this.#served.changeLog.answered(batch.revision, performance.now() - arrivedAtMs);
+      this.#served.changeLog.applied(changes, batch, performance.now() - arrivedAtMs);
       metrics.batches.add(1, { folder });
       for (const { kind } of batch.problems) metrics.problems.add(1, { folder, kind });
       logger.debug({ folder, revision: batch.revision, problems: batch.problems.length }, 'batch applied');

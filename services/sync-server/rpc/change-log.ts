@@ -1,85 +1,53 @@
 /**
- * One log line, and one count, for each change of a folder, whoever made it. Reads the folder's change feed like any
- * other watcher of it: batches are not decoded here, and a log that is slow never holds the writer back.
+ * One log line, and one count, for each change that was applied to a folder.
  */
-import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import { type ChangeLogFields, type Logger, logChange } from '../../../common/ops/logger.ts';
 import type { Counter } from '../../../common/ops/metrics.ts';
-import { displayPath } from '../../../common/tree/tree-path.ts';
-import type { FeedChange, Replica } from '../replica/replica.ts';
-
-/** Answers that may be ahead of the feed. */
-const MAX_REMEMBERED = 4096;
+import { type ChangeLogFields, type Logger, logChange } from '../../../common/ops/logger.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
+import { displayPath, fromWirePath } from '../../../common/tree/tree-path.ts';
+import type { AppliedBatch, Replica } from '../replica/replica.ts';
+import type { ChangeSummary } from './batch-summary.ts';
 
 export class ChangeLog {
-  readonly #replica: Replica;
+  readonly #folder: string;
   readonly #logger: Logger;
   readonly #changes: Counter;
-  readonly #durationsMs = new Map<bigint, number>();
-  readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
+  /** A batch that is sent again is answered again, and not logged again. */
+  #newestRevision: bigint;
 
   constructor(replica: Replica, logger: Logger, changes: Counter) {
-    this.#replica = replica;
-    this.#logger = logger;
+    this.#folder = replica.folder;
+    this.#newestRevision = replica.info().headRevision;
+    // Looking for secrets costs three times as much as the line itself, and these fields cannot hold any.
+    this.#logger = logger.child({}, { redact: [] });
     this.#changes = changes;
-    this.#running = this.#run();
   }
 
-  /** How long a batch took from its arrival to its answer; shown beside its changes. */
-  answered(revision: bigint, durationMs: number): void {
-    this.#durationsMs.set(revision, durationMs);
-    if (this.#durationsMs.size <= MAX_REMEMBERED) return;
-    const [oldest] = this.#durationsMs.keys();
-    if (oldest !== undefined) this.#durationsMs.delete(oldest);
-  }
-
-  async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        await this.#follow();
-        return;
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#logger.warn({ reason: describeError(error) }, 'some changes are not in this log');
-        // Behind what the feed keeps: go on with what happens from now. Anything else will not get better.
-        if (!(error instanceof LockstepError) || error.reason !== 'COMPACTED') return;
-      }
-    }
-  }
-
-  async #follow(): Promise<void> {
-    for await (const { revision, changes } of this.#replica.watchChanges(undefined, this.#stop.signal)) {
-      const ms = this.#durationsMs.get(revision);
-      this.#durationsMs.delete(revision);
-      for (const change of changes) {
-        this.#changes.add(1, { folder: this.#replica.folder, operation: change.operation });
-        logChange(this.#logger, { ...fieldsOf(change), revision, ms });
-      }
+  /** `changes` are the batch's, by position; `durationMs` from its arrival to its answer. */
+  applied(changes: readonly ChangeSummary[], batch: AppliedBatch, durationMs: number): void {
+    const { revision } = batch;
+    if (revision <= this.#newestRevision) return;
+    this.#newestRevision = revision;
+    const refused = new Set(batch.problems.map(({ index }) => index));
+    const isLogged = this.#logger.isLevelEnabled('info');
+    for (const [index, change] of changes.entries()) {
+      if (refused.has(index)) continue;
+      this.#changes.add(1, { folder: this.#folder, operation: change.operation });
+      if (isLogged) logChange(this.#logger, { ...fieldsOf(change), revision, ms: Math.round(durationMs * 10) / 10 });
     }
   }
 }
 
-function fieldsOf(change: FeedChange): ChangeLogFields {
-  switch (change.operation) {
-    case 'put': {
-      const { entry } = change;
-      const path = displayPath(entry.path);
-      if (entry.kind === 'file') return { op: 'put', path, bytes: entry.sizeBytes };
-      return { op: entry.kind === 'directory' ? 'mkdir' : 'symlink', path };
-    }
-    case 'metadata':
-      return { op: 'metadata', path: displayPath(change.entry.path) };
-    case 'move':
-      return { op: 'move', path: `${displayPath(change.from)} -> ${displayPath(change.entry.path)}` };
-    case 'delete':
-    case 'drift':
-      return { op: change.operation, path: displayPath(change.path) };
+function fieldsOf({ operation, path, from, sizeBytes }: ChangeSummary): ChangeLogFields {
+  if (from !== undefined) return { op: operation, path: `${shown(from)} -> ${shown(path)}` };
+  return { op: operation, path: shown(path), bytes: sizeBytes };
+}
+
+function shown(wirePath: string): string {
+  try {
+    return displayPath(fromWirePath(wirePath));
+  } catch {
+    // The replica has accepted another path than the one found here: the peer has written a field twice.
+    return displayText(wirePath);
   }
 }

@@ -16,7 +16,7 @@ export interface ServerMetrics {
 
 export function createServerMetrics(registry: MetricsRegistry): ServerMetrics {
   return {
-    changes: registry.counter('lockstep_changes_total', 'Changes applied or found, by operation'),
+    changes: registry.counter('lockstep_changes_total', 'Changes applied, by operation'),
     batches: registry.counter('lockstep_batches_total', 'Batches of changes applied, by folder'),
     batchBytes: registry.counter('lockstep_batch_bytes_total', 'Bytes of batches received, as they came'),
     problems: registry.counter('lockstep_change_problems_total', 'Changes that were not applied, by kind'),
