@@ -7,12 +7,13 @@ import type { OpenFolder } from './server.ts';
 /** Pause between two looks through the whole replica for what others changed in it. */
 const DRIFT_INTERVAL_MS = 10 * 60_000;
 
-export const openFolder: OpenFolder = (folder, limits, logger) =>
+export const openFolder: OpenFolder = (folder, { limits, logger, purpose }) =>
   openReplica({
     folder: folder.name,
     directory: folder.directory,
     stateDirectory: folder.stateDirectory,
     logger: logger.child({ room: 'replica', folder: folder.name }),
     driftIntervalMs: DRIFT_INTERVAL_MS,
+    looksForDrift: purpose === 'serve',
     limits,
   });

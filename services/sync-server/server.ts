@@ -52,7 +52,14 @@ export interface ServerSetup {
   readonly limits?: Limits | undefined;
 }
 
-export type OpenFolder = (folder: FolderSetup, limits: Limits, logger: Logger) => Promise<Replica>;
+export interface OpenFolderOptions {
+  readonly limits: Limits;
+  readonly logger: Logger;
+  /** "verify": what others changed in the replica is left to be found. */
+  readonly purpose: 'serve' | 'verify';
+}
+
+export type OpenFolder = (folder: FolderSetup, options: OpenFolderOptions) => Promise<Replica>;
 
 export interface RunningServer {
   readonly grpc: Address;
@@ -93,7 +100,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   const http = await openHttp(setup, { status, metrics: () => registry.expose(), logger });
   if (http !== undefined) undo.defer(() => http.close());
   for (const folder of setup.folders) {
-    const replica = await openFolder(folder, limits, logger);
+    const replica = await openFolder(folder, { limits, logger, purpose: 'serve' });
     undo.defer(() => replica.close());
     folders.set(folder.name, {
       replica,

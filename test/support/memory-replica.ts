@@ -33,6 +33,7 @@ import type {
 import { ContentNeeded, MemoryTree } from './memory-tree.ts';
 
 const PART_BYTES = 64 * 1024;
+const MIN_TAKEN_BYTES = 128 * 1024;
 
 export class MemoryReplica implements Replica {
   readonly folder: string;
@@ -112,9 +113,10 @@ export class MemoryReplica implements Replica {
   async applyBatch(incoming: IncomingBatch): Promise<AppliedBatch> {
     this.received.batches++;
     this.received.batchBytes += incoming.encoded.length;
+    const encoded = takeOver(incoming.encoded);
     await this.#gate?.promise;
     this.#checkLease(incoming.lease);
-    const batch = decodeBatch(incoming);
+    const batch = decodeBatch({ ...incoming, encoded });
     const key = Buffer.from(batch.batchId).toString('hex');
     const answered = this.#answers.get(key);
     if (answered !== undefined) return answered;
@@ -154,12 +156,13 @@ export class MemoryReplica implements Replica {
       complete: known !== undefined,
       write: async (part) => {
         this.received.writes++;
+        const data = takeOver(part.data);
         await this.#gate?.promise;
         if (part.offsetBytes !== staged.length) {
           const details = { committed_size: String(staged.length) };
           throw new LockstepError('OFFSET_MISMATCH', 'not where the upload stands', { details });
         }
-        staged = Buffer.concat([staged, ...bytesOf(part, basis)]);
+        staged = Buffer.concat([staged, ...bytesOf({ ...part, data }, basis)]);
         this.#staged.set(key, staged);
         return staged.length;
       },
@@ -271,6 +274,14 @@ export class MemoryReplica implements Replica {
 
 function now(): bigint {
   return BigInt(Date.now()) * 1_000_000n;
+}
+
+/** As a replica with threads does it: who gave the memory away must not look at it any more. */
+function takeOver(given: Uint8Array): Uint8Array {
+  const { buffer, byteOffset, length } = given;
+  // Smaller ones may lie in the pool that all buffers share.
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < MIN_TAKEN_BYTES) return Buffer.from(given);
+  return new Uint8Array(buffer.transfer(), byteOffset, length);
 }
 
 function decodeBatch({ encoded, form }: IncomingBatch): Batch {

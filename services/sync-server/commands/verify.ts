@@ -19,7 +19,7 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
     throw new LockstepError('USAGE', `there is no directory ${folder.directory}; give the replica's with --dir`);
   }
   const logger = createLogger({ name: 'server', level: values.logLevel, format: values.logFormat });
-  const replica = await context.openFolder(folder, DEFAULT_LIMITS, logger);
+  const replica = await context.openFolder(folder, { limits: DEFAULT_LIMITS, logger, purpose: 'verify' });
   let mismatches = 0;
   try {
     for await (const item of replica.verify({ path: ROOT, repair: values.repair }, new AbortController().signal)) {

@@ -7,10 +7,11 @@ import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
 import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
-import { Applier, recordDrift } from './applier.ts';
+import { Applier } from './applier.ts';
 import type { ApplierApi, ApplierEvents, ApplierInfo, LocatedFile, VerificationPage } from './applier-api.ts';
 import { Checkpointer, type SyncFileSystem } from './checkpoint.ts';
 import { DriftPass } from './drift-pass.ts';
+import { recordDrift } from './drift-record.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
@@ -66,7 +67,9 @@ export class ApplierService implements ApplierApi {
     try {
       recover(this.#core);
       this.#applier = new Applier(this.#core);
-      this.#pass = new DriftPass(this.#core);
+      const { settings, state } = this.#core;
+      if (settings.looksForDrift !== false || !state.isComplete) this.#pass = new DriftPass(this.#core);
+      else this.#becomeReady();
     } catch (error) {
       closeCore(this.#core);
       throw error;
@@ -301,10 +304,14 @@ export class ApplierService implements ApplierApi {
     this.#driftTimer.unref();
     // An index that was never filled says nothing about the replica: nobody may take it for the truth.
     if (this.#isReady || !this.#core.state.isComplete) return;
-    this.#isReady = true;
+    this.#becomeReady();
     this.#tell();
-    this.#ready.resolve();
     this.#schedule();
+  }
+
+  #becomeReady(): void {
+    this.#isReady = true;
+    this.#ready.resolve();
   }
 
   #startCheckpoint(): void {

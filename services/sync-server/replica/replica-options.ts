@@ -39,6 +39,8 @@ export interface ReplicaSettings {
   readonly limits: ReplicaLimits;
   /** Pause between two looks through the whole replica for foreign changes (E94). */
   readonly driftIntervalMs: number;
+  /** Default true. False: the index is taken as it is, so that it can be held against the disk; one that is made anew is filled all the same. */
+  readonly looksForDrift?: boolean | undefined;
   /** Length of a log segment after which a checkpoint is made. */
   readonly checkpointBytes: number;
   /** Length of the change feed that is kept; older revisions are answered with COMPACTED. */
