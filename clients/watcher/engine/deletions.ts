@@ -3,7 +3,7 @@
  * identity was proved; what a scan misses is looked at once more when the scan is over; and a brake stops masses (E52, E54, E56).
  */
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { monotonicMs } from '../observe/hints.ts';
 import type { MassDeleteGuard } from '../observe/mass-delete-guard.ts';
 import type { RootGuard } from '../observe/root-guard.ts';
@@ -25,6 +25,8 @@ export class Deletions {
   readonly #options: DeletionsOptions;
   /** Directories in which the scan missed names of the index. */
   readonly #vanishedIn = new Set<TreePath>();
+  /** They were counted, and wait for a person. */
+  #isHeld = false;
   /** The rest of what was let go, when it was too much to be planned at a time. */
   #isAdmitted = false;
 
@@ -32,36 +34,50 @@ export class Deletions {
     this.#options = options;
   }
 
+  /** Something is to be counted, or deleted. What is held is not pending. */
   get hasPending(): boolean {
-    return this.#vanishedIn.size > 0;
+    return this.#vanishedIn.size > 0 && !this.#isHeld;
   }
 
   get heldCount(): number {
     return this.#options.guard.heldCount;
   }
 
-  /** Goes on with what is held. */
+  /** A person agrees to what is held. */
   confirm(): void {
     this.#options.guard.confirm();
+    this.#isHeld = false;
+  }
+
+  /** Something else was deleted, or came back: what is held is to be counted anew. */
+  recount(): void {
+    this.#isHeld = false;
   }
 
   /** The scan missed something in this directory. It may have been renamed: that is known only when all was looked at. */
   suspect(directory: TreePath): void {
     this.#vanishedIn.add(directory);
+    this.#isHeld = false;
   }
 
+  /** A whole scan begins, and finds again what is missing. */
   forgetAll(): void {
     this.#vanishedIn.clear();
     this.#isAdmitted = false;
+    this.#isHeld = false;
   }
 
-  /** Whether the deletions among these may be sent. @throws LockstepError ROOT_MISSING, ROOT_REPLACED */
+  /**
+   * Whether the deletions among these may be sent at once. What may not is suspected, and counted together with all else.
+   * @throws LockstepError ROOT_MISSING, ROOT_REPLACED
+   */
   admits(differences: readonly Difference[], index: TreeIndex): boolean {
-    let count = 0;
-    for (const { path, now, before } of differences) {
-      if (now === undefined && before !== undefined) count += index.countSubtree(path);
-    }
-    return this.#admit(count, index);
+    const gone = differences.filter(({ now, before }) => now === undefined && before !== undefined);
+    if (gone.length === 0) return true;
+    const count = gone.reduce((sum, { path }) => sum + index.countSubtree(path), 0);
+    if (this.#vanishedIn.size === 0 && this.#admit(count, index)) return true;
+    for (const { path } of gone) this.suspect(parentOf(path));
+    return false;
   }
 
   /**
@@ -81,16 +97,20 @@ export class Deletions {
         }
       }
     }
+    const wasHeld = this.heldCount;
     const isAdmitted = this.#isAdmitted || this.#admit(count, index);
-    this.#isAdmitted = isAdmitted && doomed.length === MAX_DOOMED;
+    this.#isHeld = !isAdmitted;
+    if (!isAdmitted) {
+      if (this.heldCount !== wasHeld) this.#options.onHeld(count, index.count());
+      return [];
+    }
+    this.#isAdmitted = doomed.length === MAX_DOOMED;
     if (!this.#isAdmitted) this.#vanishedIn.clear();
-    return isAdmitted ? doomed : [];
+    return doomed;
   }
 
   #admit(count: number, index: TreeIndex): boolean {
     if (count > 0) this.#options.rootGuard.check();
-    if (this.#options.guard.admit(count, index.count(), monotonicMs()) === 'go') return true;
-    this.#options.onHeld(count, index.count());
-    return false;
+    return this.#options.guard.admit(count, index.count(), monotonicMs()) === 'go';
   }
 }

@@ -118,6 +118,7 @@ export class Engine {
   #degraded = '';
   #changeSource = '';
   #lastStatusMs = 0;
+  #isWoken = false;
   #wake: (() => void) | undefined;
 
   constructor({ options, root, hints, emit }: EngineDependencies) {
@@ -143,11 +144,12 @@ export class Engine {
       ),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
       onVanishedIn: (directory) => this.#deletions.suspect(directory),
-      onRootListed: (entries) => this.#rootGuard.checkListing(entries, this.#index?.tree.count() ?? 0),
+      onRootListed: (entries) => this.#judgeRoot(entries),
       onRulesProblem: (path, problem) => this.#report(path, problem.reason, problem.message),
     });
     this.#reconciliation = new Reconciliation({
-      ask: (path, treeDigest) => emit({ type: 'compare', path, treeDigest: Uint8Array.from(treeDigest) }),
+      ask: (path, treeDigest) =>
+        emit({ type: 'compare', path, treeDigest: Uint8Array.from(treeDigest), ...this.#ofSession() }),
       changed: (directory) => this.#learned(directory),
       compared: (differences) => this.#log('info', 'compared with the server', { differences }),
     });
@@ -155,8 +157,8 @@ export class Engine {
       emit({ type: 'flushed', id, revision, problemCount: this.#problems.count });
     });
     this.#uploads = new UploadDesk({
-      request: (request) => emit({ type: 'upload', request }),
-      cancel: (uploadId) => emit({ type: 'cancel-upload', uploadId }),
+      request: (request) => emit({ type: 'upload', request, ...this.#ofSession() }),
+      cancel: (uploadId) => emit({ type: 'cancel-upload', uploadId, ...this.#ofSession() }),
     });
   }
 
@@ -176,6 +178,7 @@ export class Engine {
 
   /** Something happened: hints, a command. */
   wake(): void {
+    this.#isWoken = true;
     this.#wake?.();
   }
 
@@ -220,10 +223,7 @@ export class Engine {
         break;
       case 'resume':
         this.#isPaused = false;
-        if (this.#deletions.heldCount > 0) {
-          this.#deletions.confirm();
-          this.#wantWholeScan('deletions were confirmed');
-        }
+        if (this.#deletions.heldCount > 0) this.#deletions.confirm();
         break;
       case 'rescan':
         this.#wantWholeScan(command.reason);
@@ -250,6 +250,8 @@ export class Engine {
     this.#uploads.requestMore();
     if (this.#wholeScan.state === 'wanted') this.#beginWholeScan();
     if (this.#hintsAreDue(nowMs)) {
+      this.#rootGuard.check();
+      this.#deletions.recount();
       const { differences, seenMs } = await this.#lookout.serveHints(connected.scanner);
       const deletes = this.#deletions.admits(differences, connected.index.tree);
       this.#send(deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
@@ -276,6 +278,10 @@ export class Engine {
 
   /** Sleeps until something happens, or is due. */
   async #idle(): Promise<void> {
+    if (this.#isWoken) {
+      this.#isWoken = false;
+      return;
+    }
     const nowMs = monotonicMs();
     const gatheredMs = this.dirty.oldestMs === undefined ? undefined : this.dirty.oldestMs + GATHERING_MS;
     const statusMs = this.#hasPending() ? this.#lastStatusMs + STATUS_INTERVAL_MS : undefined;
@@ -291,6 +297,7 @@ export class Engine {
       };
     });
     this.#wake = undefined;
+    this.#isWoken = false;
   }
 
   /** Whatever is due by the clock becomes a hint. */
@@ -346,6 +353,14 @@ export class Engine {
     this.#nextScanMs = monotonicMs() + this.#options.scanIntervalMs * jitter;
   }
 
+  /** An emptied root is suspicious, unless the user has said that everything may be deleted. */
+  #judgeRoot(listedEntries: number): void {
+    const { limit } = this.#options.maxDelete;
+    if (limit.kind === 'percent' && limit.percent >= 100) return;
+    if (this.#deletions.heldCount > 0) return;
+    this.#rootGuard.checkListing(listedEntries, this.#index?.tree.count() ?? 0);
+  }
+
   // ---- planning and sending
 
   #send(found: readonly Difference[], seenMs: number): void {
@@ -389,7 +404,8 @@ export class Engine {
     this.#inFlight.add(batch);
     const { batchId, changes } = batch;
     if (this.#options.mode !== 'dry-run') {
-      this.#emit({ type: 'batch', batchId, form, encoded, changes: changes.length }, [encoded.buffer as ArrayBuffer]);
+      const event = { type: 'batch', batchId, form, encoded, changes: changes.length, ...this.#ofSession() } as const;
+      this.#emit(event, [encoded.buffer as ArrayBuffer]);
     } else if (this.#connected !== undefined) {
       this.#settleBatch(this.#connected, { batchId, revision: 0n, durable: true, problems: [] });
     }
@@ -451,6 +467,7 @@ export class Engine {
     const connected = this.#connected;
     if (connected === undefined) return;
     for (const directory of directories) this.#reconciliation.wantDrifted(directory);
+    this.#isDurable(revision);
     const position = { epoch: connected.session.epoch, revision, batchId: Buffer.alloc(0) };
     connected.index.tree.transaction(() => this.#reconciliation.reached(connected.index, position));
   }
@@ -470,14 +487,15 @@ export class Engine {
       index: index.tree,
       isIgnored: (path, isDirectory) => this.#lookout.isIgnored(path, isDirectory),
       report: (path, reason, message) => this.#report(path, reason, message),
+      fine: (path) => this.#problems.solve(path),
     });
     const scanner = this.#scanner;
     const sender = new ChangeSender(scanner, session, this.#senderEffects(index));
     this.#connected = { index, scanner, sender, session };
-    this.#durableRevision = 0n;
+    // The server gives a lease out only when its head is durable.
+    this.#durableRevision = session.headRevision;
     const known = index.position;
-    if (this.#reconciliation.beginSession(index, session)) this.#durableRevision = session.headRevision;
-    else {
+    if (!this.#reconciliation.beginSession(index, session)) {
       const head = { known_revision: `${known.revision}`, head_revision: `${session.headRevision}` };
       this.#log('info', 'the server is not where it was last seen; comparing', head);
     }
@@ -489,6 +507,11 @@ export class Engine {
     this.#uploads.interrupt();
     for (const path of this.#inFlight.abandon()) this.#lookAgain(path, BEFORE_ALL_MS);
     this.#endStructural();
+  }
+
+  /** Marks what is meant for this session only: the main thread may be in the next one already. */
+  #ofSession(): { readonly lease?: bigint } {
+    return this.#connected === undefined ? {} : { lease: this.#connected.session.lease };
   }
 
   #openIndex(session: SessionFacts): SyncedIndex {
@@ -579,19 +602,30 @@ export class Engine {
       this.#firstSyncDone = true;
       if (this.#options.mode === 'dry-run') this.#index?.tree.rollback();
     }
-    this.#flushes.settle(this.#oldestPendingMs(), this.#durableRevision);
+    if (!this.#flushes.isEmpty) this.#flushes.settle(this.#oldestPendingMs(), this.#durableRevision);
   }
 
   #hasPending(): boolean {
-    return this.#oldestPendingMs() !== Number.POSITIVE_INFINITY;
+    return (
+      this.#wholeScan.state !== 'done' ||
+      this.#isUnsettled ||
+      !this.dirty.isEmpty ||
+      !this.#lookout.queue.isEmpty ||
+      !this.#inFlight.isEmpty ||
+      this.#uploads.count > 0 ||
+      this.#postponed.count > 0
+    );
+  }
+
+  get #isUnsettled(): boolean {
+    return this.#deletions.hasPending || this.#reconciliation.isWanted || this.#reconciliation.isRunning;
   }
 
   /** When the oldest change that is not acknowledged was seen; infinite when there is none. */
   #oldestPendingMs(): number {
-    const isUnsettled = this.#deletions.hasPending || this.#reconciliation.isWanted || this.#reconciliation.isRunning;
     const times = [
       this.#wholeScan.state === 'done' ? undefined : this.#wholeScan.seenMs,
-      isUnsettled ? BEFORE_ALL_MS : undefined,
+      this.#isUnsettled ? BEFORE_ALL_MS : undefined,
       this.dirty.oldestMs,
       this.#lookout.queue.oldestSeenMs,
       this.#inFlight.oldestSeenMs,

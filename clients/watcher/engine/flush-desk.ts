@@ -9,6 +9,10 @@ export class FlushDesk {
     this.#answer = answer;
   }
 
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0;
+  }
+
   /** `sinceMs`: everything that was seen up to here counts. */
   add(id: number, sinceMs: number): void {
     this.#waiting.set(id, sinceMs);

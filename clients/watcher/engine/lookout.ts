@@ -117,6 +117,9 @@ export class Lookout {
   #lookAt(scanner: Scanner, dir: TreePath, name: string, seenMs: number, found: Map<TreePath, Difference>): void {
     const findings = scanner.look(dir, name);
     for (const difference of findings.differences) note(difference, found);
+    for (const other of findings.linked) {
+      for (const difference of scanner.look(parentOf(other), nameOf(other)).differences) note(difference, found);
+    }
     for (const directory of findings.directories) {
       if (isAnotherDirectory(found.get(directory))) this.scanLater(directory, seenMs);
     }
