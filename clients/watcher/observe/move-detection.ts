@@ -4,7 +4,7 @@
  */
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { joinPath, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference } from '../plan/difference.ts';
 import type { Scanner } from './scanner.ts';
 
@@ -33,7 +33,7 @@ function sourceOf(difference: Difference, index: TreeIndex, scanner: Scanner): I
         entry.path !== path &&
         entry.kind === now.kind &&
         looksTheSame(entry, difference, index, scanner) &&
-        !scanner.hasInode(entry.path, now.identity.ino),
+        scanner.hasInode(entry.path, now.identity.ino) === false,
     );
 }
 
@@ -45,11 +45,9 @@ function looksTheSame(entry: IndexedEntry, { path, now }: Difference, index: Tre
 
 /** A new directory that was given a freed inode number shares no children with the old one. */
 function sharesChildren(known: TreePath, found: TreePath, index: TreeIndex, scanner: Scanner): boolean {
-  const directory = scanner.directory(found);
-  if (directory === undefined) return false;
   const rows = index.childRows(known, { limit: EVIDENCE_CHILDREN });
   const shared = rows.filter(
-    ({ name, identity }) => identity !== undefined && directory.lstat(name)?.ino === identity.ino,
+    ({ name, identity }) => identity !== undefined && scanner.hasInode(joinPath(found, name), identity.ino) === true,
   );
   return shared.length > 0 && shared.length * 2 >= rows.length;
 }

@@ -25,6 +25,8 @@ export interface ScannerOptions {
   readonly isIgnored: (path: TreePath, isDirectory: boolean) => boolean;
   /** Something that cannot be kept in step, for a reason that lies on this side. */
   readonly report: (path: TreePath, reason: string, message: string) => void;
+  /** There is nothing to be done about this path: what was wrong with it is over. */
+  readonly fine: (path: TreePath) => void;
 }
 
 /** What the comparison needs of an index row. */
@@ -35,6 +37,8 @@ export interface Findings {
   readonly differences: Difference[];
   /** Directories that the disk has among these names. */
   readonly directories: TreePath[];
+  /** Other names, in the index, of files that differ: a write through one name is no event of the others (E19). */
+  readonly linked: TreePath[];
   /** Names looked at. */
   readonly looked: number;
 }
@@ -66,13 +70,14 @@ export class Scanner {
 
   /** Looks at one name, whatever the index or the disk has of it. */
   look(directoryPath: TreePath, name: string): Findings {
-    const findings: Findings = { differences: [], directories: [], looked: 1 };
+    const findings: Findings = { differences: [], directories: [], linked: [], looked: 1 };
+    const path = joinPath(directoryPath, name);
     try {
       const directory = this.#options.root.tryDirectory(directoryPath);
-      if (directory === undefined) return findings;
-      this.compare(directory, directoryPath, name, this.#options.index.get(joinPath(directoryPath, name)), findings);
+      if (directory === undefined) this.#options.fine(path);
+      else this.compare(directory, directoryPath, name, this.#options.index.get(path), findings);
     } catch (error) {
-      this.#reportUnreadable(joinPath(directoryPath, name), error);
+      this.#reportUnreadable(path, error);
     }
     return findings;
   }
@@ -92,9 +97,15 @@ export class Scanner {
     return { path: ROOT, before, now };
   }
 
-  /** Whether the disk still (or again) has this inode at the path. */
-  hasInode(path: TreePath, ino: bigint): boolean {
-    return this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path))?.ino === ino;
+  /** Whether the disk has this inode at the path; `unknown` where it cannot be looked at. */
+  hasInode(path: TreePath, ino: bigint): boolean | 'unknown' {
+    try {
+      return this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path))?.ino === ino;
+    } catch (error) {
+      if (isGone(error)) return false;
+      if (errnoOf(error) === undefined) throw error;
+      return 'unknown';
+    }
   }
 
   /** A handle for reading; undefined where there is no such directory. */
@@ -102,13 +113,23 @@ export class Scanner {
     return this.#options.root.tryDirectory(path);
   }
 
-  /** Holds one name on disk against its row. */
+  /** As `compare`; what cannot be looked at is reported, and counts neither as changed nor as deleted (E49). */
+  tryCompare(directory: Directory, parent: TreePath, name: string, row: KnownName | undefined, found: Findings): void {
+    try {
+      this.compare(directory, parent, name, row, found);
+    } catch (error) {
+      this.#reportUnreadable(joinPath(parent, name), error);
+    }
+  }
+
+  /** Holds one name on disk against its row. @throws errno errors */
   compare(directory: Directory, parent: TreePath, name: string, row: KnownName | undefined, findings: Findings): void {
     if (parent === ROOT && name === RESERVED_NAME) return;
     if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
     const stat = directory.lstat(name);
     const path = joinPath(parent, name);
     if (stat === undefined) {
+      if (row === undefined) this.#options.fine(path);
       if (row === undefined || this.#options.isIgnored(path, row.kind === 'directory')) return;
       findings.differences.push({ path, before: this.#options.index.get(path), now: undefined });
       return;
@@ -120,11 +141,19 @@ export class Scanner {
       return;
     }
     if (isDirectory) findings.directories.push(path);
-    if (row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat)) return;
+    if (row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat)) {
+      this.#options.fine(path);
+      return;
+    }
     const now = this.#observe(directory, name, path, stat);
     const before = row === undefined ? undefined : this.#options.index.get(path);
     if (now === undefined && before === undefined) return;
     findings.differences.push({ path, before, now });
+    if (stat.kind === 'file' && stat.nlink > 1) findings.linked.push(...this.#otherNames(path, stat));
+  }
+
+  #otherNames(path: TreePath, { dev, ino }: Stat): readonly TreePath[] {
+    return this.#options.index.findByInode(dev, ino).flatMap((entry) => (entry.path === path ? [] : [entry.path]));
   }
 
   #observe(directory: Directory, name: string, path: TreePath, stat: Stat): Observed | undefined {
@@ -155,8 +184,10 @@ export class Scanner {
     return nearest;
   }
 
+  /** What vanished while it was looked at is told by a hint of its own (E36). */
   #reportUnreadable(path: TreePath, error: unknown): void {
     if (errnoOf(error) === undefined) throw error;
+    if (isGone(error)) return;
     this.#options.report(path, reasonOfErrno(error), `cannot be read: ${describeError(error)}`);
   }
 }
@@ -190,7 +221,7 @@ export class DirectoryScan {
   next(limit: number): Findings {
     const differences: Difference[] = [];
     const directories: TreePath[] = [];
-    const findings = { differences, directories, looked: 0 };
+    const findings = { differences, directories, linked: [], looked: 0 };
     const directory = this.#scanner.directory(this.path);
     if (directory === undefined) {
       this.#next = this.#names.length;
@@ -205,12 +236,12 @@ export class DirectoryScan {
       if (name === undefined && row === undefined) break;
       if (row !== undefined && (name === undefined || row.name < name)) {
         this.#takeRow(row);
-        this.#scanner.compare(directory, this.path, row.name, row, findings);
+        this.#scanner.tryCompare(directory, this.path, row.name, row, findings);
       } else if (name !== undefined) {
         this.#next++;
         const own = row?.name === name ? row : undefined;
         if (own !== undefined) this.#takeRow(own);
-        this.#scanner.compare(directory, this.path, name, own, findings);
+        this.#scanner.tryCompare(directory, this.path, name, own, findings);
       }
     }
     return findings;
@@ -232,6 +263,10 @@ export class DirectoryScan {
 }
 
 const ROWS_PER_PAGE = 1000;
+
+function isGone(error: unknown): boolean {
+  return errnoOf(error) === 'ENOENT';
+}
 
 export function identityOf(stat: Stat): DiskIdentity {
   return { dev: stat.dev, ino: stat.ino, ctimeNs: stat.ctimeNs, mtimeNs: stat.mtimeNs, sizeBytes: stat.sizeBytes };
