@@ -4,19 +4,19 @@
  * anywhere in between is made good from the log (recovery.ts).
  */
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import type { Entry, IndexedEntry } from '../../../common/tree/entry.ts';
 import { displayPath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { decodeBatch } from './batch-decoder.ts';
-import type { Change } from './change.ts';
 import { ChangeFailure, invalidOf, toProblem } from './change-failure.ts';
 import { nowNs } from './disk-identity.ts';
+import { recordDrift } from './drift-record.ts';
+import { feedChangeOf } from './feed-changes.ts';
 import type { AcceptedBatch, GroupResult, PlannedBatch } from './group.ts';
 import { stagedName } from './layout.ts';
 import { type Operation, pathsOf } from './operation.ts';
 import { errnoText } from './performer.ts';
 import { runToEnd } from './steps.ts';
-import type { AppliedBatch, AppliedProblem, FeedChange, IncomingBatch } from './replica.ts';
-import type { ReplicaCore } from './replica-core.ts';
+import type { AppliedBatch, AppliedProblem, IncomingBatch } from './replica.ts';
+import { assertRoot, type ReplicaCore } from './replica-core.ts';
 
 export interface GroupOutcome {
   /** In the order of the batches. */
@@ -240,75 +240,10 @@ export class Applier {
   }
 }
 
-/** Another directory in the root's place, or none, is never taken for "everything was deleted". @throws ROOT_MISSING, ROOT_REPLACED */
-export function assertRoot({ root, settings }: ReplicaCore): void {
-  const found = root.checkRoot();
-  if (found === 'same') return;
-  const reason = found === 'missing' ? 'ROOT_MISSING' : 'ROOT_REPLACED';
-  throw new LockstepError(
-    reason,
-    `the replica's directory ${settings.directory} was ${found === 'missing' ? 'removed' : found}; restart the server`,
-  );
-}
-
 /** Errors that are one batch's own; all others concern the folder. */
 const REFUSALS: ReadonlySet<string> = new Set(['LEASE_STALE', 'INVALID_ARGUMENT', 'LIMIT_EXCEEDED']);
 
 /** Whether it is durable is said when the group is through. */
 function answered(answer: AppliedBatch): PlannedBatch {
   return { kind: 'answered', result: { outcome: 'applied', answer } };
-}
-
-/** Gives corrections of the index a revision of their own. Inside a transaction; the caller writes the log. */
-export function recordDrift(core: ReplicaCore, paths: readonly TreePath[]): bigint {
-  const { state, log, feed, logger } = core;
-  const revision = state.revision + 1n;
-  const timeNs = nowNs();
-  log.append({ type: 'drift', revision, timeNs, paths });
-  state.setHead(revision, undefined);
-  feed.append({ revision, timeNs, changes: paths.map((path): FeedChange => ({ operation: 'drift', path })) });
-  for (const path of paths.slice(0, MAX_WARNINGS))
-    logger.warn({ path: displayPath(path) }, "the replica was changed behind the server's back");
-  if (paths.length > MAX_WARNINGS)
-    logger.warn({ more: paths.length - MAX_WARNINGS }, 'more of the replica was changed');
-  return revision;
-}
-
-const MAX_WARNINGS = 100;
-
-function feedChangeOf(operation: Operation): FeedChange {
-  switch (operation.type) {
-    case 'install':
-      return { operation: 'put', entry: operation.entry };
-    case 'metadata':
-      return {
-        operation: 'metadata',
-        entry: withMetadata(operation.before, operation.path, operation.mode, operation.mtimeNs),
-      };
-    case 'move':
-      return { operation: 'move', entry: entryAt(operation.before, operation.to), from: operation.from };
-    case 'delete':
-      return { operation: 'delete', path: operation.path };
-  }
-}
-
-function entryAt(entry: IndexedEntry, path: TreePath): Entry {
-  const { identity: _, ...rest } = entry;
-  return { ...rest, path };
-}
-
-function withMetadata(entry: IndexedEntry, path: TreePath, mode: number, mtimeNs: bigint): Entry {
-  const { identity: _, ...rest } = entry;
-  return rest.kind === 'symlink' ? { ...rest, path, mtimeNs } : { ...rest, path, mode, mtimeNs };
-}
-
-/** The changes of a batch that were meant to be applied. */
-export function acceptedChanges(
-  changes: readonly (Change | ChangeFailure)[],
-  problems: readonly AppliedProblem[],
-): readonly (readonly [number, Change])[] {
-  const refused = new Set(problems.map(({ index }) => index));
-  return [...changes.entries()].flatMap(([index, change]) =>
-    change instanceof ChangeFailure || refused.has(index) ? [] : [[index, change] as const],
-  );
 }

@@ -4,7 +4,8 @@
 import type { Digest } from '../../../common/content/digest.ts';
 import type { DirectoryRecord, EntryKind, FileRecord, SymlinkRecord } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import type { ChangeFailure } from './change-failure.ts';
+import { ChangeFailure } from './change-failure.ts';
+import type { AppliedProblem } from './replica.ts';
 
 export type FileEntry = FileRecord & { readonly path: TreePath };
 export type DirectoryEntry = DirectoryRecord & { readonly path: TreePath };
@@ -63,4 +64,15 @@ export function pathOfChange(change: Change): TreePath {
     case 'move':
       return change.from;
   }
+}
+
+/** The changes of a batch that were meant to be applied. */
+export function acceptedChanges(
+  changes: readonly (Change | ChangeFailure)[],
+  problems: readonly AppliedProblem[],
+): readonly (readonly [number, Change])[] {
+  const refused = new Set(problems.map(({ index }) => index));
+  return [...changes.entries()].flatMap(([index, change]) =>
+    change instanceof ChangeFailure || refused.has(index) ? [] : [[index, change] as const],
+  );
 }

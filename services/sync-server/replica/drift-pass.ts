@@ -3,8 +3,8 @@
  * E97). The first pass after opening does so before anything is served; on a new index it fills it (E91).
  */
 import { type TreePath, ROOT } from '../../../common/tree/tree-path.ts';
-import { assertRoot, recordDrift } from './applier.ts';
-import type { ReplicaCore } from './replica-core.ts';
+import { recordDrift } from './drift-record.ts';
+import { assertRoot, type ReplicaCore } from './replica-core.ts';
 
 export class DriftPass {
   readonly #core: ReplicaCore;

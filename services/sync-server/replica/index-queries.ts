@@ -31,7 +31,7 @@ export function compareDirectory(
   }
   const wanted = bounded(limit);
   const found = index.recordsWithDigests(path, { after, limit: wanted + 1 });
-  const children = found.slice(0, wanted).map(({ path: childPath, identity: _, treeDigest, ...record }) => ({
+  const children = found.slice(0, wanted).map(({ path: childPath, identity: _identity, treeDigest, ...record }) => ({
     ...record,
     name: nameOf(childPath),
     ...(treeDigest === undefined ? {} : { treeDigest }),
@@ -94,7 +94,8 @@ function recordOf(entry: IndexedEntry): EntryRecord {
   return record;
 }
 
-function withoutIdentity({ identity: _, ...entry }: IndexedEntry): Entry {
+function withoutIdentity(indexed: IndexedEntry): Entry {
+  const { identity: _identity, ...entry } = indexed;
   return entry;
 }
 

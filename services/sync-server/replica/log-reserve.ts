@@ -1,10 +1,10 @@
 /**
  * Room for the log on a full disk: a file of zeros beside it, given up when an append finds no space (E88).
  */
-import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
+import { removeStateFile, stateFileExists } from './state-files.ts';
 
 /** Records of deletes are small: room for thousands. */
 const RESERVE_BYTES = 256 * 1024;
@@ -19,14 +19,14 @@ export class LogReserve {
 
   /** Frees the room; false when it was given up before. */
   release(): boolean {
-    if (!existsSync(this.#path)) return false;
-    rmSync(this.#path);
+    if (!stateFileExists(this.#path)) return false;
+    removeStateFile(this.#path);
     return true;
   }
 
   /** Takes the room again, if there is any. */
   restore(): void {
-    if (existsSync(this.#path)) return;
+    if (stateFileExists(this.#path)) return;
     try {
       writeFileAtomic(this.#path, Buffer.alloc(RESERVE_BYTES));
     } catch (error) {

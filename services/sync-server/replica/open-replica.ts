@@ -1,7 +1,6 @@
 /**
  * Opens a replica: lock, workers, facade. Composition only; the one entry that the server uses besides the interface.
  */
-import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import { acquireDirectoryLock, type DirectoryLock } from '../../../common/fs/file-lock.ts';
@@ -15,6 +14,7 @@ import type { Replica } from './replica.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits, type ReplicaSettings } from './replica-options.ts';
 import { ReplicaWorker } from './replica-worker.ts';
+import { makeStateDirectory } from './state-files.ts';
 import type { WorkerEvent } from './worker-messages.ts';
 
 export interface OpenReplicaOptions {
@@ -28,6 +28,8 @@ export interface OpenReplicaOptions {
   /** Pino's `Logger` fits. */
   readonly logger: ReplicaLog;
   readonly driftIntervalMs: number;
+  /** Default true. False leaves the index as it is, for an open replica that only verifies. */
+  readonly looksForDrift?: boolean | undefined;
   readonly limits?: ReplicaLimits | undefined;
   /** Length of the log after which a checkpoint is made; default 64 MiB. */
   readonly checkpointBytes?: number | undefined;
@@ -63,6 +65,7 @@ function settingsOf(options: OpenReplicaOptions): ReplicaSettings {
     digestFunction: options.digestFunction ?? 'blake3',
     limits: options.limits ?? DEFAULT_REPLICA_LIMITS,
     driftIntervalMs: options.driftIntervalMs,
+    looksForDrift: options.looksForDrift,
     checkpointBytes: options.checkpointBytes ?? DEFAULT_CHECKPOINT_BYTES,
     feedBytes: options.feedBytes ?? DEFAULT_FEED_BYTES,
   };
@@ -75,7 +78,7 @@ function lockDirectories(settings: ReplicaSettings): readonly DirectoryLock[] {
   const locks: DirectoryLock[] = [];
   try {
     for (const directory of directories) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeStateDirectory(directory);
       locks.push(acquireDirectoryLock(directory, 'sync-server'));
     }
     return locks;
@@ -91,16 +94,16 @@ async function openWorkers(
   locks: readonly DirectoryLock[],
 ): Promise<Replica> {
   // What the workers say before the facade exists is kept for it.
-  let replica: FolderReplica | undefined;
+  const facade: { replica?: FolderReplica } = {};
   let latest: ApplierInfo | undefined;
   const told = new Deferred<ApplierInfo>();
   let content: ReplicaWorker<ContentApi> | undefined;
   const onEvent = (event: WorkerEvent): void => {
     if (event.type === 'info') {
       latest = event.info;
-      replica?.onInfo(event.info);
+      facade.replica?.onInfo(event.info);
       told.resolve(event.info);
-    } else if (event.type === 'drift') replica?.tellDrift(event.directories, event.headRevision);
+    } else if (event.type === 'drift') facade.replica?.tellDrift(event.directories, event.headRevision);
     else if (event.type === 'trash') sweep();
   };
   const sweep = (): void => {
@@ -108,7 +111,7 @@ async function openWorkers(
   };
   const onFailure = (error: LockstepError): void => {
     told.reject(error);
-    replica?.fail(error);
+    facade.replica?.fail(error);
   };
   const start = <Api extends { close(): Promise<void> }>(name: string): Promise<ReplicaWorker<Api>> => {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
@@ -137,10 +140,11 @@ async function openWorkers(
     for (const lock of locks) lock.release();
   };
   const { folder, digestFunction } = settings;
-  replica = new FolderReplica(
+  const replica = new FolderReplica(
     { folder, digestFunction, applier: applier.api, content: contentWorker.api, close: once(close) },
     latest,
   );
+  facade.replica = replica;
   sweep();
   return replica;
 }

@@ -157,6 +157,7 @@ export class Performer {
   }
 
   #discard(parent: Directory, name: string, stat: Stat, position: Position): void {
+    if (stat.kind === 'directory') this.#makeMovable(parent, name, stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced removal');
     parent.rename(name, this.#staged.directory, trashName());
@@ -204,7 +205,7 @@ export class Performer {
         this.trashed++;
       }
     }
-    if (stat.kind === 'directory') this.#makeMovable(from, stat);
+    if (stat.kind === 'directory') this.#makeMovable(source, nameOf(from), stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced move');
     source.rename(nameOf(from), target, nameOf(to));
@@ -216,9 +217,9 @@ export class Performer {
   }
 
   /** Moving a directory to another parent changes its own `..`, which needs write permission on it (E76). */
-  #makeMovable(path: TreePath, stat: Stat): void {
+  #makeMovable(parent: Directory, name: string, stat: Stat): void {
     if ((stat.mode & OWNER_WORKS) === OWNER_WORKS || process.geteuid?.() === 0) return;
-    setOwnMode(this.#root.directory(path), (stat.mode & 0o777) | OWNER_WORKS);
+    parent.setMode(name, stat.mode | OWNER_WORKS);
   }
 
   #delete({ path, before, grave, position }: DeleteOperation): void {

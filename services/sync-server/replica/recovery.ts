@@ -8,10 +8,10 @@
 import type { Stat } from '../../../common/fs/stat.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
-import { acceptedChanges, recordDrift } from './applier.ts';
 import { decodeBatch } from './batch-decoder.ts';
-import { type Change, pathOfChange } from './change.ts';
+import { acceptedChanges, type Change, pathOfChange } from './change.ts';
 import { ChangeFailure } from './change-failure.ts';
+import { recordDrift } from './drift-record.ts';
 import { replayOnIndex } from './index-replay.ts';
 import { contentName, stagedName } from './layout.ts';
 import type { BatchRecord, DriftRecord } from './log-record.ts';

@@ -2,7 +2,6 @@
  * The parts of a replica that belong to the applier's thread, opened together in the right order: index, log, staging,
  * marker, feed. Composition only. Whoever opens it holds the directory's lock.
  */
-import { mkdirSync, rmSync } from 'node:fs';
 import type { HeldDirectory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
@@ -22,6 +21,7 @@ import type { ReplicaLog } from './replica-log.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { StagedEntries } from './staged-entries.ts';
+import { makeReplicaDirectory, makeStateDirectory, removeStateFile } from './state-files.ts';
 
 export interface CoreOptions {
   readonly settings: ReplicaSettings;
@@ -56,7 +56,7 @@ export interface ReplicaCore {
 export function openCore(options: CoreOptions): ReplicaCore {
   const { settings, logger } = options;
   const crashPoint = options.crashPoint ?? (() => undefined);
-  mkdirSync(settings.stateDirectory, { recursive: true, mode: 0o700 });
+  makeStateDirectory(settings.stateDirectory);
   const { root, staging } = openStaging(settings.directory);
   const { digestFunction } = settings;
   const { index, isRebuilt } = openIndex(settings, logger);
@@ -86,6 +86,17 @@ export function openCore(options: CoreOptions): ReplicaCore {
   };
 }
 
+/** Another directory in the root's place, or none, is never taken for "everything was deleted". @throws ROOT_MISSING, ROOT_REPLACED */
+export function assertRoot({ root, settings }: ReplicaCore): void {
+  const found = root.checkRoot();
+  if (found === 'same') return;
+  const reason = found === 'missing' ? 'ROOT_MISSING' : 'ROOT_REPLACED';
+  throw new LockstepError(
+    reason,
+    `the replica's directory ${settings.directory} was ${found === 'missing' ? 'removed' : found}; restart the server`,
+  );
+}
+
 export function closeCore(core: ReplicaCore): void {
   core.index.close();
   core.feed.close();
@@ -96,7 +107,7 @@ export function closeCore(core: ReplicaCore): void {
 
 /** The replica's root and its staging, which is always on the replica's own file system (E83). */
 export function openStaging(directory: string): { readonly root: SafeRoot; readonly staging: HeldDirectory } {
-  mkdirSync(directory, { recursive: true });
+  makeReplicaDirectory(directory);
   const root = SafeRoot.open(directory);
   try {
     const top = root.directory(ROOT);
@@ -137,6 +148,6 @@ function openIndex(
 
 function createIndex(settings: ReplicaSettings, file: string): TreeIndex {
   // It speaks of revisions of the history that is lost.
-  rmSync(feedDirectoryIn(settings.stateDirectory), { recursive: true, force: true });
+  removeStateFile(feedDirectoryIn(settings.stateDirectory));
   return TreeIndex.create(file, { digestFunction: settings.digestFunction, indexContents: true });
 }

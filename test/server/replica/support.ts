@@ -143,7 +143,10 @@ export class TestReplica {
 
   /** Every entry of the index without the root. */
   indexEntries(): Entry[] {
-    return [...this.core.index.walk(ROOT)].map(({ identity: _, ...entry }) => entry);
+    return [...this.core.index.walk(ROOT)].map((indexed) => {
+      const { identity: _identity, ...entry } = indexed;
+      return entry;
+    });
   }
 
   stagedNames(): string[] {

@@ -1,0 +1,24 @@
+/**
+ * The few paths of the replica that the operator named: its root and the state directory, and what is right below the
+ * latter. Never a path in the tree.
+ */
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+
+/** With its parents; one that exists stays as it is. */
+export function makeStateDirectory(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+}
+
+/** Readable by others, as far as the umask lets them: it is a plain directory for everybody. */
+export function makeReplicaDirectory(path: string): void {
+  mkdirSync(path, { recursive: true });
+}
+
+export function stateFileExists(path: string): boolean {
+  return existsSync(path);
+}
+
+/** A file, or a directory with all its files; what is not there counts as removed. */
+export function removeStateFile(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
