@@ -87,26 +87,26 @@ export class Lookout {
   /** Goes on with the directories that wait. Missing names are suspected, not reported: they may have been renamed. */
   async scanSlice(scanner: Scanner): Promise<Found> {
     const endMs = monotonicMs() + SLICE_MS;
-    const differences: Difference[] = [];
+    const found = new Map<TreePath, Difference>();
     let seenMs = monotonicMs();
     this.#options.root.forgetAll();
-    while (differences.length < SLICE_DIFFERENCES && monotonicMs() < endMs) {
+    while (found.size < SLICE_DIFFERENCES && monotonicMs() < endMs) {
       await this.#watchNew();
       const open = this.queue.open ?? this.#openNext(scanner);
       if (open === undefined) break;
       seenMs = Math.min(seenMs, open.seenMs);
-      this.#lookThrough(open, differences);
+      this.#lookThrough(open, found);
     }
-    return { differences, seenMs };
+    return { differences: [...found.values()], seenMs };
   }
 
-  #lookThrough(open: Open, differences: Difference[]): void {
+  #lookThrough(open: Open, found: Map<TreePath, Difference>): void {
     const findings = open.scan.next(SLICE_NAMES);
     const others = new Set<TreePath>();
     for (const difference of findings.differences) {
       if (isAnotherDirectory(difference)) others.add(difference.path);
       if (difference.now === undefined) this.#options.onVanishedIn(open.path);
-      else differences.push(difference);
+      else note(difference, found);
     }
     if (open.scan.done) this.queue.endOpen();
     const below = open.recursive ? findings.directories : findings.directories.filter((path) => others.has(path));

@@ -19,6 +19,8 @@ export interface Open extends Waiting {
 
 export class ScanQueue {
   readonly #waiting: Waiting[] = [];
+  /** What waits, with whether all below it is to be looked through: the same directory waits once. */
+  readonly #scopes = new Map<TreePath, boolean>();
   #open: Open | undefined;
   #entries = 0;
 
@@ -43,6 +45,9 @@ export class ScanQueue {
 
   /** The one pushed last is looked through first. */
   push(path: TreePath, seenMs: number, recursive: boolean): void {
+    const scope = this.#scopes.get(path);
+    if (scope === true || scope === recursive) return;
+    this.#scopes.set(path, recursive);
     this.#waiting.push({ path, seenMs, recursive });
   }
 
@@ -55,7 +60,9 @@ export class ScanQueue {
   }
 
   takeNext(): Waiting | undefined {
-    return this.#waiting.pop();
+    const next = this.#waiting.pop();
+    if (next !== undefined) this.#scopes.delete(next.path);
+    return next;
   }
 
   begin(waiting: Waiting, scan: DirectoryScan): Open {
@@ -78,6 +85,7 @@ export class ScanQueue {
 
   clear(): void {
     this.#waiting.length = 0;
+    this.#scopes.clear();
     this.#open = undefined;
     this.#entries = 0;
   }
