@@ -153,7 +153,8 @@ export class MemoryTree {
   }
 
   #remove(path: TreePath): void {
-    if (this.#entries.get(path)?.kind === 'directory') for (const entry of this.walk(path)) this.#entries.delete(entry.path);
+    if (this.#entries.get(path)?.kind === 'directory')
+      for (const entry of this.walk(path)) this.#entries.delete(entry.path);
     this.#entries.delete(path);
   }
 
