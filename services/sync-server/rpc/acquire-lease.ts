@@ -23,6 +23,7 @@ export function acquireLease(context: SyncContext) {
     );
     // First where it stands, then the digest: a digest that is newer than its revision only leads to one more comparison.
     const info = replica.info();
+    // The client builds on this state: it must not be one that a power cut takes back.
     await replica.whenDurable(info.headRevision);
     const isKnown = request.knownEpoch === info.epoch && request.knownRevision === info.headRevision;
     const rootTreeDigest = isKnown ? NO_DIGEST : await replica.rootTreeDigest();

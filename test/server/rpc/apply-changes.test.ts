@@ -75,8 +75,8 @@ describe('ApplyChanges', () => {
   });
 
   it('with ACKNOWLEDGEMENT_APPLIED answers before durability, and tells when it caught up', async () => {
-    const sync = fixture.replica.holdSync();
     const { lease } = await fixture.acquire();
+    const sync = fixture.replica.holdSync();
     const stream = await fixture.openChanges(lease, 2);
     for (const name of ['a', 'b', 'c']) await stream.sendBatch([putFile(name, name)]);
     for (let count = 0; count < 3; count++) expect(await stream.nextApplied()).to.deep.include({ durable: false });
@@ -91,8 +91,8 @@ describe('ApplyChanges', () => {
   });
 
   it('answers everything after a half-close, durability included, and then gives the lease back', async () => {
-    const sync = fixture.replica.holdSync();
     const { lease } = await fixture.acquire();
+    const sync = fixture.replica.holdSync();
     const stream = await fixture.openChanges(lease, 2);
     await stream.sendBatch([putFile('a', '1')]);
     const closing = stream.close();
@@ -179,6 +179,23 @@ describe('leases', () => {
       });
     });
     expect(second.rootTreeDigest).to.have.length(0);
+  });
+
+  it('tells a state only once it is durable: what the client builds on must not be lost', async () => {
+    const { lease } = await fixture.acquire();
+    const stream = await fixture.openChanges(lease, 2);
+    const sync = fixture.replica.holdSync();
+    await stream.sendBatch([putFile('a', '1')]);
+    await stream.nextApplied();
+    let isAnswered = false;
+    const acquiring = fixture.acquire().then((answer) => {
+      isAnswered = true;
+      return answer;
+    });
+    expect(await reasonOf(stream.next())).to.equal('LEASE_STALE');
+    expect(isAnswered).to.equal(false);
+    sync();
+    expect(await acquiring).to.deep.include({ headRevision: 1n });
   });
 
   it('refuses a second writer while the first is connected, and names the holder (E106)', async () => {
