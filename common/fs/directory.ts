@@ -111,10 +111,13 @@ export class Directory {
     return this.#openRegular(name, O_RDWR);
   }
 
-  /** Creates a file, mode 0600, for reading and writing; the caller closes it. EEXIST when anything has this name. */
-  createFile(name: string): number {
+  /**
+   * Creates a file for reading and writing; the caller closes it. `mode` is narrowed by the umask. EEXIST when anything
+   * has this name.
+   */
+  createFile(name: string, mode = 0o600): number {
     const path = systemPath(this.#openPrefix(), name, this.path);
-    return openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    return openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode & MODE_MASK);
   }
 
   /**

@@ -23,7 +23,7 @@ export class StagedEntries {
 
   /** A file with this content. On an error nothing stays behind. */
   file(name: string, entry: FileEntry, data: Uint8Array): Stat {
-    return this.#create(name, (fd) => {
+    return this.#create(name, entry.mode, (fd) => {
       if (data.length > 0) writeFully(fd, data, 0, data.length, null);
       return finishFile(fd, entry);
     });
@@ -31,7 +31,7 @@ export class StagedEntries {
 
   /** A file that `write` fills. */
   fileFrom(name: string, entry: FileEntry, write: (fd: number) => void): Stat {
-    return this.#create(name, (fd) => {
+    return this.#create(name, entry.mode, (fd) => {
       write(fd);
       return finishFile(fd, entry);
     });
@@ -76,8 +76,8 @@ export class StagedEntries {
     else this.directory.unlink(name);
   }
 
-  #create(name: string, fill: (fd: number) => Stat): Stat {
-    const fd = this.#open(name);
+  #create(name: string, mode: number, fill: (fd: number) => Stat): Stat {
+    const fd = this.#open(name, mode);
     try {
       const stat = fill(fd);
       closeSync(fd);
@@ -90,13 +90,13 @@ export class StagedEntries {
   }
 
   /** A leftover of the same name is of a revision that was never logged, or is being done again (recovery). */
-  #open(name: string): number {
+  #open(name: string, mode: number): number {
     try {
-      return this.directory.createFile(name);
+      return this.directory.createFile(name, mode);
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
       this.discard(name);
-      return this.directory.createFile(name);
+      return this.directory.createFile(name, mode);
     }
   }
 
@@ -110,6 +110,7 @@ export class StagedEntries {
 function finishFile(fd: number, entry: FileEntry): Stat {
   setFdTimes(fd, entry.mtimeNs);
   const stat = statOf(fd);
+  // A new file has the bits already, unless the umask or a default ACL took some.
   if ((stat.mode & 0o7777) !== entry.mode) setFdMode(fd, entry.mode);
   return stat;
 }
