@@ -1,0 +1,56 @@
+/**
+ * edit: one byte changed inside a file of 1 GiB.
+ */
+import { closeSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Bench, scaled } from '../harness/bench.ts';
+import type { BenchCase } from '../harness/case.ts';
+import { compareChanges } from '../harness/compare.ts';
+import { oursAndRsync } from '../harness/contestants.ts';
+import { SeededRandom } from '../harness/data/seeded-random.ts';
+import { writeLargeFile } from '../harness/data/tree-writer.ts';
+import { warmCache } from '../harness/data/warm.ts';
+import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
+
+const SIZE_BYTES = 1024 ** 3;
+const RUNS = 5;
+const MTIME_SECONDS = 1_710_000_000;
+
+export const edit: BenchCase = {
+  name: 'edit',
+  summary: 'one byte changed inside 1 GiB',
+  async run(bench: Bench) {
+    const sizeBytes = scaled(bench, SIZE_BYTES);
+    // While a contender writes, the old replica is still there.
+    bench.rooms.requireSpace(4 * sizeBytes, 10);
+    const source = bench.rooms.make('source');
+    const path = join(source, 'large.bin');
+    await writeLargeFile(path, sizeBytes, 'edit');
+    warmCache(source);
+    const random = new SeededRandom('edit');
+    const { contenders, commands, notes } = oursAndRsync(bench, ['-a', '--delete']);
+    const runs = bench.runs ?? RUNS;
+    const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
+      changeOneByte(path, random.below(sizeBytes), MTIME_SECONDS + 10 * round),
+    );
+    await bench.rooms.remove(source);
+    return {
+      rows: [timeRow(measured, 'wall time', atMostOfPeer(0.5)), wireRow(measured, 'bytes on the wire')],
+      resources: resourcesOf(measured, 'one byte changed'),
+      pictures: [],
+      commands,
+      notes,
+    };
+  },
+};
+
+/** In place. The time is set so that every contender sees the change by its time. */
+function changeOneByte(path: string, position: number, mtimeSeconds: number): void {
+  const byte = Buffer.alloc(1);
+  const descriptor = openSync(path, 'r+');
+  readSync(descriptor, byte, 0, 1, position);
+  byte[0] = (byte[0] ?? 0) ^ 0xff;
+  writeSync(descriptor, byte, 0, 1, position);
+  futimesSync(descriptor, mtimeSeconds, mtimeSeconds);
+  closeSync(descriptor);
+}

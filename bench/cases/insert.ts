@@ -1,0 +1,54 @@
+/**
+ * insert: one byte inserted near the start of a file of 256 MiB, so that all that follows has moved.
+ */
+import { readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Bench, scaled } from '../harness/bench.ts';
+import type { BenchCase } from '../harness/case.ts';
+import { compareChanges } from '../harness/compare.ts';
+import { oursAndRsync } from '../harness/contestants.ts';
+import { writeLargeFile } from '../harness/data/tree-writer.ts';
+import { warmCache } from '../harness/data/warm.ts';
+import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
+
+const SIZE_BYTES = 256 * 1024 ** 2;
+const RUNS = 5;
+const POSITION = 1_000;
+const MTIME_SECONDS = 1_710_000_000;
+
+export const insert: BenchCase = {
+  name: 'insert',
+  summary: 'one byte inserted near the start of 256 MiB',
+  async run(bench: Bench) {
+    const sizeBytes = scaled(bench, SIZE_BYTES, 2 * POSITION);
+    bench.rooms.requireSpace(5 * sizeBytes, 10);
+    const source = bench.rooms.make('source');
+    const path = join(source, 'large.bin');
+    await writeLargeFile(path, sizeBytes, 'insert');
+    warmCache(source);
+    const { contenders, commands, notes } = oursAndRsync(bench, ['-a', '--delete']);
+    const runs = bench.runs ?? RUNS;
+    const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
+      insertOneByte(path, round),
+    );
+    await bench.rooms.remove(source);
+    return {
+      rows: [timeRow(measured, 'wall time', atMostOfPeer(0.5)), wireRow(measured, 'bytes on the wire')],
+      resources: resourcesOf(measured, 'one byte inserted'),
+      pictures: [],
+      commands,
+      notes,
+    };
+  },
+};
+
+/** As an editor saves: a new file takes the place of the old one. */
+function insertOneByte(path: string, round: number): void {
+  const content = readFileSync(path);
+  const changed = Buffer.concat([content.subarray(0, POSITION), Buffer.from([round]), content.subarray(POSITION)]);
+  // Outside the tree: nobody shall see it half written.
+  const temporary = join(dirname(dirname(path)), 'insert-temporary');
+  writeFileSync(temporary, changed);
+  utimesSync(temporary, MTIME_SECONDS + 10 * round, MTIME_SECONDS + 10 * round);
+  renameSync(temporary, path);
+}
