@@ -26,6 +26,8 @@ const SMALL_BATCH_BYTES = 4096;
 const MIN_COMPRESSED_BYTES = 512;
 const ZSTD_LEVEL = 3;
 
+const NO_PATHS: ReadonlySet<TreePath> = new Set();
+
 export interface SenderLimits {
   readonly digestFunction: DigestFunction;
   readonly maxInlineBytes: number;
@@ -58,6 +60,8 @@ export class ChangeSender {
   #seenMs = 0;
   #structural = false;
   #expectedBytes = 0;
+  /** Where entries are renamed to in this plan: until that is acknowledged the index has something else there. */
+  #targets: ReadonlySet<TreePath> = NO_PATHS;
 
   constructor(scanner: Scanner, limits: SenderLimits, effects: SenderEffects) {
     this.#scanner = scanner;
@@ -70,6 +74,8 @@ export class ChangeSender {
     this.#seenMs = seenMs;
     this.#structural = structural;
     this.#expectedBytes = 0;
+    const targets = changes.flatMap((change) => (change.type === 'move' ? [change.to] : []));
+    this.#targets = targets.length === 0 ? NO_PATHS : new Set(targets);
     for (const change of changes) this.#expectedBytes += this.#expectedBytesOf(change);
     for (const change of changes) this.#write(change);
     this.#flush();
@@ -80,6 +86,7 @@ export class ChangeSender {
     this.#seenMs = seenMs;
     this.#structural = false;
     this.#expectedBytes = SMALL_BATCH_BYTES;
+    this.#targets = NO_PATHS;
     const record: FileRecord = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
     if (before?.digest.equals(digest) && before.sizeBytes === now.sizeBytes)
       this.#sameContent(path, now, record, before);
@@ -158,8 +165,8 @@ export class ChangeSender {
 
   /** The server has the content: at most the metadata differ. */
   #sameContent(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord): void {
-    if (before.mode === now.mode && before.mtimeNs === now.mtimeNs) this.#effects.refresh(path, now.identity);
-    else this.#metadata(path, record, now.identity);
+    if (before.mode !== now.mode || before.mtimeNs !== now.mtimeNs) this.#metadata(path, record, now.identity);
+    else if (!this.#targets.has(path)) this.#effects.refresh(path, now.identity);
   }
 
   #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity): void {

@@ -38,6 +38,7 @@ import type {
   SessionFacts,
   UploadResult,
 } from './messages.ts';
+import { packChanges } from './packed-changes.ts';
 import { Postponed } from './postponed.ts';
 import { Problems } from './problems.ts';
 import { Reconciliation } from './reconciliation.ts';
@@ -143,7 +144,13 @@ export class Engine {
         this.#report('.lockstep' as TreePath, 'RESERVED_NAME', "this name is the server's own; it is not kept in step"),
       ),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
+      isInFlight: (path) => this.#inFlight.postpones(path),
+      onListed: (directory) => this.#inFlight.postponeIn(directory),
       onVanishedIn: (directory) => this.#deletions.suspect(directory),
+      onNowhere: (path) => {
+        this.#uploads.drop(path);
+        this.#problems.solve(path);
+      },
       onRootListed: (entries) => this.#judgeRoot(entries),
       onRulesProblem: (path, problem) => this.#report(path, problem.reason, problem.message),
     });
@@ -420,7 +427,7 @@ export class Engine {
     const { batch, lookAgain } = settled;
     const { revision } = result;
     const refused = new Set(result.problems.map((problem) => problem.index));
-    const done = batch.changes.filter((_, at) => !refused.has(at));
+    const done = refused.size === 0 ? batch.changes : batch.changes.filter((_, at) => !refused.has(at));
     index.tree.transaction(() => {
       for (const { update } of done) index.apply(update);
       this.#reconciliation.reached(index, { epoch: session.epoch, revision, batchId: batch.batchId });
@@ -428,14 +435,15 @@ export class Engine {
     if (result.durable) this.#isDurable(revision);
     this.#sentChanges += done.length;
     const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : monotonicMs() - batch.seenMs;
-    const changes = done.map(({ operation, path, from, contentBytes }) => {
+    for (const { path, contentBytes } of done) {
       this.#problems.solve(path);
-      this.#busyTries.delete(path);
+      if (this.#busyTries.size > 0) this.#busyTries.delete(path);
       this.#sentContentBytes += contentBytes;
-      const change = { operation, path, revision, contentBytes, milliseconds };
-      return from === undefined ? change : { ...change, from };
-    });
-    if (changes.length > 0) this.#emit({ type: 'changes', changes });
+    }
+    if (done.length > 0) {
+      const changes = packChanges(done, revision, milliseconds);
+      this.#emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
+    }
     for (const problem of result.problems) this.#refused(problem, batch.seenMs);
     for (const path of lookAgain) this.#lookAgain(path, batch.seenMs);
     if (!this.#inFlight.hasStructural) this.#endStructural();

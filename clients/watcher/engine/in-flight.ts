@@ -2,7 +2,7 @@
  * Changes that were sent and not yet acknowledged. What is acknowledged goes from here into the synced index; what is lost with
  * a session is looked at again. Bounded by the session's limit on unanswered bytes.
  */
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import type { AcknowledgedChange } from './messages.ts';
 
@@ -27,6 +27,7 @@ export interface SentBatch {
 export class InFlight {
   readonly #batches = new Map<string, SentBatch>();
   readonly #paths = new Map<TreePath, number>();
+  readonly #pathsIn = new Map<TreePath, Set<TreePath>>();
   readonly #touchedAgain = new Set<TreePath>();
   #bytes = 0;
   #changes = 0;
@@ -59,7 +60,13 @@ export class InFlight {
     this.#bytes += batch.bytes;
     this.#changes += batch.changes.length;
     if (batch.structural) this.#structural++;
-    for (const path of pathsOf(batch)) this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1);
+    for (const path of pathsOf(batch)) {
+      this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1);
+      if (path === ROOT) continue;
+      const siblings = this.#pathsIn.get(parentOf(path));
+      if (siblings === undefined) this.#pathsIn.set(parentOf(path), new Set([path]));
+      else siblings.add(path);
+    }
   }
 
   /**
@@ -70,6 +77,11 @@ export class InFlight {
     if (!this.#paths.has(path)) return false;
     this.#touchedAgain.add(path);
     return true;
+  }
+
+  /** As `postpones`, for all paths in a directory. */
+  postponeIn(directory: TreePath): void {
+    for (const path of this.#pathsIn.get(directory) ?? []) this.#touchedAgain.add(path);
   }
 
   /** Takes an answered batch out. Undefined for one that is not known (any more). */
@@ -88,7 +100,7 @@ export class InFlight {
         this.#paths.set(path, count);
         continue;
       }
-      this.#paths.delete(path);
+      this.#remove(path);
       if (this.#touchedAgain.delete(path)) lookAgain.push(path);
     }
     return { batch, lookAgain };
@@ -99,11 +111,20 @@ export class InFlight {
     const paths = [...this.#paths.keys()];
     this.#batches.clear();
     this.#paths.clear();
+    this.#pathsIn.clear();
     this.#touchedAgain.clear();
     this.#bytes = 0;
     this.#changes = 0;
     this.#structural = 0;
     return paths;
+  }
+
+  #remove(path: TreePath): void {
+    this.#paths.delete(path);
+    if (path === ROOT) return;
+    const siblings = this.#pathsIn.get(parentOf(path));
+    siblings?.delete(path);
+    if (siblings?.size === 0) this.#pathsIn.delete(parentOf(path));
   }
 }
 

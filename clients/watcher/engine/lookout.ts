@@ -24,7 +24,13 @@ export interface LookoutOptions {
   readonly dirty: DirtySet;
   /** Resolves when changes in these directories will be hinted at: they are looked through only then (E25). */
   readonly watchDirectories: (directories: readonly TreePath[]) => Promise<void>;
+  /** True when a change of this path is on its way: its past is not settled, and it will be hinted at again when it is. */
+  readonly isInFlight: (path: TreePath) => boolean;
   readonly onVanishedIn: (directory: TreePath) => void;
+  /** To hint again at all that is on its way in a directory: what vanished of it is neither in the listing nor in the index. */
+  readonly onListed: (directory: TreePath) => void;
+  /** Neither the disk nor the index has it. */
+  readonly onNowhere: (path: TreePath) => void;
   /** The root was listed. @throws to stop before anything is concluded from it */
   readonly onRootListed: (entries: number) => void;
   readonly onRulesProblem: (path: TreePath, problem: LockstepError) => void;
@@ -115,9 +121,12 @@ export class Lookout {
   }
 
   #lookAt(scanner: Scanner, dir: TreePath, name: string, seenMs: number, found: Map<TreePath, Difference>): void {
+    if (this.#options.isInFlight(joinPath(dir, name))) return;
     const findings = scanner.look(dir, name);
+    for (const path of findings.nowhere) this.#options.onNowhere(path);
     for (const difference of findings.differences) note(difference, found);
     for (const other of findings.linked) {
+      if (this.#options.isInFlight(other)) continue;
       for (const difference of scanner.look(parentOf(other), nameOf(other)).differences) note(difference, found);
     }
     for (const directory of findings.directories) {
@@ -132,6 +141,7 @@ export class Lookout {
       const scan = scanner.open(next.path);
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
+      this.#options.onListed(next.path);
       return this.queue.begin(next, scan);
     }
     return undefined;

@@ -6,6 +6,7 @@
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { MassDeleteLimit } from '../observe/mass-delete-guard.ts';
+import type { PackedChanges } from './packed-changes.ts';
 
 /** To the engine. */
 export type EngineCommand =
@@ -54,7 +55,7 @@ export type EngineEvent =
   /** The file changed or vanished: stop uploading it. No answer is needed. */
   | { readonly type: 'cancel-upload'; readonly lease?: bigint | undefined; readonly uploadId: string }
   /** Changes were acknowledged (in a dry run: would be sent), in their order; for logs and the event stream. */
-  | { readonly type: 'changes'; readonly changes: readonly AcknowledgedChange[] }
+  | { readonly type: 'changes'; readonly changes: PackedChanges }
   | { readonly type: 'status'; readonly status: EngineStatus }
   | { readonly type: 'flushed'; readonly id: number; readonly revision: bigint; readonly problemCount: number }
   /** A log line from inside the worker. */

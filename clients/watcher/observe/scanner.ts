@@ -39,6 +39,8 @@ export interface Findings {
   readonly directories: TreePath[];
   /** Other names, in the index, of files that differ: a write through one name is no event of the others (E19). */
   readonly linked: TreePath[];
+  /** Names that neither side has (any more). */
+  readonly nowhere: TreePath[];
   /** Names looked at. */
   readonly looked: number;
 }
@@ -130,6 +132,7 @@ export class Scanner {
     const path = joinPath(parent, name);
     if (stat === undefined) {
       if (row === undefined) this.#options.fine(path);
+      if (row === undefined) findings.nowhere.push(path);
       if (row === undefined || this.#options.isIgnored(path, row.kind === 'directory')) return;
       findings.differences.push({ path, before: this.#options.index.get(path), now: undefined });
       return;
