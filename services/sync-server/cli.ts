@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
 import { describeError, ExitCode, exitCodeOf, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
-import { serveOptions, tokenCreateOptions, tokenOptions, verifyOptions } from './commands/options.ts';
+import { auditOptions, serveOptions, tokenCreateOptions, tokenOptions, verifyOptions } from './commands/options.ts';
 import type { OpenFolder } from './server.ts';
 import { readVersion } from './version.ts';
 
@@ -50,6 +50,10 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     .action((id: string, flags: Readonly<Record<string, unknown>>) =>
       run(async () => (await tokenCommands()).revokeToken(id, flags, command))(flags),
     );
+  const audit = program.command('audit').description('look at the record of who was let in and who was not');
+  addOptions(audit.command('verify'), auditOptions)
+    .description('check that no line of the audit log was changed, taken out or put in')
+    .action(run(async (flags) => (await import('./commands/audit.ts')).verifyAudit(flags, command)));
   addOptions(program.command('verify'), verifyOptions)
     .description('re-read a replica that no server serves, and hold it against its index')
     .action(run(async (flags) => (await import('./commands/verify.ts')).verify(flags, command)));

@@ -14,6 +14,7 @@ import { addReflection, readDescriptorImage, REFLECTION_SERVICES } from '../../c
 import { createServer } from '../../common/rpc/server-options.ts';
 import { TrackedCalls } from '../../common/rpc/tracked-calls.ts';
 import { Access } from './auth/access.ts';
+import { Audit } from './auth/audit.ts';
 import { LeaseDesk } from './auth/lease-desk.ts';
 import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
 import { TokenStore } from './auth/token-store.ts';
@@ -109,12 +110,15 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     });
   }
 
+  const audit = new Audit(setup.folders, logger);
+  undo.defer(() => audit.close());
   const access = new Access({
+    audit,
     stores: setup.folders.map(({ stateDirectory }) => new TokenStore(stateDirectory)),
     requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
   });
   undo.defer(() => access.close());
-  const context = new SyncContext({ folders, access, limits, metrics, logger, serverVersion: version });
+  const context = new SyncContext({ folders, access, audit, limits, metrics, logger, serverVersion: version });
   const server = createServer({ maxReceiveMessageBytes: limits.maxMessageBytes });
   const calls = new TrackedCalls();
   const health = new Health();
@@ -134,6 +138,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
 
   for (const service of [OVERALL, SYNC_SERVICE_NAME]) health.setStatus(service, 'SERVING');
   state = 'ready';
+  context.serving();
   const addresses = { grpc: grpc.text, http: http?.address.text ?? null };
   logger.info({ ...addresses, folders: [...folders.keys()] }, 'ready');
   if (setup.readyFile !== undefined) {

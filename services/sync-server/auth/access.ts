@@ -5,26 +5,37 @@
  * Credentials are required once any folder has a token, and in any case where strangers can connect with TLS. They are a
  * token in the metadata (`authorization: Bearer lockstep_…`) or a client certificate that the operator's CA signed,
  * which allows everything. Without credentials only loopback and unix sockets serve, or what was started with --insecure.
+ *
+ * Failed attempts are counted by address (S19). Beyond its budget an address is told so and leaves no more traces in the
+ * audit log; a right credential still gets in, because a neighbour behind the same address must not lock it out, and
+ * 256 bits cannot be guessed at any rate.
  */
 import type { Metadata } from '@grpc/grpc-js';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { addressGroup, hostOfPeer } from '../../../common/rpc/peer-address.ts';
+import { AttemptLimiter } from './attempt-limiter.ts';
+import type { Audit } from './audit.ts';
 import { includesScope, type Scope } from './token.ts';
 import type { TokenRecord, TokenStore } from './token-store.ts';
 
 /** Half of the promise of 5 s; the store's own refresh is within it. */
 const RECHECK_MS = 2000;
+/** Generous for a watcher with an old token that tries again and again; tiny for whoever guesses. */
+const FAILED_ATTEMPTS = { burst: 100, refillMs: 1000, maxAddresses: 10_000 };
 const BEARER = /^Bearer +(\S+)$/i;
 
 export type Caller =
   /** No credentials are required here. */
   | { readonly kind: 'anonymous' }
-  | { readonly kind: 'certificate' }
+  | { readonly kind: 'certificate'; readonly fingerprint: string }
   | { readonly kind: 'token'; readonly token: TokenRecord; readonly store: TokenStore };
 
 /** What is looked at of a call of any shape. */
 export interface CredentialSource {
   readonly metadata: Metadata;
-  getAuthContext(): { readonly sslPeerCertificate?: unknown };
+  /** "HOST:PORT". */
+  getPeer(): string;
+  getAuthContext(): { readonly sslPeerCertificate?: { readonly fingerprint256: string } | undefined };
 }
 
 export interface AccessOptions {
@@ -32,11 +43,15 @@ export interface AccessOptions {
   readonly stores: readonly TokenStore[];
   /** Callers without credentials are refused even where no token exists. */
   readonly requireCredentials: boolean;
+  readonly audit: Audit;
+  /** Hears of each call whose caller was let in. */
+  readonly onAdmitted?: ((peer: string) => void) | undefined;
 }
 
 export class Access {
   readonly #options: AccessOptions;
   readonly #watched = new Map<TokenCaller, (error: LockstepError) => void>();
+  readonly #failedAttempts = new AttemptLimiter(FAILED_ATTEMPTS);
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: AccessOptions) {
@@ -49,14 +64,35 @@ export class Access {
     this.#watched.clear();
   }
 
-  /** @throws UNAUTHENTICATED */
-  callerOf(call: CredentialSource): Caller {
+  /**
+   * `folder` is the one that the call is about, for the audit log; '' for none.
+   * @throws UNAUTHENTICATED, LIMIT_EXCEEDED after too many failed attempts
+   */
+  callerOf(call: CredentialSource, folder = ''): Caller {
+    let caller: Caller;
+    try {
+      caller = this.#identify(call);
+    } catch (error) {
+      throw this.#countedFailure(call, folder, error);
+    }
+    this.#options.onAdmitted?.(call.getPeer());
+    return caller;
+  }
+
+  /** Notes that a caller asked for what he may not have. */
+  noteDenied(call: CredentialSource, caller: Caller, folder: string, result: string): void {
+    const from = call.getPeer();
+    this.#options.audit.recordFailure({ who: nameOf(caller), from, folder, what: 'access-denied', result });
+  }
+
+  #identify(call: CredentialSource): Caller {
     const isRequired = this.#options.requireCredentials || this.#options.stores.some((store) => store.isInUse());
     if (!isRequired) return { kind: 'anonymous' };
     const [header] = call.metadata.get('authorization');
     if (header !== undefined) return this.#callerOfToken(String(header));
     // grpc-js gives the certificate only when the connection's own check of it succeeded.
-    if (call.getAuthContext().sslPeerCertificate !== undefined) return { kind: 'certificate' };
+    const certificate = call.getAuthContext().sslPeerCertificate;
+    if (certificate !== undefined) return { kind: 'certificate', fingerprint: certificate.fingerprint256 };
     throw new LockstepError('UNAUTHENTICATED', 'a token is required: give it with --token-file or LOCKSTEP_TOKEN');
   }
 
@@ -91,6 +127,17 @@ export class Access {
     throw new LockstepError('UNAUTHENTICATED', 'the token is unknown, expired or revoked');
   }
 
+  #countedFailure(call: CredentialSource, folder: string, error: unknown): unknown {
+    if (!(error instanceof LockstepError) || error.reason !== 'UNAUTHENTICATED') return error;
+    const from = call.getPeer();
+    if (!this.#failedAttempts.tryTake(addressGroup(hostOfPeer(from)))) {
+      return new LockstepError('LIMIT_EXCEEDED', 'too many failed attempts from this address; wait a minute');
+    }
+    const what = 'authentication-failed';
+    this.#options.audit.recordFailure({ who: 'unknown', from, folder, what, result: error.reason });
+    return error;
+  }
+
   #recheck(): void {
     for (const [caller, onRevoked] of [...this.#watched]) {
       const error = invalidityOf(caller);
@@ -98,6 +145,18 @@ export class Access {
       this.#watched.delete(caller);
       onRevoked(error);
     }
+  }
+}
+
+/** How the audit log names a caller. */
+export function nameOf(caller: Caller): string {
+  switch (caller.kind) {
+    case 'anonymous':
+      return 'anonymous';
+    case 'certificate':
+      return `certificate:${caller.fingerprint}`;
+    case 'token':
+      return `token:${caller.token.id}`;
   }
 }
 

@@ -90,6 +90,8 @@ export const serveOptions = defineOptions({
 
 export const tokenOptions = defineOptions(folderOptions);
 
+export const auditOptions = defineOptions(folderOptions);
+
 export const tokenCreateOptions = defineOptions({
   ...folderOptions,
   scope: {

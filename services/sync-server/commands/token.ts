@@ -2,6 +2,8 @@
  * `sync-server token create|list|revoke`: works on the state directory; a running server looks there by itself.
  */
 import { ExitCode, errnoError, LockstepError } from '../../../common/ops/errors.ts';
+import { userInfo } from 'node:os';
+import { type Audited, AuditLog } from '../auth/audit-log.ts';
 import { TokenStore, type TokenRecord } from '../auth/token-store.ts';
 import type { CommandContext } from './context.ts';
 import { allFolders, ensureDirectory, oneFolder } from './folders.ts';
@@ -22,6 +24,8 @@ export async function createToken(flags: Flags, context: CommandContext): Promis
       label: values.label,
       expiresInMs: values.expires,
     });
+    const details = { token: record.id, scope: record.scope, label: record.label };
+    writeAudit(folder.stateDirectory, { folder: folder.name, what: 'token-created', details });
     process.stdout.write(`${text}\n`);
     process.stderr.write(`token ${record.id}: ${record.scope} on "${record.folder}"; it is not shown again\n`);
   } catch (error) {
@@ -47,11 +51,30 @@ export async function listTokens(flags: Flags, context: CommandContext): Promise
 export async function revokeToken(id: string, flags: Flags, context: CommandContext): Promise<ExitCode> {
   const { values, file } = resolveCommand(tokenOptions, flags, context);
   const folders = allFolders({ ...values, folder: undefined }, file);
-  const isRevoked = folders.some(({ stateDirectory }) => new TokenStore(stateDirectory).revoke(id));
-  if (!isRevoked)
+  const holder = folders.find(({ stateDirectory }) => new TokenStore(stateDirectory).revoke(id));
+  if (holder === undefined)
     throw new LockstepError('USAGE', `there is no token ${JSON.stringify(id)}; see sync-server token list`);
+  writeAudit(holder.stateDirectory, { folder: holder.name, what: 'token-revoked', details: { token: id } });
   process.stderr.write(`token ${id} is revoked\n`);
   return ExitCode.OK;
+}
+
+interface TokenEvent {
+  readonly folder: string;
+  readonly what: Audited;
+  readonly details: Readonly<Record<string, string>>;
+}
+
+/** After the deed: a token that could not be noted would otherwise be noted and not made. @throws LockstepError */
+function writeAudit(stateDirectory: string, event: TokenEvent): void {
+  const log = new AuditLog(stateDirectory);
+  try {
+    log.append({ who: `uid:${userInfo().uid}`, from: 'local', result: 'ok', ...event });
+  } catch (error) {
+    throw errnoError(`write the audit log in ${stateDirectory}`, error);
+  } finally {
+    log.close();
+  }
 }
 
 function lineOf(record: TokenRecord): string {

@@ -9,7 +9,9 @@ import { superviseCall, type StreamingCall } from '../../../common/rpc/call-supe
 import { endWithError } from '../../../common/rpc/call-stream.ts';
 import { toLockstepError } from '../../../common/rpc/errors.ts';
 import { fromWirePath } from '../../../common/tree/wire-path.ts';
-import type { Access, Caller, CredentialSource } from '../auth/access.ts';
+import { type Access, type Caller, type CredentialSource, nameOf } from '../auth/access.ts';
+import type { Audit } from '../auth/audit.ts';
+import type { Audited } from '../auth/audit-log.ts';
 import type { LeaseDesk } from '../auth/lease-desk.ts';
 import type { Scope } from '../auth/token.ts';
 import type { Replica } from '../replica/replica.ts';
@@ -28,6 +30,7 @@ export interface SyncContextOptions {
   /** By name. */
   readonly folders: ReadonlyMap<string, ServedFolder>;
   readonly access: Access;
+  readonly audit: Audit;
   readonly limits: Limits;
   readonly metrics: ServerMetrics;
   readonly logger: Logger;
@@ -41,6 +44,7 @@ export class SyncContext {
   readonly logger: Logger;
   readonly serverVersion: string;
   readonly #access: Access;
+  readonly #audit: Audit;
   #isDraining = false;
 
   constructor(options: SyncContextOptions) {
@@ -50,17 +54,24 @@ export class SyncContext {
     this.logger = options.logger;
     this.serverVersion = options.serverVersion;
     this.#access = options.access;
+    this.#audit = options.audit;
   }
 
   /** From now on every new call is sent away. Streams are ended by whoever tracks them. */
   drain(): void {
     this.#isDraining = true;
+    this.#recordOfEachFolder('folder-drained');
+  }
+
+  /** For the audit log: from now on calls are served. */
+  serving(): void {
+    this.#recordOfEachFolder('folder-served');
   }
 
   /** @throws UNAUTHENTICATED, DRAINING */
-  callerOf(call: CredentialSource): Caller {
+  callerOf(call: CredentialSource, folder = ''): Caller {
     if (this.#isDraining) throw new LockstepError('DRAINING', 'the server is shutting down; connect again');
-    return this.#access.callerOf(call);
+    return this.#access.callerOf(call, folder);
   }
 
   /** The folders that a caller may know of. */
@@ -73,13 +84,26 @@ export class SyncContext {
    * @throws UNAUTHENTICATED, FOLDER_NOT_FOUND, PERMISSION_DENIED, DRAINING
    */
   authorize(call: CredentialSource, folder: string, scope: Scope): ServedFolder {
-    return this.#authorized(this.callerOf(call), folder, scope);
+    return this.authorizeCaller(call, folder, scope).served;
+  }
+
+  /** The same, and who the caller is. */
+  authorizeCaller(call: CredentialSource, folder: string, scope: Scope): AuthorizedCall {
+    const caller = this.callerOf(call, folder);
+    return { caller, served: this.#authorized(call, caller, folder, scope) };
+  }
+
+  /** Writes down what came of a call that has been authorized. `result` is "ok" or the reason why not. */
+  audit(call: CredentialSource, caller: Caller, event: AuditedCall): void {
+    const whole = { who: nameOf(caller), from: call.getPeer(), ...event };
+    if (event.result === 'ok') this.#audit.record(whole);
+    else this.#audit.recordFailure(whole);
   }
 
   /** The same for a call that lives: it is ended when the caller's credentials are revoked. */
   authorizeStream(call: CredentialSource & StreamingCall & WritableCall, folder: string, scope: Scope): ServedFolder {
-    const caller = this.callerOf(call);
-    const served = this.#authorized(caller, folder, scope);
+    const caller = this.callerOf(call, folder);
+    const served = this.#authorized(call, caller, folder, scope);
     const stopWatching = this.#access.watch(caller, (error) => endWithError(call, error));
     const stopListening = superviseCall(call).onOver(() => {
       stopWatching();
@@ -106,14 +130,42 @@ export class SyncContext {
     this.logger[isDefect ? 'error' : 'debug']({ err: error, rpc }, `${rpc} failed`);
   };
 
-  #authorized(caller: Caller, folder: string, scope: Scope): ServedFolder {
+  #recordOfEachFolder(what: Audited): void {
+    for (const { replica } of this.folders.values()) {
+      const revision = replica.info().headRevision;
+      const { folder } = replica;
+      this.#audit.record({ who: 'server', from: 'local', folder, what, revision, result: 'ok' });
+    }
+  }
+
+  #authorized(call: CredentialSource, caller: Caller, folder: string, scope: Scope): ServedFolder {
     const served = this.folders.get(folder);
     if (served === undefined || !this.#access.maySee(caller, folder)) {
+      this.#access.noteDenied(call, caller, folder, 'FOLDER_NOT_FOUND');
       throw new LockstepError('FOLDER_NOT_FOUND', `there is no folder ${JSON.stringify(folder.slice(0, 255))} here`);
     }
-    this.#access.requireScope(caller, scope);
+    try {
+      this.#access.requireScope(caller, scope);
+    } catch (error) {
+      this.#access.noteDenied(call, caller, folder, 'PERMISSION_DENIED');
+      throw error;
+    }
     return served;
   }
+}
+
+export interface AuthorizedCall {
+  readonly caller: Caller;
+  readonly served: ServedFolder;
+}
+
+/** What came of a call, for the audit log. */
+export interface AuditedCall {
+  readonly folder: string;
+  readonly what: Audited;
+  readonly revision?: bigint | undefined;
+  readonly result: string;
+  readonly details?: Readonly<Record<string, string>> | undefined;
 }
 
 type WritableCall = Parameters<typeof endWithError>[0];

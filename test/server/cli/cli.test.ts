@@ -1,7 +1,7 @@
 /**
  * The command line of sync-server as a process, with replicas in memory: exit statuses, messages, files.
  */
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -148,6 +148,20 @@ describe('sync-server', function () {
     expect((await run(['token', 'revoke', 'unknown', ...dir()])).exitCode).to.equal(2);
     client.close();
     await server.stop();
+  });
+
+  it('audit verify follows the chain that server and commands write, and names the damaged line', async () => {
+    await run(['token', 'create', ...dir(), '--scope', 'read']);
+    await run(['token', 'create', ...dir(), '--scope', 'write']);
+    const whole = await run(['audit', 'verify', ...dir()]);
+    expect(whole).to.have.property('exitCode', 0);
+    expect(whole.stdout).to.match(/^default\t2 lines\t[0-9a-f]{64}\n$/);
+    const path = file('replica/.lockstep/audit.jsonl');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"read"', '"admin"'));
+    const damaged = await run(['audit', 'verify', ...dir()]);
+    expect(damaged.exitCode).to.equal(1);
+    expect(damaged.stderr).to.match(/line 2 of .*audit\.jsonl does not follow/);
+    expect((await run(['audit', 'verify', '--dir', file('none')])).exitCode).to.equal(2);
   });
 
   it('verify exits 1 when there are differences, and names each', async () => {
