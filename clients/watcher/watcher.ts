@@ -13,6 +13,7 @@ import type { Address } from '../../common/rpc/address.ts';
 import { displayText } from '../../common/tree/display-path.ts';
 import { displayPath } from '../../common/tree/tree-path.ts';
 import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
+import { type PackedChanges, unpackChanges } from './engine/packed-changes.ts';
 import type { EngineThread } from './engine-thread.ts';
 import { Connection } from './push/connection.ts';
 import { ContentReader } from './push/content-reader.ts';
@@ -183,7 +184,7 @@ export class Watcher {
         this.#reconnect.handle(event);
         break;
       case 'changes':
-        for (const change of event.changes) this.#show(change);
+        this.#show(event.changes);
         break;
       case 'status':
         // What is being taken apart is no news.
@@ -208,10 +209,10 @@ export class Watcher {
     }
   }
 
-  #show(change: AcknowledgedChange): void {
-    this.#model.acknowledged(change);
-    if (this.#options.engine.mode === 'dry-run') this.#around.writeLine(planLine(change));
-    else this.#changes.write(change);
+  #show(changes: PackedChanges): void {
+    this.#model.acknowledged(changes);
+    if (this.#options.engine.mode !== 'dry-run') this.#changes.write(changes);
+    else for (const change of unpackChanges(changes)) this.#around.writeLine(planLine(change));
   }
 
   /** Whether this status is what somebody is waiting for. */

@@ -6,6 +6,7 @@ import { type Logger, logChange } from '../../../common/ops/logger.ts';
 import { formatBytes } from '../../../common/ops/units.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import type { AcknowledgedChange } from '../engine/messages.ts';
+import { type PackedChanges, unpackChanges } from '../engine/packed-changes.ts';
 
 /** Lines at once, and lines per second after that. */
 const BURST = 200;
@@ -29,12 +30,21 @@ export class ChangeLog {
     this.#filledMs = now();
   }
 
-  write(change: AcknowledgedChange): void {
+  write(changes: PackedChanges): void {
     if (!this.#logger.isLevelEnabled('info')) return;
-    if (!this.#logger.isLevelEnabled('debug') && !this.#mayWrite()) {
-      this.#skip(change);
-      return;
+    const lines = this.#logger.isLevelEnabled('debug') ? changes.count : this.#affordable(changes.count);
+    let { count, contentBytes } = changes;
+    if (lines > 0) {
+      for (const change of unpackChanges(changes)) {
+        this.#writeLine(change);
+        contentBytes -= change.contentBytes;
+        if (changes.count - --count >= lines) break;
+      }
     }
+    if (count > 0) this.#skip(count, contentBytes, changes.revision);
+  }
+
+  #writeLine(change: AcknowledgedChange): void {
     logChange(this.#logger, {
       op: change.operation,
       path:
@@ -61,19 +71,20 @@ export class ChangeLog {
     this.#skippedBytes = 0;
   }
 
-  #mayWrite(): boolean {
+  /** How many of so many lines may be written. */
+  #affordable(wanted: number): number {
     const nowMs = this.#now();
     this.#budget = Math.min(BURST, this.#budget + ((nowMs - this.#filledMs) * LINES_PER_SECOND) / 1000);
     this.#filledMs = nowMs;
-    if (this.#budget < 1) return false;
-    this.#budget--;
-    return true;
+    const lines = Math.min(wanted, Math.floor(this.#budget));
+    this.#budget -= lines;
+    return lines;
   }
 
-  #skip(change: AcknowledgedChange): void {
-    this.#skipped++;
-    this.#skippedBytes += change.contentBytes;
-    this.#skippedRevision = change.revision;
+  #skip(count: number, contentBytes: number, revision: bigint): void {
+    this.#skipped += count;
+    this.#skippedBytes += contentBytes;
+    this.#skippedRevision = revision;
     this.#timer ??= setTimeout(() => this.close(), SUMMARY_MS).unref();
   }
 }

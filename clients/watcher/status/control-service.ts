@@ -21,6 +21,7 @@ import {
   WatcherState,
 } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
 import type { EngineEvent } from '../engine/messages.ts';
+import { unpackChanges } from '../engine/packed-changes.ts';
 import type { EnginePort } from '../push/engine-port.ts';
 import { VERSION } from '../version.ts';
 import { type ControlSocket, controlSocketOf, removeStaleSocket } from './control-socket.ts';
@@ -161,9 +162,11 @@ export class ControlService {
   ): Promise<void> {
     const queue = new AsyncQueue<WatchEventsResponse>({ maxBytes: MAX_WAITING_EVENTS });
     const push = (event: WatcherEvent) => {
-      const message = this.#eventOf(event);
-      if (message === undefined || queue.tryPush(message)) return;
-      queue.close(new LockstepError('LIMIT_EXCEEDED', 'events came faster than they were read; connect again'));
+      for (const message of this.#messagesOf(event)) {
+        if (queue.tryPush(message)) continue;
+        queue.close(new LockstepError('LIMIT_EXCEEDED', 'events came faster than they were read; connect again'));
+        return;
+      }
     };
     push({ type: 'state', snapshot: this.#model.snapshot });
     const unsubscribe = this.#model.subscribe(push);
@@ -177,11 +180,10 @@ export class ControlService {
     }
   }
 
-  #eventOf(event: WatcherEvent): WatchEventsResponse | undefined {
+  *#messagesOf(event: WatcherEvent): Generator<WatchEventsResponse, void, void> {
     const state = stateOf(this.#model.snapshot.phase);
     const base = {
       timeMs: BigInt(Date.now()),
-      type: event.type,
       state,
       operation: '',
       path: '',
@@ -190,15 +192,18 @@ export class ControlService {
     };
     switch (event.type) {
       case 'state':
-        return { ...base, revision: event.snapshot.engine.revision, message: event.snapshot.reason };
+        yield { ...base, type: 'state', revision: event.snapshot.engine.revision, message: event.snapshot.reason };
+        break;
       case 'progress':
-        return undefined;
-      case 'change': {
-        const { operation, path, revision } = event.change;
-        return { ...base, operation, path: toWirePath(path), revision };
-      }
+        break;
+      case 'changes':
+        for (const { operation, path, revision } of unpackChanges(event.changes)) {
+          yield { ...base, type: 'change', operation, path: toWirePath(path), revision };
+        }
+        break;
       case 'problem':
-        return { ...base, path: toWirePath(event.path), message: event.message };
+        yield { ...base, type: 'problem', path: toWirePath(event.path), message: event.message };
+        break;
     }
   }
 }

@@ -3,7 +3,8 @@
  * the progress display and the composition look at it; it knows none of them.
  */
 import { type TreePath, toWirePath } from '../../../common/tree/tree-path.ts';
-import type { AcknowledgedChange, EngineStatus } from '../engine/messages.ts';
+import type { EngineStatus } from '../engine/messages.ts';
+import type { PackedChanges } from '../engine/packed-changes.ts';
 import type { ConnectionState } from '../push/reconnect.ts';
 
 /** As WatcherService.WatcherState, in the program's own words. */
@@ -30,7 +31,7 @@ export type WatcherEvent =
   | { readonly type: 'state'; readonly snapshot: WatcherSnapshot }
   /** Numbers moved within the same phase. */
   | { readonly type: 'progress'; readonly snapshot: WatcherSnapshot }
-  | { readonly type: 'change'; readonly change: AcknowledgedChange }
+  | { readonly type: 'changes'; readonly changes: PackedChanges }
   | { readonly type: 'problem'; readonly path: TreePath; readonly message: string };
 
 const NOTHING_YET: EngineStatus = {
@@ -129,9 +130,9 @@ export class WatcherModel {
     this.#refresh();
   }
 
-  acknowledged(change: AcknowledgedChange): void {
+  acknowledged(changes: PackedChanges): void {
     this.#lastChangeMs = this.#now();
-    this.#tell({ type: 'change', change });
+    this.#tell({ type: 'changes', changes });
   }
 
   #refresh(): void {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { expect } from 'chai';
+import { packChanges } from '../../../clients/watcher/engine/packed-changes.ts';
 import { ControlClient } from '../../../clients/watcher/status/control-client.ts';
 import { ControlService } from '../../../clients/watcher/status/control-service.ts';
 import { controlSocketOf } from '../../../clients/watcher/status/control-socket.ts';
@@ -98,7 +99,8 @@ describe('ControlService', () => {
     const call = raw.watchEvents({});
     const events = readMessages(call);
     expect((await events.next()).value).to.include({ type: 'state' });
-    model.acknowledged({ operation: 'put', path: 'f' as TreePath, revision: 5n, contentBytes: 1, milliseconds: 2 });
+    const put = { operation: 'put', path: 'f' as TreePath, from: undefined, contentBytes: 1 } as const;
+    model.acknowledged(packChanges([put], 5n, 2));
     expect((await events.next()).value).to.include({ type: 'change', operation: 'put', path: 'f', revision: 5n });
     call.cancel();
     raw.close();

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { packChanges } from '../../../clients/watcher/engine/packed-changes.ts';
 import { ChangeLog } from '../../../clients/watcher/status/change-log.ts';
 import { Progress, progressKind, progressText } from '../../../clients/watcher/status/progress.ts';
 import { type WatcherPhase, type WatcherSnapshot } from '../../../clients/watcher/status/watcher-model.ts';
@@ -85,8 +86,12 @@ describe('ChangeLog', () => {
   it('writes a line per change until nobody could read them, then counts', () => {
     const { lines, logger } = logLines();
     const log = new ChangeLog(logger, () => 0);
-    for (let count = 0; count < 1000; count++) {
-      log.write({ operation: 'put', path: `f\n${count}` as TreePath, revision: 1n, contentBytes: 10, milliseconds: 1 });
+    for (let batch = 0; batch < 10; batch++) {
+      const changes = Array.from({ length: 100 }, (_, at) => {
+        const path = `f\n${batch * 100 + at}` as TreePath;
+        return { operation: 'put', path, from: undefined, contentBytes: 10 } as const;
+      });
+      log.write(packChanges(changes, 1n, 1));
     }
     log.close();
     expect(lines).to.have.length(201);
