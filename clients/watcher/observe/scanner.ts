@@ -72,7 +72,7 @@ export class Scanner {
 
   /** Looks at one name, whatever the index or the disk has of it. */
   look(directoryPath: TreePath, name: string): Findings {
-    const findings: Findings = { differences: [], directories: [], linked: [], looked: 1 };
+    const findings: Findings = { differences: [], directories: [], linked: [], nowhere: [], looked: 1 };
     const path = joinPath(directoryPath, name);
     try {
       const directory = this.#options.root.tryDirectory(directoryPath);
@@ -224,7 +224,7 @@ export class DirectoryScan {
   next(limit: number): Findings {
     const differences: Difference[] = [];
     const directories: TreePath[] = [];
-    const findings = { differences, directories, linked: [], looked: 0 };
+    const findings = { differences, directories, linked: [], nowhere: [], looked: 0 };
     const directory = this.#scanner.directory(this.path);
     if (directory === undefined) {
       this.#next = this.#names.length;
