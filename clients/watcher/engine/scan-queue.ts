@@ -8,7 +8,7 @@ import type { DirectoryScan } from '../observe/scanner.ts';
 interface Waiting {
   readonly path: TreePath;
   /** When what led here was seen, monotonic. */
-  readonly seenMs: number;
+  seenMs: number;
   /** Look through what is below, too. */
   readonly recursive: boolean;
 }
@@ -19,8 +19,8 @@ export interface Open extends Waiting {
 
 export class ScanQueue {
   readonly #waiting: Waiting[] = [];
-  /** What waits, with whether all below it is to be looked through: the same directory waits once. */
-  readonly #scopes = new Map<TreePath, boolean>();
+  /** What waits, by path: the same directory waits once for each scope, with the time of what led there first. */
+  readonly #byPath = new Map<TreePath, Waiting>();
   #open: Open | undefined;
   #entries = 0;
 
@@ -45,10 +45,15 @@ export class ScanQueue {
 
   /** The one pushed last is looked through first. */
   push(path: TreePath, seenMs: number, recursive: boolean): void {
-    const scope = this.#scopes.get(path);
-    if (scope === true || scope === recursive) return;
-    this.#scopes.set(path, recursive);
-    this.#waiting.push({ path, seenMs, recursive });
+    const known = this.#byPath.get(path);
+    const waiting = { path, seenMs: Math.min(seenMs, known?.seenMs ?? seenMs), recursive };
+    if (known !== undefined && (known.recursive || !recursive)) {
+      // Somebody may wait for what was seen earlier than what led here first.
+      known.seenMs = waiting.seenMs;
+      return;
+    }
+    this.#byPath.set(path, waiting);
+    this.#waiting.push(waiting);
   }
 
   /** Directories of one listing, in byte order: they will be looked through in that order. */
@@ -61,7 +66,7 @@ export class ScanQueue {
 
   takeNext(): Waiting | undefined {
     const next = this.#waiting.pop();
-    if (next !== undefined) this.#scopes.delete(next.path);
+    if (next !== undefined && this.#byPath.get(next.path) === next) this.#byPath.delete(next.path);
     return next;
   }
 
@@ -85,7 +90,7 @@ export class ScanQueue {
 
   clear(): void {
     this.#waiting.length = 0;
-    this.#scopes.clear();
+    this.#byPath.clear();
     this.#open = undefined;
     this.#entries = 0;
   }
