@@ -62,12 +62,13 @@ export class Applier {
     assertRoot(this.#core);
     // Handles of directories that others moved meanwhile would lead astray.
     root.forgetAll();
-    planner.begin();
+    planner.begin({ fillsDirectories: true });
     index.begin();
     const planned: PlannedBatch[] = [];
     const accepted: AcceptedBatch[] = [];
     try {
       for (const batch of batches) planned.push(this.#plan(batch, accepted));
+      planner.end();
       crashPoint('planned');
       log.write();
       crashPoint('logged');
@@ -206,8 +207,9 @@ export class Applier {
 
   /** Nothing was made visible: index and staging go back to where they were. */
   #abandon(accepted: readonly AcceptedBatch[]): void {
-    const { index, log, state, crashPoint } = this.#core;
+    const { index, log, state, planner, crashPoint } = this.#core;
     crashPoint('abandoning');
+    planner.end();
     log.discard();
     index.rollback();
     state.reload();
@@ -216,7 +218,8 @@ export class Applier {
 
   /** A content that was uploaded stays for another attempt. */
   #discardStaged(operation: Operation): void {
-    if (operation.type !== 'install' || (operation.source.type === 'staged' && operation.source.isOnlyCopy)) return;
+    if (operation.type !== 'install' || operation.source.type === 'inside') return;
+    if (operation.source.type === 'staged' && operation.source.isOnlyCopy) return;
     const { revision, changeIndex } = operation.position;
     try {
       this.#core.staged.discard(stagedName(revision, changeIndex));

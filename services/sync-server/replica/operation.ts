@@ -28,11 +28,20 @@ export interface InstallOperation {
 
 export type InstallSource =
   /** Ready in staging. `isOnlyCopy`: the log does not have it, so the marker must tell that it was taken. */
-  | { readonly type: 'staged'; readonly name: string; readonly isOnlyCopy: boolean }
+  | { readonly type: 'staged'; readonly name: string; readonly isOnlyCopy: boolean; readonly filling?: Filling }
+  /** Comes to its path with its directory, which was filled in staging. */
+  | { readonly type: 'inside'; readonly filling: Filling }
   /** To be copied from a file with the same content. */
   | { readonly type: 'copy'; readonly from: IndexedEntry & FileRecord }
   /** To be built from a basis. */
   | { readonly type: 'delta'; readonly delta: CheckedDelta; readonly basis: IndexedEntry & FileRecord };
+
+/** What becomes of a directory that is filled in staging: shared by its operation and those of what it holds. */
+export interface Filling {
+  /** Entries that come with it. */
+  count: number;
+  isInstalled: boolean;
+}
 
 export interface MetadataOperation {
   readonly type: 'metadata';

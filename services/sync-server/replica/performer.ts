@@ -16,6 +16,7 @@ import { stagedName, trashName } from './layout.ts';
 import type {
   DeleteOperation,
   InstallOperation,
+  InstallSource,
   MetadataOperation,
   MoveOperation,
   Operation,
@@ -93,9 +94,13 @@ export class Performer {
 
   #install(operation: InstallOperation): void {
     const { entry, before, position, source } = operation;
+    if (source.type === 'inside') {
+      if (!source.filling.isInstalled) throw drifted(entry.path, 'belongs into a directory that could not be made');
+      return;
+    }
     const parentPath = parentOf(entry.path);
     const isClean = this.touched.touch(parentPath);
-    const name = this.#stage(operation);
+    const name = this.#stage(operation, source);
     if (before?.kind === 'directory') this.#bury(entry.path, before, operation.grave, position);
     const parent = this.#root.directory(parentPath);
     if (entry.kind === 'directory') this.#clearForDirectory(parent, entry.path, before, position);
@@ -104,12 +109,17 @@ export class Performer {
       this.#marker.announce({ ...position, phase: 'install', ino: 0n });
     this.#crashPoint('before install');
     this.#staged.directory.rename(name, parent, nameOf(entry.path));
-    // Installed with the owner's rights added; the exact bits come with `restore`.
-    if (entry.kind === 'directory' && (entry.mode & OWNER_WORKS) !== OWNER_WORKS) this.touched.add(entry.path);
+    const filling = source.type === 'staged' ? source.filling : undefined;
+    if (filling !== undefined) filling.isInstalled = true;
+    // Installed with the owner's rights added and another time; the exact bits and time come with `restore`.
+    const isFilled = filling !== undefined && filling.count > 0;
+    if (isFilled || (entry.kind === 'directory' && (entry.mode & OWNER_WORKS) !== OWNER_WORKS)) {
+      this.touched.add(entry.path, isFilled);
+    }
   }
 
   /** What the operation installs, in staging. Copies and deltas are made only now, when the disk is as the plan saw it. */
-  #stage({ entry, source, position }: InstallOperation): string {
+  #stage({ entry, position }: InstallOperation, source: Exclude<InstallSource, { type: 'inside' }>): string {
     if (source.type === 'staged') return source.name;
     const name = stagedName(position.revision, position.changeIndex);
     if (entry.kind !== 'file') throw new LockstepError('INTERNAL', 'only files have contents to build');

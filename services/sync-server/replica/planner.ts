@@ -5,7 +5,7 @@
  */
 import type { Digest } from '../../../common/content/digest.ts';
 import type { DiskIdentity, FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
-import { displayPath, isInside, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, isInside, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { Change, CheckedDelta, FileEntry } from './change.ts';
 import { ChangeFailure, failureOf, invalid } from './change-failure.ts';
@@ -13,6 +13,7 @@ import { identityOfOwn, nowNs, withLaterCtime } from './disk-identity.ts';
 import { GraveYard } from './grave-yard.ts';
 import { LateIdentities } from './late-identities.ts';
 import { contentName, stagedName } from './layout.ts';
+import { Nursery } from './nursery.ts';
 import type { InstallOperation, InstallSource, Operation, Position } from './operation.ts';
 import type { SpaceGuard } from './space-guard.ts';
 import type { StagedEntries } from './staged-entries.ts';
@@ -37,21 +38,31 @@ export class Planner {
   readonly #maxEntries: number;
   /** Names in staging that an operation of this group will take away. */
   readonly #taken = new Set<string>();
+  readonly #nursery: Nursery;
+  #fillsDirectories = false;
 
   constructor(options: PlannerOptions) {
     this.#index = options.index;
     this.#staged = options.staged;
     this.#space = options.space;
     this.#maxEntries = options.maxEntries;
+    this.#nursery = new Nursery(options.staged.directory);
     this.graves = new GraveYard(options.index);
     this.lateIdentities = new LateIdentities(options.index);
   }
 
-  /** A new group begins. */
-  begin(): void {
+  /** A new group begins. `fillsDirectories`: none of its operations is performed before all are planned. */
+  begin({ fillsDirectories = false } = {}): void {
+    this.#fillsDirectories = fillsDirectories;
+    this.#nursery.clear();
     this.#taken.clear();
     this.graves.begin();
     this.lateIdentities.clear();
+  }
+
+  /** All of the group is planned. */
+  end(): void {
+    this.#nursery.clear();
   }
 
   /** @throws ChangeFailure when the change is refused; other errors end the group */
@@ -71,10 +82,13 @@ export class Planner {
         return this.#install(entry, { type: 'staged', name, isOnlyCopy: false }, identity, before, position);
       }
       case 'metadata':
+        this.#nursery.clear();
         return this.#planMetadata(change, position);
       case 'move':
+        this.#nursery.clear();
         return this.#planMove(change.from, change.to, position);
       case 'delete': {
+        this.#nursery.clear();
         const { path } = change;
         const before = this.#index.get(path);
         const grave = before?.kind === 'directory' ? this.graves.bury(path) : undefined;
@@ -91,6 +105,14 @@ export class Planner {
       case 'inline': {
         // Once in staging, once in the log.
         this.#assertSpace(entry.path, 2 * entry.sizeBytes);
+        const cradle = before === undefined ? this.#nursery.cradleOf(entry.path) : undefined;
+        if (cradle !== undefined) {
+          const { staged, filling } = cradle;
+          const stat = staging(entry.path, () => staged.file(nameOf(entry.path), entry, content.data));
+          filling.count++;
+          const source = { type: 'inside', filling } as const;
+          return this.#install(entry, source, identityOfOwn(stat, entry, nowNs()), before, position);
+        }
         const name = stagedName(position.revision, position.changeIndex);
         const stat = staging(entry.path, () => this.#staged.file(name, entry, content.data));
         const identity = identityOfOwn(stat, entry, nowNs());
@@ -152,6 +174,7 @@ export class Planner {
     const { path, mode, mtimeNs } = entry;
     const before = this.#placeFor(path);
     if (before?.kind === 'directory') {
+      this.#nursery.clear();
       this.#index.put(entry, before.identity);
       return { type: 'metadata', position, path, kind: 'directory', mode, mtimeNs, before };
     }
@@ -159,7 +182,10 @@ export class Planner {
     const name = stagedName(position.revision, position.changeIndex);
     const stat = staging(path, () => this.#staged.makeDirectory(name, entry));
     const identity = identityOfOwn(stat, entry, nowNs());
-    return this.#install(entry, { type: 'staged', name, isOnlyCopy: false }, identity, before, position);
+    const operation = this.#install(entry, { type: 'staged', name, isOnlyCopy: false }, identity, before, position);
+    if (before !== undefined || !this.#fillsDirectories) return operation;
+    const filling = this.#nursery.add(path, name);
+    return { ...operation, source: { type: 'staged', name, isOnlyCopy: false, filling } };
   }
 
   #install(
@@ -172,6 +198,8 @@ export class Planner {
     const grave = before?.kind === 'directory' ? this.graves.bury(entry.path) : undefined;
     this.lateIdentities.removed(entry.path);
     this.#index.put(entry, identity);
+    if (before === undefined) this.#nursery.made(entry.path);
+    else this.#nursery.clear();
     if (identity === undefined) this.lateIdentities.add(entry.path);
     return { type: 'install', position, entry, source, before, grave };
   }
@@ -207,10 +235,12 @@ export class Planner {
 
   /** What the index has at a path where something is to be; its parent must be a directory (E66). */
   #placeFor(path: TreePath, how: 'created' | 'moved' = 'created'): IndexedEntry | undefined {
-    const before = this.#index.get(path);
+    const cradle = this.#nursery.cradleOf(path);
+    const isNew = cradle !== undefined && !cradle.names.has(nameOf(path));
+    const before = isNew ? undefined : this.#index.get(path);
     if (before !== undefined) return before;
     const parent = parentOf(path);
-    if (parent !== ROOT) {
+    if (cradle === undefined && parent !== ROOT) {
       const kind = this.#index.get(parent)?.kind;
       if (kind === undefined) throw invalid('PARENT_MISSING', path, `there is no directory for ${displayPath(path)}`);
       if (kind !== 'directory') throw invalid('NOT_A_DIRECTORY', path, `${displayPath(parent)} is a ${kind}`);

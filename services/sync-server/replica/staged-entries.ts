@@ -68,12 +68,22 @@ export class StagedEntries {
     return this.directory.lstat(name) !== undefined;
   }
 
-  /** Removes a file, link or empty directory; what is not there counts as removed. */
+  /** Removes a file, a link, or a directory with the files in it; what is not there counts as removed. */
   discard(name: string): void {
     const stat = this.directory.lstat(name);
     if (stat === undefined) return;
-    if (stat.kind === 'directory') this.directory.removeDirectory(name);
+    if (stat.kind === 'directory') this.#discardDirectory(name);
     else this.directory.unlink(name);
+  }
+
+  #discardDirectory(name: string): void {
+    const directory = this.directory.openDirectory(name);
+    try {
+      for (const child of directory.list()) directory.unlink(child);
+    } finally {
+      directory.close();
+    }
+    this.directory.removeDirectory(name);
   }
 
   #create(name: string, mode: number, fill: (fd: number) => Stat): Stat {

@@ -48,9 +48,9 @@ export class TouchedDirectories {
     return isClean;
   }
 
-  /** A directory just made, or one whose own metadata is to be set. */
-  add(path: TreePath): void {
-    if (!this.#touched.has(path)) this.#touched.set(path, false);
+  /** A directory just made, or one whose own metadata is to be set. `isClean`: nobody else can have been in it. */
+  add(path: TreePath, isClean = false): void {
+    if (!this.#touched.has(path)) this.#touched.set(path, isClean);
   }
 
   moved(from: TreePath, to: TreePath): void {

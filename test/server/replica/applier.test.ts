@@ -278,6 +278,47 @@ describe('the applier', () => {
     replica.lookThrough();
   });
 
+  it('makes a new directory visible with its files, and gives both their bits and times (E74, E78)', () => {
+    const inode = (path: string): bigint => lstatSync(local(path), { bigint: true }).ino;
+    replica.group([
+      replica.incoming([mkdir('d', 0o555), put('d/a', '1', 0o600), mkdir('d/s'), put('d/s/x', '2'), put('d/z', '3')]),
+      replica.incoming([put('d/zz', '4', 0o777), put('d/a', '5'), mkdir('e'), put('f', '6'), put('e/x', '7')]),
+    ]);
+    for (const path of ['d/a', 'd/s/x', 'd/z', 'd/zz', 'e/x']) {
+      expect(replica.core.index.get(p(path))?.identity?.ino, path).to.equal(inode(path));
+    }
+    expect(readFileSync(local('d/a'), 'utf8')).to.equal('5');
+    expect(replica.lookThrough()).to.deep.equal([]);
+  });
+
+  it('refuses what belongs into a new directory where another stands (E95)', () => {
+    mkdirSync(local('d'));
+    writeFileSync(local('d/foreign'), '1');
+    const answer = replica.apply([mkdir('d'), put('d/a', '1'), put('e', '2')]);
+    expect(problemsOf(answer)).to.deep.equal(['0 drifted DRIFTED', '1 drifted DRIFTED']);
+    expect(readFileSync(local('d/foreign'), 'utf8')).to.equal('1');
+    replica.applyAll(mkdir('d'), put('d/a', '1'));
+  });
+
+  it('goes on by single files where a new directory is moved, removed or replaced in its group', () => {
+    replica.applyAll(
+      ...[mkdir('a'), put('a/x', '1'), move('a', 'b'), put('b/y', '2')],
+      ...[mkdir('c'), put('c/x', '1'), remove('c'), mkdir('c'), put('c/x', '2')],
+      ...[
+        mkdir('d'),
+        put('d/x', '1'),
+        put('d', 'file'),
+        mkdir('e'),
+        metadata('e', 'directory', 0o700, T0),
+        put('e/x', '3'),
+      ],
+    );
+    expect(readFileSync(local('b/x'), 'utf8') + readFileSync(local('b/y'), 'utf8')).to.equal('12');
+    expect(readFileSync(local('c/x'), 'utf8') + readFileSync(local('e/x'), 'utf8')).to.equal('23');
+    const missing = replica.apply([mkdir('n'), put('n/x', '1'), remove('n'), put('n/y', '2')]);
+    expect(problemsOf(missing)).to.deep.equal(['3 invalid PARENT_MISSING']);
+  });
+
   it('does not remove a directory that holds a foreign file (E96)', () => {
     replica.applyAll(mkdir('d'), mkdir('d/e'), put('d/e/known', 'x'), put('d/other', 'y'));
     writeFileSync(local('d/e/foreign'), 'foreign');

@@ -64,6 +64,16 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       [[put('z', 'again'), remove('e/x'), move('e', 'd'), mkdir('e'), put('e/x', '5')]],
     ],
   },
+  'new directories with what they hold': {
+    before: [put('a', '1'), mkdir('old')],
+    groups: [
+      [
+        [mkdir('d', 0o500), put('d/a', '1'), mkdir('d/s'), put('d/s/b', '2'), put('d/z', '3'), symlink('d/l', 'z')],
+        [put('d/zz', '4'), mkdir('e'), put('e/a', '5'), move('e', 'd/e'), put('d/e/b', '6'), put('d/zz', '7')],
+      ],
+      [[mkdir('e'), put('e/a', '8'), remove('d'), mkdir('d'), put('d/a', '9'), remove('e/a'), move('a', 'e/a')]],
+    ],
+  },
   'kind flips': {
     before: [put('f', '1'), mkdir('d'), put('d/x', '1'), mkdir('d/s'), put('d/s/y', '2'), symlink('l', 'f')],
     groups: [
