@@ -8,6 +8,11 @@ import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
 import { MetricsRegistry } from '../../common/ops/metrics.ts';
 import type { Address, TcpAddress } from '../../common/rpc/address.ts';
+import {
+  ConnectionGuard,
+  type ConnectionBounds,
+  DEFAULT_CONNECTION_BOUNDS,
+} from '../../common/rpc/connection-guard.ts';
 import { drain } from '../../common/rpc/drain.ts';
 import { Health, OVERALL } from '../../common/rpc/health.ts';
 import { addReflection, readDescriptorImage, REFLECTION_SERVICES } from '../../common/rpc/reflection.ts';
@@ -51,6 +56,7 @@ export interface ServerSetup {
   readonly readyFile: string | undefined;
   readonly version: string;
   readonly limits?: Limits | undefined;
+  readonly connections?: ConnectionBounds | undefined;
 }
 
 export interface OpenFolderOptions {
@@ -112,8 +118,10 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
 
   const audit = new Audit(setup.folders, logger);
   undo.defer(() => audit.close());
+  const connections = new ConnectionGuard(setup.connections ?? DEFAULT_CONNECTION_BOUNDS);
   const access = new Access({
     audit,
+    onAdmitted: (peer) => connections.admit(peer),
     stores: setup.folders.map(({ stateDirectory }) => new TokenStore(stateDirectory)),
     requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
   });
@@ -135,6 +143,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     if (!(await drain(server, calls, health, DRAIN_GRACE_MS))) logger.warn('some calls had to be cut off');
   });
   const grpc = await listen(server, setup.listen, credentials);
+  if (!connections.guard(server)) logger.warn('connections cannot be bounded with this version of grpc-js');
 
   for (const service of [OVERALL, SYNC_SERVICE_NAME]) health.setStatus(service, 'SERVING');
   state = 'ready';

@@ -243,6 +243,13 @@ export function deletePath(path: string): Change {
   return { operation: { $case: 'delete', value: { path } } };
 }
 
+/** The metadata of a call with this token. */
+export function bearer(text: string): Metadata {
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${text}`);
+  return metadata;
+}
+
 /** The reason that a promise fails with. */
 export async function reasonOf(promise: Promise<unknown>): Promise<string> {
   try {
