@@ -46,6 +46,14 @@ const NOT_REGULAR_ERRNOS: ReadonlySet<string | undefined> = new Set(['ELOOP', 'E
 /** A regular file to copy from: an open one, or a name in a directory. */
 export type CopySource = number | { readonly directory: Directory; readonly name: string };
 
+/** A regular file, just opened. */
+export interface OpenedFile {
+  /** The caller closes it. */
+  readonly fd: number;
+  /** What it was right after it was opened. */
+  readonly stat: Stat;
+}
+
 /**
  * Made by SafeRoot, which also says how long it stays open. Once closed, every operation throws LockstepError INTERNAL
  * and none can hit another directory.
@@ -103,12 +111,17 @@ export class Directory {
    * @throws LockstepError NOT_REGULAR for anything but a regular file.
    */
   openFile(name: string): number {
+    return this.#openRegular(name, O_RDONLY).fd;
+  }
+
+  /** Like openFile, with what had to be asked of the file anyway to be sure of its kind. */
+  openFileWithStat(name: string): OpenedFile {
     return this.#openRegular(name, O_RDONLY);
   }
 
   /** Like openFile, for reading and writing an existing file in place: staged files only, never the tree's. */
   openFileForWriting(name: string): number {
-    return this.#openRegular(name, O_RDWR);
+    return this.#openRegular(name, O_RDWR).fd;
   }
 
   /**
@@ -247,7 +260,7 @@ export class Directory {
     closeSync(this.#fd);
   }
 
-  #openRegular(name: string, access: number): number {
+  #openRegular(name: string, access: number): OpenedFile {
     const path = systemPath(this.#openPrefix(), name, this.path);
     let fd: number;
     try {
@@ -257,8 +270,9 @@ export class Directory {
       throw error;
     }
     try {
-      if (statOf(fd).kind !== 'file') throw this.#notRegular(name, 'regular file');
-      return fd;
+      const stat = statOf(fd);
+      if (stat.kind !== 'file') throw this.#notRegular(name, 'regular file');
+      return { fd, stat };
     } catch (error) {
       closeSync(fd);
       throw error;

@@ -71,10 +71,11 @@ export class BatchWriter {
   }
 
   /**
-   * A file with its content. `read` fills the given buffer, exactly `head.sizeBytes` long, and returns the digest, or undefined when the
-   * change is not to be written after all.
+   * A file with its content. `read` puts exactly `head.sizeBytes` bytes into the given buffer at the given place, behind
+   * which one byte more may be touched, and returns the digest, or undefined when the change is not to be written
+   * after all.
    */
-  putInline(path: TreePath, head: FileHead, read: (content: Buffer) => Digest | undefined): boolean {
+  putInline(path: TreePath, head: FileHead, read: (buffer: Buffer, offset: number) => Digest | undefined): boolean {
     const wirePath = toWirePath(path);
     const pathBytes = Buffer.byteLength(wirePath);
     const entryBytes = fileEntryBytes(pathBytes, head);
@@ -83,12 +84,12 @@ export class BatchWriter {
     const digestAt = this.#fileEntry(wirePath, pathBytes, entryBytes, head);
     this.#byte(PUT_INLINE);
     this.#varint(head.sizeBytes);
-    const digest = read(this.#buffer.subarray(this.#position, this.#position + head.sizeBytes));
+    const digest = read(this.#buffer, this.#position);
     if (digest === undefined) {
       this.#position = start;
       return false;
     }
-    digest.copy(this.#buffer, digestAt);
+    this.#buffer.set(digest, digestAt);
     this.#position += head.sizeBytes;
     this.#changes++;
     return true;

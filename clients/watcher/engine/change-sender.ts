@@ -7,7 +7,6 @@ import { zstdCompressSync, constants as zlib } from 'node:zlib';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, type DigestFunction, digestOf } from '../../../common/content/digest.ts';
-import type { Stat } from '../../../common/fs/stat.ts';
 import type { DiskIdentity, EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
 import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
@@ -148,11 +147,12 @@ export class ChangeSender {
     const writer = this.#open();
     let record: FileRecord | undefined;
     let isKnown = false;
-    writer.putInline(path, now, (content) => {
-      const read = readStable(directory, nameOf(path), statOf(now), content);
+    writer.putInline(path, now, (buffer, offset) => {
+      const read = readStable(directory, nameOf(path), now.identity, buffer, offset);
       if (read.outcome === 'unreadable') this.#effects.unreadable(path, read.errno);
       if (read.outcome === 'changed') this.#effects.changed(path, this.#seenMs);
       if (read.outcome !== 'read') return undefined;
+      const content = buffer.subarray(offset, offset + now.sizeBytes);
       const digest = digestOf(this.#limits.digestFunction, content);
       record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
       isKnown = before !== undefined && before.sizeBytes === now.sizeBytes && before.digest.equals(digest);
@@ -251,9 +251,4 @@ function sentChange(
 function recordOf(now: Exclude<Observed, ObservedFile>): EntryRecord {
   if (now.kind === 'symlink') return { kind: 'symlink', mtimeNs: now.mtimeNs, target: now.target };
   return { kind: 'directory', mode: now.mode, mtimeNs: now.mtimeNs };
-}
-
-/** What the read must find again. */
-function statOf({ mode, identity }: ObservedFile): Stat {
-  return { kind: 'file', mode, birthtimeNs: 0n, nlink: 1, ...identity };
 }

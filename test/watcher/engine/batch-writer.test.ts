@@ -39,18 +39,22 @@ const steps = fc.oneof(
 describe('batch writer', () => {
   it('writes what the generated code reads back, for any changes', () => {
     fc.assert(
-      fc.property(fc.array(steps, { maxLength: 24, size: 'max' }), fc.integer({ min: 0, max: 4000 }), (list, capacity) => {
-        const batchId = randomBytes(16);
-        const writer = new BatchWriter(batchId, capacity);
-        const expected: Change[] = [];
-        for (const step of list) {
-          const change = write(writer, step);
-          if (change !== undefined) expected.push(change);
-        }
-        expect(writer.changes).to.equal(expected.length);
-        const encoded = writer.finish();
-        expect(encoded.equals(Buffer.from(Batch.encode({ batchId, changes: expected }).finish()))).to.equal(true);
-      }),
+      fc.property(
+        fc.array(steps, { maxLength: 24, size: 'max' }),
+        fc.integer({ min: 0, max: 4000 }),
+        (list, capacity) => {
+          const batchId = randomBytes(16);
+          const writer = new BatchWriter(batchId, capacity);
+          const expected: Change[] = [];
+          for (const step of list) {
+            const change = write(writer, step);
+            if (change !== undefined) expected.push(change);
+          }
+          expect(writer.changes).to.equal(expected.length);
+          const encoded = writer.finish();
+          expect(encoded.equals(Buffer.from(Batch.encode({ batchId, changes: expected }).finish()))).to.equal(true);
+        },
+      ),
     );
   });
 });
@@ -69,8 +73,9 @@ function write(writer: BatchWriter, step: typeof steps extends fc.Arbitrary<infe
         writer.putStored(path, head, digest);
         return { operation: { $case: 'putFile', value: { entry, content: { $case: 'stored', value: {} } } } };
       }
-      const written = writer.putInline(path, head, (buffer) => {
-        buffer.set(step.content);
+      const written = writer.putInline(path, head, (buffer, offset) => {
+        buffer.set(step.content, offset);
+        buffer.writeUInt8(0xff, offset + sizeBytes);
         return step.type === 'put' ? digest : undefined;
       });
       if (!written) return undefined;

@@ -39,7 +39,6 @@ describe('readStable', () => {
     const result = readStable(root.directory(ROOT), 'a', expected(), buffer, 10);
     expect(result.outcome).to.equal('read');
     expect(buffer.subarray(10, 15).toString()).to.equal('hello');
-    if (result.outcome === 'read') expect(result.data.buffer).to.equal(buffer.buffer);
   });
 
   it('reads an empty file', () => {
@@ -72,7 +71,9 @@ describe('readStable', () => {
   });
 
   it('refuses what does not fit', () => {
-    writeFileSync(join(directory, 'a'), Buffer.alloc(101));
+    writeFileSync(join(directory, 'a'), Buffer.alloc(99));
+    expect(outcome(expected())).to.equal('read');
+    writeFileSync(join(directory, 'a'), Buffer.alloc(100));
     expect(() => outcome(expected())).to.throw('too large');
   });
 });
