@@ -116,11 +116,11 @@ class ChangesSession {
     if (frame.form === 'batch' && frame.encoded.length > maxBatchBytes) {
       throw new LockstepError('LIMIT_EXCEEDED', `a batch has more than ${maxBatchBytes} bytes`);
     }
-    const { replica } = this.#served;
+    const { replica, changeLog } = this.#served;
     const { lease, acknowledgement } = this.#options;
     const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES;
     this.#context.metrics.batchBytes.add(frame.encoded.length, { folder: replica.folder });
-    const changes = summarizeBatch(frame.encoded, frame.form, maxBatchBytes);
+    const changes = summarizeBatch(frame.encoded, frame.form, maxBatchBytes, changeLog.detail);
     const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
     applied.catch(() => undefined);

@@ -38,6 +38,23 @@ describe('batch summary', () => {
     );
   });
 
+  it('finds the operations alone where nothing is logged', () => {
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 8 }), (changes) => {
+        const found = summarizeBatch(encode(...changes), 'batch', MAX_BYTES, 'operations');
+        expect(found.map(({ operation }) => operation)).to.deep.equal(
+          changes.map((one) => expectedSummary(one).operation),
+        );
+      }),
+    );
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 60 }),
+        (bytes) => void summarizeBatch(bytes, 'batch', MAX_BYTES, 'operations'),
+      ),
+    );
+  });
+
   it('never throws, and does not decompress beyond the limit (S22)', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => void summarizeBatch(bytes, 'batch', MAX_BYTES)));
     const bomb = { compressor: 1, size: 1n, data: zstdCompressSync(Buffer.alloc(2 ** 24)) } as const;
