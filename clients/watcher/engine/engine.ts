@@ -371,9 +371,14 @@ export class Engine {
   // ---- planning and sending
 
   #send(found: readonly Difference[], seenMs: number): void {
-    const settled = found.filter(({ path }) => !this.#inFlight.postpones(path));
     const connected = this.#connected;
-    if (settled.length === 0 || connected === undefined) return;
+    if (connected === undefined) {
+      // The session ended while this was looked for: the next one is to find it again.
+      for (const { path } of found) this.#lookAgain(path, seenMs);
+      return;
+    }
+    const settled = found.filter(({ path }) => !this.#inFlight.postpones(path));
+    if (settled.length === 0) return;
     const { index, scanner, sender, session } = connected;
     const plan = planChanges(withMoves(settled, index.tree, scanner), {
       smallFileBytes: session.maxInlineBytes,

@@ -72,7 +72,7 @@ export class Lookout {
   async serveHints(scanner: Scanner): Promise<Found> {
     const { root, dirty, ignore } = this.#options;
     const directories = dirty.takeSome(SLICE_NAMES);
-    const seenMs = directories[0]?.firstHintMs ?? monotonicMs();
+    const seenMs = directories.reduce((oldest, { firstHintMs }) => Math.min(oldest, firstHintMs), monotonicMs());
     const found = new Map<TreePath, Difference>();
     root.forgetAll();
     for (const { dir, scope, names, firstHintMs } of directories) {
@@ -98,7 +98,7 @@ export class Lookout {
     this.#options.root.forgetAll();
     while (found.size < SLICE_DIFFERENCES && monotonicMs() < endMs) {
       await this.#watchNew();
-      const open = this.queue.open ?? this.#openNext(scanner);
+      const open = this.queue.open ?? this.#openNext(scanner, found);
       if (open === undefined) break;
       seenMs = Math.min(seenMs, open.seenMs);
       this.#lookThrough(open, found);
@@ -134,17 +134,27 @@ export class Lookout {
     }
   }
 
-  #openNext(scanner: Scanner): Open | undefined {
+  #openNext(scanner: Scanner, found: Map<TreePath, Difference>): Open | undefined {
     for (let next = this.queue.takeNext(); next !== undefined; next = this.queue.takeNext()) {
       this.#reloadRules(next.path);
       if (next.path !== ROOT && this.#options.ignore.isIgnored(next.path, true)) continue;
       const scan = scanner.open(next.path);
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
+      else this.#lookAtItself(scanner, next.path, found);
       this.#options.onListed(next.path);
       return this.queue.begin(next, scan);
     }
     return undefined;
+  }
+
+  /** What came into a directory after its parent was listed and before it was watched has changed its time without a hint. */
+  #lookAtItself(scanner: Scanner, path: TreePath, found: Map<TreePath, Difference>): void {
+    if (this.#options.isInFlight(path)) return;
+    for (const difference of scanner.look(parentOf(path), nameOf(path)).differences) {
+      if (difference.now === undefined) this.#options.onVanishedIn(parentOf(path));
+      else note(difference, found);
+    }
   }
 
   /** Returns true when other entries below the directory may be ignored now. */
