@@ -141,7 +141,7 @@ export class Watcher {
   async #open(isFirst: boolean, signal: AbortSignal): Promise<OpenedSession> {
     const { address, security, takeOver } = this.#options;
     const { directory, stateDirectory, folder, mode, acknowledgement } = this.#options.engine;
-    const connection = new Connection({ address, security });
+    const connection = new Connection({ address, security, watched: directory });
     try {
       if (mode === 'dry-run') {
         const session = await Inspection.open({ connection, folder, engine: this.#engine }, signal);

@@ -4,6 +4,7 @@
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { unlinkSync } from 'node:fs';
 import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
+import { placeOf } from '../../common/fs/place.ts';
 import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
 import { MetricsRegistry } from '../../common/ops/metrics.ts';
@@ -111,6 +112,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     undo.defer(() => replica.close());
     folders.set(folder.name, {
       replica,
+      place: placeOf(folder.directory),
       changeLog: new ChangeLog(replica, logger, metrics.changes),
       leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),
     });

@@ -33,6 +33,8 @@ export interface ConnectionOptions {
   readonly security: SecurityOptions;
   /** Channels for contents, 1..4; they connect when they are needed. Default 4. */
   readonly bulkChannels?: number | undefined;
+  /** The directory that is kept in step over this connection, if one is. */
+  readonly watched?: string | undefined;
 }
 
 export type ChangesCall = ClientDuplexStream<ChangesFrame, ApplyChangesResponse>;
@@ -46,6 +48,7 @@ const RECOVERY_DEADLINE_MS = 120_000;
 
 export class Connection {
   readonly address: Address;
+  readonly watched: string | undefined;
   readonly #control: SyncServiceClient;
   readonly #makeBulk: () => SyncServiceClient;
   readonly #bulk: { readonly client: SyncServiceClient; openCalls: number }[] = [];
@@ -56,6 +59,7 @@ export class Connection {
   constructor(options: ConnectionOptions) {
     const { address, security } = options;
     this.address = address;
+    this.watched = options.watched;
     const credentials = channelCredentials(address, security);
     const token = readToken(security);
     // Not call credentials: those are refused on plaintext channels, also on this machine's own.

@@ -3,6 +3,7 @@
  * checked here, once (rule 6: the peer is hostile).
  */
 import type { DigestFunction } from '../../../common/content/digest.ts';
+import { placeOf, relationOf } from '../../../common/fs/place.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { Compressor, DigestFunction as WireDigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { FolderInfo, GetServerInfoResponse, Limits } from '../../../gen/lockstep/sync/v1/sync_service.ts';
@@ -30,7 +31,8 @@ export interface SessionLimits {
 }
 
 /**
- * @throws LockstepError PROTOCOL_UNSUPPORTED; FOLDER_NOT_FOUND naming the folders that there are; INVALID_ARGUMENT when
+ * @throws LockstepError PROTOCOL_UNSUPPORTED; FOLDER_NOT_FOUND naming the folders that there are; USAGE when the replica
+ *   and the watched directory hold each other; INVALID_ARGUMENT when
  *   what the server says makes no sense; and what calls throw.
  */
 export async function greet(connection: Connection, folderName: string, signal: AbortSignal): Promise<ServerFacts> {
@@ -38,12 +40,23 @@ export async function greet(connection: Connection, folderName: string, signal: 
   if (info.protocolVersion !== PROTOCOL_VERSION) throw unknownProtocol(connection, info);
   const folder = info.folders.find(({ folder }) => folder === folderName);
   if (folder === undefined) throw folderNotFound(connection, folderName, info.folders);
+  if (connection.watched !== undefined) assertApart(connection.watched, folder.place);
   return {
     serverVersion: info.serverVersion,
     limits: checkedLimits(info.limits),
     zstd: info.compressors.includes(Compressor.COMPRESSOR_ZSTD),
     folder,
   };
+}
+
+/** A replica inside of the watched directory, or around it, would be fed to itself (E11). */
+function assertApart(directory: string, replica: readonly Uint8Array[]): void {
+  const relation = replica.length === 0 ? 'apart' : relationOf(placeOf(directory), replica);
+  if (relation === 'apart') return;
+  const where = { same: `is ${directory} itself`, inside: `holds ${directory}`, around: `lies in ${directory}` }[
+    relation
+  ];
+  throw new LockstepError('USAGE', `the server's replica ${where}; choose directories that do not hold each other`);
 }
 
 /** @throws LockstepError PROTOCOL_UNSUPPORTED for a function that this program does not have. */

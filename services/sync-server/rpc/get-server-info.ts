@@ -33,7 +33,7 @@ export function getServerInfo(context: SyncContext) {
   }, context.onCallError);
 }
 
-function folderInfo({ replica, leases }: ServedFolder): FolderInfo {
+function folderInfo({ replica, leases, place }: ServedFolder): FolderInfo {
   const info = replica.info();
   return {
     folder: replica.folder,
@@ -46,6 +46,7 @@ function folderInfo({ replica, leases }: ServedFolder): FolderInfo {
     state: toWireState(info.state),
     stateReason: info.stateReason,
     holder: leases.holder?.holder ?? '',
+    place: [...place],
   };
 }
 

@@ -24,6 +24,8 @@ export interface ServedFolder {
   readonly replica: Replica;
   readonly leases: LeaseDesk;
   readonly changeLog: ChangeLog;
+  /** As `placeOf` tells it. */
+  readonly place: readonly Buffer[];
 }
 
 export interface SyncContextOptions {

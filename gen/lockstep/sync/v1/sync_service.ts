@@ -204,6 +204,11 @@ export interface FolderInfo {
   stateReason: string;
   /** Who holds the lease, empty for nobody. */
   holder: string;
+  /**
+   * Where the replica is, for a watcher on the same machine, which must not watch it: 16 bytes for its directory and for each one above,
+   * innermost first. Says nothing to others.
+   */
+  place: Uint8Array[];
 }
 
 /** Asks for the right to write. */
@@ -1005,6 +1010,7 @@ function createBaseFolderInfo(): FolderInfo {
     state: 0,
     stateReason: "",
     holder: "",
+    place: [],
   };
 }
 
@@ -1051,6 +1057,9 @@ export const FolderInfo: MessageFns<FolderInfo> = {
     }
     if (message.holder !== "") {
       writer.uint32(82).string(message.holder);
+    }
+    for (const v of message.place) {
+      writer.uint32(90).bytes(v!);
     }
     return writer;
   },
@@ -1148,6 +1157,14 @@ export const FolderInfo: MessageFns<FolderInfo> = {
             message.holder = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.place.push(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1181,6 +1198,7 @@ export const FolderInfo: MessageFns<FolderInfo> = {
     message.state = object.state ?? 0;
     message.stateReason = object.stateReason ?? "";
     message.holder = object.holder ?? "";
+    message.place = object.place?.map((e) => e) || [];
     return message;
   },
 };
