@@ -21,7 +21,7 @@ import type { ReplicaLog } from './replica-log.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { StagedEntries } from './staged-entries.ts';
-import { makeReplicaDirectory, makeStateDirectory, removeStateFile } from './state-files.ts';
+import { makeReplicaDirectory, makeStateDirectory, removeStateFile, stateFileExists } from './state-files.ts';
 
 export interface CoreOptions {
   readonly settings: ReplicaSettings;
@@ -137,13 +137,19 @@ function openIndex(
     index = TreeIndex.open(file, options);
   } catch (error) {
     if (!(error instanceof LockstepError) || error.reason !== 'INDEX_DAMAGED') throw error;
-    logger.warn({ reason: describeError(error) }, 'the index is made anew from the replica');
+    if (hasState(settings)) logger.warn({ reason: describeError(error) }, 'the index is made anew from the replica');
+    else logger.debug({}, 'the index is made for the first time');
     return { index: createIndex(settings, file), isRebuilt: true };
   }
   if (index.getMeta('complete') === 'yes') return { index, isRebuilt: false };
   index.close();
   logger.warn({}, 'the index was never completed and is made anew from the replica');
   return { index: createIndex(settings, file), isRebuilt: true };
+}
+
+/** False for a directory that no server has kept yet: that it has no index is no loss. */
+function hasState({ stateDirectory }: ReplicaSettings): boolean {
+  return stateFileExists(indexFileIn(stateDirectory)) || stateFileExists(logDirectoryIn(stateDirectory));
 }
 
 function createIndex(settings: ReplicaSettings, file: string): TreeIndex {

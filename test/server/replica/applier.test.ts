@@ -7,6 +7,7 @@ import {
   lstatSync,
   mkdirSync,
   readFileSync,
+  rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -52,6 +53,14 @@ describe('the applier', () => {
   const problemsOf = (answer: { problems: readonly { kind: string; reason: string; index: number }[] }): string[] =>
     answer.problems.map(({ index, kind, reason }) => `${index} ${kind} ${reason}`);
   const local = (path: string): string => join(directory, path);
+
+  it('says that the index is made anew only where there was one', () => {
+    expect(replica.log.warnings).to.deep.equal([]);
+    replica.close();
+    rmSync(local('.lockstep/index.db'));
+    replica = TestReplica.open(directory);
+    expect(replica.log.warnings.join()).to.include('made anew');
+  });
 
   it('puts, makes, links, sets, moves and deletes', () => {
     replica.applyAll(
