@@ -108,6 +108,10 @@ export class Engine {
   #scanner: Scanner | undefined;
   /** Undefined while there is no session. */
   #connected: Connected | undefined;
+  /** What is being sent was found by looking through directories, not because of a hint. */
+  #isScanning = false;
+  /** The index had nothing when the whole scan began, so that no file that it comes upon has been renamed. */
+  #startedEmpty = false;
   #wholeScan: { readonly state: 'wanted' | 'running' | 'done'; readonly reason: string; readonly seenMs: number };
   #nextScanMs = Number.POSITIVE_INFINITY;
   #durableRevision = 0n;
@@ -267,7 +271,9 @@ export class Engine {
     if (!this.#lookout.queue.isEmpty) {
       if (this.#uploads.isCrowded) return false;
       const { differences, seenMs } = await this.#lookout.scanSlice(connected.scanner);
+      this.#isScanning = true;
       this.#send(differences, seenMs);
+      this.#isScanning = false;
       return true;
     }
     if (!this.#inFlight.isEmpty) return false;
@@ -346,6 +352,7 @@ export class Engine {
     this.#wholeScan = { ...this.#wholeScan, state: 'running' };
     this.#problems.forgetAll();
     this.#deletions.forgetAll();
+    this.#startedEmpty = this.#index?.tree.count() === 0;
     this.#lookout.beginWholeScan(this.#wholeScan.seenMs);
     this.#log('debug', 'scan', { reason: this.#wholeScan.reason });
   }
@@ -354,6 +361,7 @@ export class Engine {
     this.#rootGuard.check();
     index.setRootIdentity(this.#rootGuard.identity);
     this.#wholeScan = { ...this.#wholeScan, state: 'done' };
+    this.#startedEmpty = false;
     const root = scanner.lookAtRoot();
     if (root !== undefined) this.#send([root], this.#wholeScan.seenMs);
     const jitter = 1 + SCAN_JITTER * (2 * Math.random() - 1);
@@ -380,15 +388,18 @@ export class Engine {
     const settled = found.filter(({ path }) => !this.#inFlight.postpones(path));
     if (settled.length === 0) return;
     const { index, scanner, sender, session } = connected;
-    const plan = planChanges(withMoves(settled, index.tree, scanner), {
+    const detectFiles = !this.#isScanning || !this.#startedEmpty;
+    const plan = planChanges(withMoves(settled, index.tree, scanner, detectFiles), {
       smallFileBytes: session.maxInlineBytes,
       asideName: (directory) => joinPath(directory, ASIDE_PREFIX + randomBytes(6).toString('hex')),
     });
     for (const { path, now } of settled) if (now?.kind !== 'file') this.#uploads.drop(path);
-    index.tree.transaction(() => {
-      for (const { path, now } of plan.refreshed) if (now !== undefined) index.tree.setIdentity(path, now.identity);
-    });
-    for (const { path } of plan.refreshed) this.#problems.solve(path);
+    if (plan.refreshed.length > 0) {
+      index.tree.transaction(() => {
+        for (const { path, now } of plan.refreshed) if (now !== undefined) index.tree.setIdentity(path, now.identity);
+      });
+      for (const { path } of plan.refreshed) this.#problems.solve(path);
+    }
     const isStructural = plan.lookAgain.length > 0;
     if (isStructural) this.#beginStructural(plan, seenMs);
     sender.send(plan.changes, seenMs, isStructural);
@@ -412,7 +423,10 @@ export class Engine {
   }
 
   #transmit(batch: SentBatch, form: 'batch' | 'compressed', encoded: Buffer): void {
-    for (const { path, operation } of batch.changes) if (operation === 'put') this.#hot.acted(path, monotonicMs());
+    // A scan comes by once: only files that somebody is heard writing can be hot.
+    if (!this.#isScanning && this.#options.mode === 'watch') {
+      for (const { path, operation } of batch.changes) if (operation === 'put') this.#hot.acted(path, monotonicMs());
+    }
     this.#inFlight.add(batch);
     const { batchId, changes } = batch;
     if (this.#options.mode !== 'dry-run') {

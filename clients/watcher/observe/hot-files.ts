@@ -44,7 +44,7 @@ export class HotFiles {
 
   /** Milliseconds to wait before acting on a change of `path`; 0 for at once. Never more than the longest pause. */
   delayFor(path: TreePath, nowMs: number): number {
-    const heat = this.#heat.get(path);
+    const heat = this.#heat.size === 0 ? undefined : this.#heat.get(path);
     if (heat === undefined) return 0;
     return Math.max(0, heat.lastActedMs + heat.pauseMs - nowMs);
   }
@@ -74,7 +74,7 @@ export class HotFiles {
 
   /** The file has content again, or is gone: cutting it once more starts a new hold. */
   filled(path: TreePath): void {
-    this.#emptied.delete(path);
+    if (this.#emptied.size > 0) this.#emptied.delete(path);
   }
 
   /** Nothing is known of `path` any more. */

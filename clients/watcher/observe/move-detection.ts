@@ -11,13 +11,18 @@ import type { Scanner } from './scanner.ts';
 /** Children that are compared before a directory is believed to be one that the server knows under another name. */
 const EVIDENCE_CHILDREN = 16;
 
-/** Adds `movedFrom` where an entry is what the server has under a path that the disk has no more. */
+/**
+ * Adds `movedFrom` where an entry is what the server has under a path that the disk has no more.
+ * @param detectFiles false where no file can have been renamed, which saves a look-up for each
+ */
 export function withMoves(
   differences: readonly Difference[],
   index: TreeIndex,
   scanner: Scanner,
+  detectFiles = true,
 ): readonly Difference[] {
   return differences.map((difference) => {
+    if (!detectFiles && difference.now?.kind === 'file') return difference;
     const movedFrom = sourceOf(difference, index, scanner);
     return movedFrom === undefined ? difference : { ...difference, movedFrom };
   });
