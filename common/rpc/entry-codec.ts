@@ -58,7 +58,7 @@ export function fromWireEntry(wire: WireEntry, limits?: PathLimits): Entry {
   const mtimeNs = checkedMtime(wire.mtimeNs, path);
   switch (wire.kind) {
     case EntryKind.ENTRY_KIND_FILE: {
-      const digest = digestFromBytes(Buffer.from(wire.digest));
+      const digest = digestFromBytes(wire.digest);
       if (digest === undefined) throw invalid(path, `a digest has ${wire.digest.length} bytes instead of 32`);
       return {
         path,

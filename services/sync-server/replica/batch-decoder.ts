@@ -5,6 +5,7 @@
 import { zstdDecompressSync } from 'node:zlib';
 import { type Digest, type DigestFunction, digestFromBytes, digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { decodeBatchMessage } from '../../../common/rpc/batch-codec.ts';
 import {
   checkedMode,
   checkedMtime,
@@ -15,7 +16,6 @@ import {
 import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { fromWirePath, isReserved, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import {
-  Batch,
   CompressedBatch,
   type PutFile,
   type SetMetadata,
@@ -41,7 +41,7 @@ export function decodeBatch(encoded: Uint8Array, form: 'batch' | 'compressed', o
   const { limits } = options;
   const serialized = form === 'compressed' ? decompressed(encoded, limits.maxBatchBytes) : encoded;
   if (serialized.length > limits.maxBatchBytes) throw tooLong(serialized.length, limits.maxBatchBytes);
-  const batch = decodedAs('batch', () => Batch.decode(serialized));
+  const batch = decodedAs('batch', () => decodeBatchMessage(serialized));
   if (batch.batchId.length !== BATCH_ID_BYTES) {
     throw new LockstepError(
       'INVALID_ARGUMENT',
