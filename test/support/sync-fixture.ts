@@ -22,13 +22,20 @@ import {
   UploadContentRequest as UploadContentRequestCodec,
 } from '../../gen/lockstep/sync/v1/sync_service.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../services/sync-server/rpc/limits.ts';
-import { type RunningServer, type ServerSetup, startServer } from '../../services/sync-server/server.ts';
+import {
+  type OpenFolder,
+  type RunningServer,
+  type ServerSetup,
+  startServer,
+} from '../../services/sync-server/server.ts';
 import { MemoryReplica } from './memory-replica.ts';
 
 export interface FixtureOptions {
   readonly folders?: readonly string[];
   readonly limits?: Partial<Limits>;
   readonly setup?: Partial<ServerSetup>;
+  /** Default: replicas in memory. With others `replicas` stays empty. */
+  readonly openFolder?: OpenFolder;
 }
 
 export class SyncFixture {
@@ -71,7 +78,11 @@ export class SyncFixture {
       return replica;
     };
     try {
-      const server = await startServer(setup, open, createLogger({ name: 'server', level: 'silent' }));
+      const server = await startServer(
+        setup,
+        options.openFolder ?? open,
+        createLogger({ name: 'server', level: 'silent' }),
+      );
       return new SyncFixture(server, replicas, directory);
     } catch (error) {
       rmSync(directory, { recursive: true, force: true });
