@@ -14,7 +14,7 @@ import {
   MODE_MASK,
 } from '../../../common/tree/entry.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
-import { joinPath, nameOf, parentOf, RESERVED_NAME, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { isReserved, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference, Observed } from '../plan/difference.ts';
 import { ASIDE_PREFIX } from '../plan/plan.ts';
 
@@ -126,10 +126,13 @@ export class Scanner {
 
   /** Holds one name on disk against its row. @throws errno errors */
   compare(directory: Directory, parent: TreePath, name: string, row: KnownName | undefined, findings: Findings): void {
-    if (parent === ROOT && name === RESERVED_NAME) return;
     if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
     const stat = directory.lstat(name);
     const path = joinPath(parent, name);
+    if (stat !== undefined && isReserved(path)) {
+      this.#options.report(path, 'RESERVED_NAME', "this name is the server's own; it is not kept in step");
+      return;
+    }
     if (stat === undefined) {
       if (row === undefined) this.#options.fine(path);
       if (row === undefined) findings.nowhere.push(path);

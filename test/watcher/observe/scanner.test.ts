@@ -1,0 +1,101 @@
+import { expect } from 'chai';
+import { chmodSync, linkSync, mkdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Scanner } from '../../../clients/watcher/observe/scanner.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { useTemporaryDirectory } from '../../common/fs/temporary.ts';
+
+const path = (text: string): TreePath => text as TreePath;
+
+describe('scanner', () => {
+  const temporary = useTemporaryDirectory();
+  let tree = '';
+  let root: SafeRoot;
+  let index: TreeIndex;
+  let scanner: Scanner;
+  let reports: string[];
+  let fine: string[];
+
+  beforeEach(() => {
+    tree = join(temporary.path, 'tree');
+    mkdirSync(join(tree, 'sub'), { recursive: true });
+    for (const name of ['one', 'two', 'three']) writeFileSync(join(tree, 'sub', name), name);
+    root = SafeRoot.open(tree);
+    index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
+    [reports, fine] = [[], []];
+    scanner = new Scanner({
+      root,
+      index,
+      isIgnored: () => false,
+      report: (at, reason) => reports.push(`${at}: ${reason}`),
+      fine: (at) => fine.push(at),
+    });
+  });
+
+  afterEach(() => {
+    index.close();
+    root.close();
+  });
+
+  /** What the server is known to have: what is there now. */
+  function know(...names: readonly string[]): void {
+    for (const name of names) {
+      const at = path(`sub/${name}`);
+      const now = scanner.look(path('sub'), name).differences[0]?.now;
+      if (now?.kind !== 'file') throw new Error(`${name} is no file`);
+      const digest = Buffer.alloc(32, 1) as never;
+      const { mode, mtimeNs, sizeBytes, identity } = now;
+      index.put({ path: at, kind: 'file', mode, mtimeNs, sizeBytes, digest }, identity);
+    }
+  }
+
+  it('takes a directory that vanishes between its listing and the look at its names for vanished, not for unreadable (E36)', () => {
+    const scan = scanner.open(path('sub'));
+    expect(scan?.next(1).differences).to.have.lengthOf(1);
+    rmSync(join(tree, 'sub'), { recursive: true });
+    expect(scan?.next(10).differences).to.deep.equal([]);
+    expect(scan?.done).to.equal(true);
+    expect(scanner.look(path('sub'), 'two').differences).to.deep.equal([]);
+    expect(scanner.open(path('sub'))).to.equal(undefined);
+    expect(reports).to.deep.equal([]);
+  });
+
+  it('says of names that are gone, and of those that are as they were, that nothing is wrong with them', () => {
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    know('one');
+    scanner.look(path('sub'), 'one');
+    scanner.look(path('sub'), 'never-there');
+    scanner.look(path('no/such'), 'directory');
+    expect(fine).to.deep.equal(['sub/one', 'sub/never-there', 'no/such/directory']);
+  });
+
+  it('names the other names of a file that was changed through one of them (E19)', () => {
+    linkSync(join(tree, 'sub', 'one'), join(tree, 'sub', 'link'));
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    know('one', 'link', 'two');
+    expect(scanner.look(path('sub'), 'one').linked).to.deep.equal([]);
+    writeFileSync(join(tree, 'sub', 'one'), 'changed');
+    expect(scanner.look(path('sub'), 'one').linked).to.deep.equal(['sub/link']);
+    unlinkSync(join(tree, 'sub', 'link'));
+    expect(scanner.look(path('sub'), 'one').linked).to.deep.equal([]);
+  });
+
+  it('reports names that it may not look at, and deduces nothing from that (E49)', function () {
+    if (process.getuid?.() === 0) this.skip();
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    know('one', 'two', 'three');
+    root.forgetAll();
+    // To be listed, and not to be entered.
+    chmodSync(join(tree, 'sub'), 0o444);
+    expect(scanner.open(path('sub'))?.next(10).differences).to.deep.equal([]);
+    expect(reports).to.have.lengthOf(3);
+    expect(scanner.hasInode(path('sub/one'), 1n)).to.equal('unknown');
+    chmodSync(join(tree, 'sub'), 0o755);
+  });
+
+  it('looks at the root itself', () => {
+    expect(scanner.lookAtRoot()?.path).to.equal(ROOT);
+  });
+});
