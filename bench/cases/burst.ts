@@ -99,7 +99,7 @@ async function unpackWhileWatching(bench: Bench, contender: WatchingContender, a
     mkdirSync(target);
     await tar(bench, ['-xf', archive.path, '-C', target]);
     const lastWriteAt = performance.now();
-    return await untilComplete(archive, join(replica, 'unpacked'), lastWriteAt);
+    return await untilComplete(archive, join(replica, 'unpacked'), lastWriteAt, session.mustRun);
   } finally {
     await session.close();
     await bench.rooms.remove(room);
@@ -107,7 +107,12 @@ async function unpackWhileWatching(bench: Bench, contender: WatchingContender, a
   }
 }
 
-async function untilComplete(archive: Archive, replica: string, lastWriteAt: number): Promise<Burst> {
+async function untilComplete(
+  archive: Archive,
+  replica: string,
+  lastWriteAt: number,
+  check: () => void,
+): Promise<Burst> {
   const { files, original } = archive;
   const end = lastWriteAt + PATIENCE_MS;
   let present = 0;
@@ -125,6 +130,7 @@ async function untilComplete(archive: Archive, replica: string, lastWriteAt: num
       const missingFiles = files.filter((file) => firstMissing(replica, [file], 0) === 0).length;
       return { secondsAfter: PATIENCE_MS / 1000, missingFiles };
     }
+    check();
     await sleep(LOOK_INTERVAL_MS);
   }
 }

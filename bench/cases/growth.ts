@@ -94,7 +94,16 @@ async function editWhileWatching(bench: Bench, setup: Setup, files: number): Pro
   const session = await ours(bench).watch(setup);
   try {
     const { source, replica } = setup;
-    return median(await editLatencies({ source, replica, files, edits: Math.min(EDITS, files), seed: 'growth' }));
+    return median(
+      await editLatencies({
+        source,
+        replica,
+        files,
+        edits: Math.min(EDITS, files),
+        seed: 'growth',
+        check: session.mustRun,
+      }),
+    );
   } finally {
     await session.close();
   }

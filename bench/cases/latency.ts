@@ -100,7 +100,14 @@ async function latenciesIn(
     const session = await contender.watch({ source, replica, state });
     try {
       const edits = Math.min(files, which === 0 ? OUR_EDITS : PEER_EDITS);
-      const delaysMs = await editLatencies({ source, replica, files, edits, seed: contender.name });
+      const delaysMs = await editLatencies({
+        source,
+        replica,
+        files,
+        edits,
+        seed: contender.name,
+        check: session.mustRun,
+      });
       bench.say(`  ${contender.name} with ${files} files: p50 ${median(delaysMs).toFixed(1)} ms`);
       delays.push(delaysMs);
     } finally {

@@ -15,6 +15,8 @@ export interface EditOptions {
   readonly files: number;
   readonly edits: number;
   readonly seed: string;
+  /** Throws when waiting has become pointless. */
+  readonly check: () => void;
 }
 
 const DEADLINE_MS = 60_000;
@@ -33,27 +35,31 @@ export async function editLatencies(options: EditOptions): Promise<readonly numb
     await sleep(random.between(MIN_PAUSE_MS, MAX_PAUSE_MS));
     const path = pathOfFile(((edit + 1) * STRIDE) % options.files);
     const content = Buffer.from(`${options.seed} ${edit} ${random.uint32()}\n`.repeat(random.between(20, 100)));
-    delaysMs.push(await writeToVisible(join(options.source, path), join(options.replica, path), content));
+    delaysMs.push(
+      await writeToVisible(join(options.source, path), join(options.replica, path), content, options.check),
+    );
   }
   return delaysMs;
 }
 
 /** Writes the file and waits for the same content in the replica. */
-async function writeToVisible(source: string, replica: string, content: Buffer): Promise<number> {
+async function writeToVisible(source: string, replica: string, content: Buffer, check: () => void): Promise<number> {
   return await new Promise<number>((resolve, reject) => {
     const look = (): void => {
-      if (!isContent(replica, content)) {
-        if (performance.now() - writtenAt > DEADLINE_MS) finish(new Error(`${source} did not become visible`));
-        return;
+      try {
+        if (isContent(replica, content)) finish(null);
+        else if (performance.now() - writtenAt > DEADLINE_MS) throw new Error(`${source} did not become visible`);
+        else check();
+      } catch (error) {
+        finish(error);
       }
-      finish(null);
     };
-    const finish = (error: Error | null): void => {
+    const finish = (error: unknown): void => {
       const delayMs = performance.now() - writtenAt;
       watcher.close();
       clearInterval(timer);
       if (error === null) resolve(delayMs);
-      else reject(error);
+      else reject(error instanceof Error ? error : new Error('looking failed', { cause: error }));
     };
     const watcher = watch(dirname(replica), look);
     watcher.on('error', finish);

@@ -51,6 +51,8 @@ export interface WatchingSession {
   resident(): SidesBytes;
   /** Processor time of both sides together since their start; null when unknown. */
   cpuSeconds(): number | null;
+  /** Throws with what it printed when a side has ended by itself. */
+  mustRun(): void;
   close(): Promise<void>;
 }
 

@@ -39,9 +39,7 @@ sync { default.rsync, source = "${setup.source}", target = "${rsyncUrl(daemon.po
       });
       const meters = [new UsageMeter(watcher.pid), new UsageMeter(daemon.process.pid)] as const;
       for (const meter of meters) meter.start();
-      const check = (): void => {
-        if (!watcher.isRunning) throw new Error(`lsyncd has ended: ${watcher.output()}`);
-      };
+      const check = (): void => watcher.mustRun();
       await waitFor({ what: "lsyncd's first sync", deadlineMs: FIRST_SYNC_DEADLINE_MS, check }, () =>
         existsSync(log) && /Startup of .* finished/.test(readFileSync(log, 'utf8')) ? true : undefined,
       );
@@ -54,6 +52,10 @@ sync { default.rsync, source = "${setup.source}", target = "${rsyncUrl(daemon.po
           clientBytes: residentBytesOf(watcher.pid),
           serverBytes: residentBytesOf(daemon.process.pid),
         }),
+        mustRun() {
+          watcher.mustRun();
+          daemon.process.mustRun();
+        },
         cpuSeconds() {
           const client = cpuSecondsOf(watcher.pid);
           const server = cpuSecondsOf(daemon.process.pid);

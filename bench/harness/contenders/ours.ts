@@ -61,7 +61,7 @@ async function watch(bench: Bench, setup: Setup, flags: readonly string[]): Prom
     logFile: join(setup.state, 'watcher.log'),
   });
   await waitFor(
-    { what: 'the first sync', deadlineMs: FIRST_SYNC_DEADLINE_MS, check: () => mustRun(watcher) },
+    { what: 'the first sync', deadlineMs: FIRST_SYNC_DEADLINE_MS, check: () => watcher.mustRun() },
     () => existsSync(readyFile) || undefined,
   );
   const firstSyncSeconds = (performance.now() - startedAt) / 1000;
@@ -69,9 +69,11 @@ async function watch(bench: Bench, setup: Setup, flags: readonly string[]): Prom
     firstSyncSeconds,
     peaks: () => ({ clientBytes: peakOf(watcher), serverBytes: peakOf(server.process) }),
     resident: () => ({ clientBytes: residentBytesOf(watcher.pid), serverBytes: residentBytesOf(server.process.pid) }),
+    mustRun() {
+      watcher.mustRun();
+      server.process.mustRun();
+    },
     cpuSeconds() {
-      mustRun(watcher);
-      mustRun(server.process);
       const client = cpuSecondsOf(watcher.pid);
       const other = cpuSecondsOf(server.process.pid);
       return client === null || other === null ? null : client + other;
@@ -98,8 +100,9 @@ async function startServer(bench: Bench, setup: Setup): Promise<{ process: Runni
     environment: profiling(bench, 'server'),
     logFile: join(setup.state, 'server.log'),
   });
-  const port = await waitFor({ what: 'the server', deadlineMs: START_DEADLINE_MS, check: () => mustRun(server) }, () =>
-    existsSync(readyFile) ? portOf(readFileSync(readyFile, 'utf8')) : undefined,
+  const port = await waitFor(
+    { what: 'the server', deadlineMs: START_DEADLINE_MS, check: () => server.mustRun() },
+    () => (existsSync(readyFile) ? portOf(readFileSync(readyFile, 'utf8')) : undefined),
   );
   return { process: server, port };
 }
@@ -112,10 +115,6 @@ function portOf(readyText: string): number {
 
 function clientArgs(setup: Setup, flags: readonly string[]): readonly string[] {
   return ['watch', '--dir', setup.source, '--state', join(setup.state, 'watcher'), ...CLIENT_FLAGS, ...flags];
-}
-
-function mustRun(running: RunningProcess): void {
-  if (!running.isRunning) throw new Error(`${running.name} has ended: ${running.output()}`);
 }
 
 function peakOf(running: RunningProcess): number | null {

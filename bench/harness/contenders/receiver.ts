@@ -44,7 +44,7 @@ async function syncOnce(bench: Bench, server: RunningProcess, options: ProcessOp
   const { peakBytes } = clientMeter.stop();
   const usage = serverMeter.stop();
   if (status !== 0) throw new Error(`${options.name} ended with status ${status}: ${client.output()}`);
-  if (!server.isRunning) throw new Error(`${server.name} has ended: ${server.output()}`);
+  server.mustRun();
   const cpuSeconds = reapedBefore === null || reapedAfter === null ? null : reapedAfter - reapedBefore;
   return { wallSeconds, client: { cpuSeconds, peakBytes }, server: usage, wire: null };
 }

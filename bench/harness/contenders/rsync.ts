@@ -57,9 +57,7 @@ export async function startRsyncDaemon(bench: Bench, setup: Setup): Promise<Rsyn
     args: ['--daemon', '--no-detach', '--address=127.0.0.1', `--port=${port}`, `--config=${config}`],
     logFile: join(setup.state, 'rsyncd.out'),
   });
-  const check = (): void => {
-    if (!daemon.isRunning) throw new Error(`rsync --daemon has ended: ${daemon.output()}`);
-  };
+  const check = (): void => daemon.mustRun();
   await waitFor({ what: 'the rsync daemon', deadlineMs: START_DEADLINE_MS, check }, () => isListening(port));
   return { process: daemon, port };
 }

@@ -42,17 +42,18 @@ export function syncthing(bench: Bench, options: SyncthingOptions): WatchingCont
       const sender = start(bench, client);
       const meters = [new UsageMeter(sender.pid), new UsageMeter(receiver.pid)] as const;
       for (const meter of meters) meter.start();
-      await waitUntilComplete(client, server, options.patienceMs, () => {
-        for (const side of [sender, receiver]) {
-          if (!side.isRunning) throw new Error(`${side.name} has ended: ${side.output()}`);
-        }
-      });
+      const mustRun = (): void => {
+        sender.mustRun();
+        receiver.mustRun();
+      };
+      await waitUntilComplete(client, server, options.patienceMs, mustRun);
       const firstSyncSeconds = (performance.now() - startedAt) / 1000;
       const [clientBytes, serverBytes] = meters.map((meter) => meter.stop().peakBytes);
       return {
         firstSyncSeconds,
         peaks: () => ({ clientBytes: clientBytes ?? null, serverBytes: serverBytes ?? null }),
         resident: () => ({ clientBytes: residentBytesOf(sender.pid), serverBytes: residentBytesOf(receiver.pid) }),
+        mustRun,
         cpuSeconds() {
           const first = cpuSecondsOf(sender.pid);
           const second = cpuSecondsOf(receiver.pid);

@@ -57,6 +57,11 @@ export class RunningProcess {
     return readFileSync(this.#logFile, 'utf8').slice(-TAIL_BYTES).trim();
   }
 
+  /** Throws with what it printed when it has ended. */
+  mustRun(): void {
+    if (!this.#isRunning) throw new Error(`${this.name} has ended: ${this.output()}`);
+  }
+
   /** Asks it to end, and after `patienceMs` makes it end. */
   async stop(patienceMs = 15_000): Promise<number> {
     if (this.#isRunning) this.#child.kill('SIGTERM');

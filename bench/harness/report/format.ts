@@ -39,10 +39,17 @@ export function formatTarget(target: Target, unit: Unit): string {
     case 'ratio':
       return `ratio ≤ ${target.atMost}`;
     case 'value':
-      return `≤ ${formatValue(target.atMost, unit)}`;
+      return `≤ ${formatBound(target.atMost, unit)}`;
     case 'least':
-      return `≥ ${formatValue(target.atLeast, unit)}`;
+      return `≥ ${formatBound(target.atLeast, unit)}`;
   }
+}
+
+/** As it was set: in the powers of two, where it is a whole number of them. */
+function formatBound(bound: number, unit: Unit): string {
+  return unit === 'B' && bound > 0 && bound < 1024 ** 2 && bound % 1024 === 0
+    ? `${bound / 1024} KiB`
+    : formatValue(bound, unit);
 }
 
 export function formatTargets(row: Row): string {

@@ -6,7 +6,7 @@ import { formatNumber } from './format.ts';
 import { linearScale, logScale, type Scale } from './scale.ts';
 import { element, renderDocument, type SvgElement } from './svg.ts';
 
-const WIDTH = 860;
+const WIDTH = 900;
 const HEIGHT = 420;
 const LEFT = 80;
 const RIGHT = 610;

@@ -2,8 +2,8 @@
  * docs/benchmarks.md and its pictures, from the results and nothing else. Pure.
  */
 import type { BenchCase } from '../case.ts';
-import { isMet, ratioOf, type Resources, type Row } from '../outcome.ts';
-import { formatBytes, formatNumber, formatOr } from './format.ts';
+import { isMet, ratioOf, type Resources, type Row, type Unit } from '../outcome.ts';
+import { formatBytes, formatNumber, formatOr, formatValue } from './format.ts';
 import { lineChart } from './line-chart.ts';
 import { type RatioBar, ratioChart } from './ratio-chart.ts';
 import type { CaseResult, Machine, Results } from './results.ts';
@@ -97,7 +97,7 @@ function sectionOf(benchCase: BenchCase, result: CaseResult): string {
     head,
     markdownTable(
       ['measure', 'ours', 'peer', 'ratio', 'target', 'met?', 'spread of ours', 'of the peer'],
-      rows.map((row) => [...cellsOf(row), spreadOf(row.samples.ours), spreadOf(row.samples.peer)]),
+      rows.map((row) => [...cellsOf(row), spreadOf(row.samples.ours, row.unit), spreadOf(row.samples.peer, row.unit)]),
     ),
     resourceTable(resources),
     ...pictures.map(({ id, title }) => `![${title}](${PICTURE_DIRECTORY}/${id}.svg)\n`),
@@ -110,8 +110,9 @@ function sectionOf(benchCase: BenchCase, result: CaseResult): string {
 }
 
 /** Least and largest, where there was more than one run. */
-function spreadOf(samples: readonly number[]): string {
-  return samples.length < 2 ? '–' : `${formatNumber(Math.min(...samples))} … ${formatNumber(Math.max(...samples))}`;
+function spreadOf(samples: readonly number[], unit: Unit): string {
+  if (samples.length < 2) return '–';
+  return `${formatValue(Math.min(...samples), unit)} … ${formatValue(Math.max(...samples), unit)}`;
 }
 
 function resourceTable(resources: readonly Resources[]): string {
