@@ -123,6 +123,8 @@ export class Engine {
   #degraded = '';
   #changeSource = '';
   #lastStatusMs = 0;
+  /** When the last step began: what became due later it has not seen. */
+  #steppedMs = 0;
   #isWoken = false;
   #wake: (() => void) | undefined;
 
@@ -249,6 +251,7 @@ export class Engine {
   /** Does one portion of work. False when there is none to be done now. */
   async #step(): Promise<boolean> {
     const nowMs = monotonicMs();
+    this.#steppedMs = nowMs;
     this.#takeDue(nowMs);
     const connected = this.#connected;
     if (connected === undefined || this.#isPaused || this.#reconciliation.isRunning) return false;
@@ -300,8 +303,9 @@ export class Engine {
     const statusMs = this.#hasPending() ? this.#lastStatusMs + STATUS_INTERVAL_MS : undefined;
     const dueMs = [gatheredMs, statusMs, this.#postponed.nextMs, this.#problems.nextRetryMs, this.#nextScanMs];
     const next = Math.min(...dueMs.filter((ms) => ms !== undefined));
-    // What is due may have to wait for an answer, which wakes: no need to look at each tick.
-    const pauseMs = Math.max(this.#hintsAreDue(nowMs) ? STATUS_INTERVAL_MS : 1, next - nowMs);
+    // What the last step saw due and left has to wait for an answer, which wakes: no need to look at each tick. What has
+    // become due only since then is done at once.
+    const pauseMs = Math.max(this.#hintsAreDue(this.#steppedMs) ? STATUS_INTERVAL_MS : 1, next - nowMs);
     await new Promise<void>((resolve) => {
       const timer = Number.isFinite(pauseMs) ? setTimeout(resolve, Math.min(pauseMs, MAX_TIMER_MS)) : undefined;
       this.#wake = () => {
