@@ -23,6 +23,7 @@ const TARGET_BATCH_CHANGES = 2048;
 const SMALL_BATCH_BYTES = 4096;
 /** Batches below this are not worth compressing. */
 const MIN_COMPRESSED_BYTES = 512;
+const SMALL_ENOUGH_TO_COMPRESS_BYTES = 64 * 1024;
 const ZSTD_LEVEL = 3;
 
 const NO_PATHS: ReadonlySet<TreePath> = new Set();
@@ -33,6 +34,7 @@ export interface SenderLimits {
   readonly maxBatchBytes: number;
   readonly maxBatchChanges: number;
   readonly zstd: boolean;
+  readonly compressAll: boolean;
 }
 
 export interface SenderEffects {
@@ -48,6 +50,8 @@ export interface SenderEffects {
   readonly delay: (path: TreePath, now: ObservedFile, before: FileRecord | undefined) => number;
   readonly postpone: (path: TreePath, delayMs: number, seenMs: number) => void;
   readonly unreadable: (path: TreePath, errno: string) => void;
+  /** A serialized `Delta` from what the server has at the path to this content, if that pays. */
+  readonly deltaOf: (content: Uint8Array, before: FileRecord) => Uint8Array | undefined;
 }
 
 export class ChangeSender {
@@ -58,6 +62,7 @@ export class ChangeSender {
   #sent: SentChange[] = [];
   #seenMs = 0;
   #structural = false;
+  #hasDeltas = false;
   #expectedBytes = 0;
   /** Where entries are renamed to in this plan: until that is acknowledged the index has something else there. */
   #targets: ReadonlySet<TreePath> = NO_PATHS;
@@ -147,6 +152,7 @@ export class ChangeSender {
     const writer = this.#open();
     let record: FileRecord | undefined;
     let isKnown = false;
+    let delta: Uint8Array | undefined;
     writer.putInline(path, now, (buffer, offset) => {
       const read = readStable(directory, nameOf(path), now.identity, buffer, offset);
       if (read.outcome === 'unreadable') this.#effects.unreadable(path, read.errno);
@@ -156,11 +162,19 @@ export class ChangeSender {
       const digest = digestOf(this.#limits.digestFunction, content);
       record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
       isKnown = before !== undefined && before.sizeBytes === now.sizeBytes && before.digest.equals(digest);
-      return isKnown ? undefined : digest;
+      delta = isKnown || before === undefined ? undefined : this.#effects.deltaOf(content, before);
+      return isKnown || delta !== undefined ? undefined : digest;
     });
     if (record === undefined) return;
-    if (isKnown && before !== undefined) this.#sameContent(path, now, record, before);
-    else this.#sentPut(path, record, now.identity);
+    if (isKnown && before !== undefined) {
+      this.#sameContent(path, now, record, before);
+      return;
+    }
+    if (delta !== undefined) {
+      writer.putStored(path, record, record.digest, delta);
+      this.#hasDeltas = true;
+    }
+    this.#sentPut(path, record, now.identity);
   }
 
   /** The server has the content: at most the metadata differ. */
@@ -215,11 +229,18 @@ export class ChangeSender {
     if (writer === undefined || changes.length === 0) return;
     const plain = writer.finish();
     this.#expectedBytes = Math.max(0, this.#expectedBytes - plain.length);
-    const compressed = this.#limits.zstd ? compress(plain) : undefined;
+    const compressed = this.#compressionPays(plain) ? compress(plain) : undefined;
+    this.#hasDeltas = false;
     const encoded = compressed ?? plain;
     const { batchId } = writer;
     const batch = { batchId, changes, bytes: encoded.length, seenMs: this.#seenMs, structural: this.#structural };
     this.#effects.send(batch, compressed === undefined ? 'batch' : 'compressed', encoded);
+  }
+
+  /** Edits are few and small: they are always worth it. A first sync over a fast wire is not, there the processor is scarce. */
+  #compressionPays(batch: Buffer): boolean {
+    const { zstd, compressAll } = this.#limits;
+    return zstd && (compressAll || this.#hasDeltas || batch.length <= SMALL_ENOUGH_TO_COMPRESS_BYTES);
   }
 
   /** For the first allocation only; a batch grows when this was too little. */

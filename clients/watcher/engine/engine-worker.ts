@@ -72,7 +72,8 @@ function startObserver(): Promise<Observer> {
     source: options.changeSource,
     excludes: options.excludes,
     // Where `auto` has to poll, nobody has asked for the long interval of the scan behind the watches.
-    pollIntervalMs: options.changeSource === 'poll' ? options.scanIntervalMs : Math.min(POLL_MS, options.scanIntervalMs),
+    pollIntervalMs:
+      options.changeSource === 'poll' ? options.scanIntervalMs : Math.min(POLL_MS, options.scanIntervalMs),
     onHints: (batch) =>
       withEngine((target) => {
         target.dirty.addBatch(batch);

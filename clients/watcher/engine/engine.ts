@@ -11,6 +11,7 @@ import type { Digest } from '../../../common/content/digest.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import { displayPath, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
 import { DirtySet } from '../observe/dirty-set.ts';
 import { monotonicMs } from '../observe/hints.ts';
@@ -25,6 +26,7 @@ import { ASIDE_PREFIX, type Plan } from '../plan/plan.ts';
 import { planChanges } from '../plan/planner.ts';
 import { ChangeSender, type SenderEffects } from './change-sender.ts';
 import { Deletions } from './deletions.ts';
+import { DeltaMaker } from './delta-maker.ts';
 import { hashFile } from './file-hash.ts';
 import { FlushDesk } from './flush-desk.ts';
 import { InFlight, type SentBatch } from './in-flight.ts';
@@ -42,6 +44,7 @@ import { packChanges } from './packed-changes.ts';
 import { Postponed } from './postponed.ts';
 import { Problems } from './problems.ts';
 import { Reconciliation } from './reconciliation.ts';
+import { Signing } from './signing.ts';
 import { UploadDesk } from './upload-desk.ts';
 
 /** The observer, as the engine needs it. */
@@ -66,6 +69,14 @@ interface Connected {
   readonly scanner: Scanner;
   readonly sender: ChangeSender;
   readonly session: SessionFacts;
+  readonly signatures: Signatures;
+}
+
+/** What deltas are made from. */
+interface Signatures {
+  readonly store: SignatureStore;
+  readonly maker: DeltaMaker;
+  readonly signing: Signing;
 }
 
 interface AfterStructural {
@@ -81,6 +92,10 @@ const GATHERING_MS = 2;
 const STATUS_INTERVAL_MS = 100;
 /** How often a file may change under the reader before it is named as busy. */
 const MAX_BUSY_TRIES = 20;
+/** With `--once`: how much of the time so far may go into signatures at the end, and its bounds. */
+const SIGNING_SHARE = 0.1;
+const MIN_SIGNING_MS = 200;
+const MAX_SIGNING_MS = 2_000;
 /** Scans of many watchers are not to fall together (E58). */
 const SCAN_JITTER = 0.25;
 
@@ -105,6 +120,7 @@ export class Engine {
   #afterStructural: AfterStructural = NOTHING_AFTER;
 
   #index: SyncedIndex | undefined;
+  #signatures: Signatures | undefined;
   #scanner: Scanner | undefined;
   /** Undefined while there is no session. */
   #connected: Connected | undefined;
@@ -120,6 +136,8 @@ export class Engine {
   #isPaused = false;
   #isClosing = false;
   #firstSyncDone = false;
+  readonly #startedMs = monotonicMs();
+  #signUntilMs: number | undefined;
   #degraded = '';
   #changeSource = '';
   #lastStatusMs = 0;
@@ -185,6 +203,8 @@ export class Engine {
         await (worked ? nextTurn() : this.#idle());
       }
     } finally {
+      this.#signatures?.signing.close();
+      this.#signatures?.store.close();
       this.#index?.close();
     }
   }
@@ -289,7 +309,18 @@ export class Engine {
       this.#endWholeScan(connected);
       return true;
     }
-    return false;
+    if (!connected.signatures.signing.hasWork || this.#hasPending() || !this.#hasTimeToSign()) return false;
+    connected.signatures.signing.step(connected.scanner, connected.index.tree);
+    return true;
+  }
+
+  /** A watcher has all the time; one that looks once takes a small part of what the sync has taken. */
+  #hasTimeToSign(): boolean {
+    if (this.#options.mode !== 'once') return this.#options.mode === 'watch';
+    const nowMs = monotonicMs();
+    const shareMs = SIGNING_SHARE * (nowMs - this.#startedMs);
+    this.#signUntilMs ??= nowMs + Math.min(MAX_SIGNING_MS, Math.max(MIN_SIGNING_MS, shareMs));
+    return nowMs < this.#signUntilMs;
   }
 
   /** Sleeps until something happens, or is due. */
@@ -444,7 +475,7 @@ export class Engine {
   // ---- acknowledgements
 
   /** What was acknowledged enters the index, and only that. */
-  #settleBatch({ index, session }: Connected, result: BatchResult): void {
+  #settleBatch({ index, session, signatures }: Connected, result: BatchResult): void {
     const settled = this.#inFlight.settle(result.batchId);
     if (settled === undefined) return;
     const { batch, lookAgain } = settled;
@@ -458,7 +489,8 @@ export class Engine {
     if (result.durable) this.#isDurable(revision);
     this.#sentChanges += done.length;
     const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : monotonicMs() - batch.seenMs;
-    for (const { path, contentBytes } of done) {
+    for (const { path, contentBytes, update } of done) {
+      if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
       this.#problems.solve(path);
       if (this.#busyTries.size > 0) this.#busyTries.delete(path);
       this.#sentContentBytes += contentBytes;
@@ -474,8 +506,14 @@ export class Engine {
 
   #refused({ kind, path, reason, message }: BatchResult['problems'][number], seenMs: number): void {
     switch (kind) {
+      case 'basis-mismatch': {
+        // Without the signature the whole content follows.
+        const known = this.#index?.tree.get(path);
+        if (known?.kind === 'file') this.#signatures?.maker.forget(known.digest);
+        this.#lookAgain(path, seenMs);
+        return;
+      }
       case 'content-needed':
-      case 'basis-mismatch':
         this.#lookAgain(path, seenMs);
         return;
       case 'drifted':
@@ -521,8 +559,9 @@ export class Engine {
       fine: (path) => this.#problems.solve(path),
     });
     const scanner = this.#scanner;
-    const sender = new ChangeSender(scanner, session, this.#senderEffects(index));
-    this.#connected = { index, scanner, sender, session };
+    const signatures = this.#openSignatures(session);
+    const sender = new ChangeSender(scanner, session, this.#senderEffects(index, signatures));
+    this.#connected = { index, scanner, sender, session, signatures };
     // The server gives a lease out only when its head is durable.
     this.#durableRevision = session.headRevision;
     const known = index.position;
@@ -538,6 +577,14 @@ export class Engine {
     this.#uploads.interrupt();
     for (const path of this.#inFlight.abandon()) this.#lookAgain(path, BEFORE_ALL_MS);
     this.#endStructural();
+  }
+
+  #openSignatures({ digestFunction }: SessionFacts): Signatures {
+    if (this.#signatures !== undefined) return this.#signatures;
+    const store = SignatureStore.open(this.#options.stateDirectory);
+    const maker = new DeltaMaker(store, digestFunction);
+    this.#signatures = { store, maker, signing: new Signing(store, digestFunction) };
+    return this.#signatures;
   }
 
   /** Marks what is meant for this session only: the main thread may be in the next one already. */
@@ -556,7 +603,7 @@ export class Engine {
     return index;
   }
 
-  #senderEffects({ tree }: SyncedIndex): SenderEffects {
+  #senderEffects({ tree }: SyncedIndex, { maker }: Signatures): SenderEffects {
     return {
       send: (batch, form, encoded) => this.#transmit(batch, form, encoded),
       upload: (path, now, before, seenMs) => {
@@ -575,6 +622,7 @@ export class Engine {
         return this.#hot.delayFor(path, nowMs);
       },
       postpone: (path, delayMs, seenMs) => this.#lookAgainLater(path, delayMs, seenMs),
+      deltaOf: (content, before) => maker.deltaOf(content, before),
       unreadable: (path, errno) => this.#report(path, 'PERMISSION_DENIED', `cannot be read (${errno})`),
     };
   }
@@ -629,11 +677,16 @@ export class Engine {
   #settle(): void {
     const revision = this.#index?.position.revision ?? 0n;
     if (this.#options.acknowledgement === 'durable' && this.#durableRevision < revision) return;
-    if (!this.#firstSyncDone && !this.#hasPending()) {
+    if (!this.#firstSyncDone && !this.#hasPending() && !this.#isSigningFirst()) {
       this.#firstSyncDone = true;
       if (this.#options.mode === 'dry-run') this.#index?.tree.rollback();
     }
     if (!this.#flushes.isEmpty) this.#flushes.settle(this.#oldestPendingMs(), this.#durableRevision);
+  }
+
+  /** With `--once` the end waits a little for signatures, or the next run could not send deltas. */
+  #isSigningFirst(): boolean {
+    return this.#options.mode === 'once' && this.#signatures?.signing.hasWork === true && this.#hasTimeToSign();
   }
 
   #hasPending(): boolean {

@@ -82,7 +82,10 @@ export interface SessionFacts {
   readonly maxBatchChanges: number;
   readonly maxInlineBytes: number;
   readonly maxInFlightBytes: number;
+  /** The server takes compressed batches. */
   readonly zstd: boolean;
+  /** The wire is what is scarce: compress everything that shrinks, not only edits. */
+  readonly compressAll: boolean;
 }
 
 export interface CompareAnswer {

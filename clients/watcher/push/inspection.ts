@@ -56,6 +56,7 @@ export class Inspection implements LiveSession {
       maxInlineBytes,
       maxInFlightBytes,
       zstd: false,
+      compressAll: false,
     };
     return new Inspection(options, facts);
   }

@@ -191,7 +191,8 @@ function factsOf(server: ServerFacts, lease: AcquireLeaseResponse, compress: boo
     maxBatchChanges,
     maxInlineBytes,
     maxInFlightBytes,
-    zstd: compress && server.zstd,
+    zstd: server.zstd,
+    compressAll: compress && server.zstd,
   };
 }
 

@@ -25,6 +25,7 @@ const FACTS: SessionFacts = {
   maxInlineBytes: 1,
   maxInFlightBytes: 1,
   zstd: false,
+  compressAll: false,
 };
 
 class SessionDouble implements LiveSession {

@@ -1,0 +1,110 @@
+/**
+ * Signatures of contents that the server has, by digest: what makes a delta possible without a round trip and without the old
+ * content. A cache: what is missing or damaged costs bytes, never correctness, because a delta names its basis by digest.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Digest } from '../../../common/content/digest.ts';
+import type { Signature } from '../../../common/content/signature.ts';
+import { decodeSignature, encodeSignature } from '../../../common/content/signature-codec.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+
+const FILE_NAME = 'signatures.db';
+const SCHEMA_VERSION = 1;
+/** About 2 % of the contents that it stands for. The oldest make room for new ones. */
+const MAX_BYTES = 512 * 2 ** 20;
+
+export class SignatureStore {
+  readonly #database: DatabaseSync;
+  readonly #get: StatementSync;
+  readonly #has: StatementSync;
+  readonly #put: StatementSync;
+  readonly #forget: StatementSync;
+  readonly #evict: StatementSync;
+  #bytes: number;
+
+  private constructor(database: DatabaseSync) {
+    this.#database = database;
+    database.exec(`
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      PRAGMA cache_size = -2048;
+      PRAGMA user_version = ${SCHEMA_VERSION};
+      CREATE TABLE IF NOT EXISTS signatures (
+        age INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, packed BLOB NOT NULL
+      ) STRICT;
+    `);
+    this.#get = database.prepare('SELECT packed FROM signatures WHERE digest = ?');
+    this.#has = database.prepare('SELECT 1 FROM signatures WHERE digest = ?');
+    this.#put = database.prepare('INSERT OR REPLACE INTO signatures (digest, size, packed) VALUES (?, ?, ?)');
+    this.#forget = database.prepare('DELETE FROM signatures WHERE digest = ?');
+    this.#evict = database.prepare(
+      'DELETE FROM signatures WHERE age IN (SELECT age FROM signatures ORDER BY age LIMIT 64) RETURNING size',
+    );
+    const total = database.prepare('SELECT coalesce(sum(size), 0) AS bytes FROM signatures').get();
+    this.#bytes = Number(total?.['bytes'] ?? 0);
+  }
+
+  /** Opens the store, or begins a new one in the place of one that is damaged or of another version. */
+  static open(stateDirectory: string): SignatureStore {
+    const file = join(stateDirectory, FILE_NAME);
+    try {
+      return SignatureStore.#over(file);
+    } catch {
+      // A cache that cannot be read is worth no more than none.
+      for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
+      return SignatureStore.#over(file);
+    }
+  }
+
+  static #over(file: string): SignatureStore {
+    const database = new DatabaseSync(file);
+    try {
+      const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+      if (version !== 0 && version !== SCHEMA_VERSION)
+        throw new LockstepError('INDEX_DAMAGED', `${file} is of another version`);
+      return new SignatureStore(database);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  has(digest: Digest): boolean {
+    return this.#has.get(digest) !== undefined;
+  }
+
+  get(digest: Digest): Signature | undefined {
+    const packed = this.#get.get(digest)?.['packed'];
+    if (!(packed instanceof Uint8Array)) return undefined;
+    try {
+      const signature = decodeSignature(packed);
+      if (signature.digest.equals(digest)) return signature;
+    } catch (error) {
+      if (!(error instanceof LockstepError)) throw error;
+    }
+    this.forget(digest);
+    return undefined;
+  }
+
+  put(signature: Signature): void {
+    const packed = encodeSignature(signature);
+    this.#put.run(signature.digest, packed.length, packed);
+    this.#bytes += packed.length;
+    while (this.#bytes > MAX_BYTES) {
+      const evicted = this.#evict.all();
+      if (evicted.length === 0) break;
+      for (const { size } of evicted) this.#bytes -= Number(size);
+    }
+  }
+
+  /** It did not help: the server has no such basis. */
+  forget(digest: Digest): void {
+    this.#forget.run(digest);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}
