@@ -169,7 +169,7 @@ describe('Session', () => {
       changes: [{ operation: { $case: 'delete', value: { path: 'x'.repeat(200_000) } } }],
     }).finish();
     for (let count = 0; count < 60; count++) {
-      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: payload, changes: 1 });
+      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: payload.slice(), changes: 1 });
     }
     await engine.received('applied', 60);
   });
