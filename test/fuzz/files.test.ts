@@ -6,6 +6,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { chunkingParameters } from '../../common/content/chunker.ts';
+import { SignatureBuilder } from '../../common/content/signature-builder.ts';
+import { decodeSignature, encodeSignature } from '../../common/content/signature-codec.ts';
 import { readConfigurationFile } from '../../common/ops/configuration.ts';
 import { LockstepError, type Reason } from '../../common/ops/errors.ts';
 import { TreeIndex } from '../../common/tree/tree-index.ts';
@@ -71,6 +74,20 @@ describe('damaged files', function () {
           index.close();
         }
       }, ['INDEX_DAMAGED']);
+    });
+  });
+
+  it('a stored signature is refused, or well-formed (S12)', async () => {
+    const builder = new SignatureBuilder('blake3', chunkingParameters(256));
+    builder.push(Buffer.from(Array.from({ length: 20_000 }, (_, at) => (at * at) % 251)));
+    const { signature } = builder.finish();
+    if (signature === undefined) throw new Error('a content of this length has a signature');
+    const whole = encodeSignature(signature);
+    await fuzz((random) => {
+      expectRefusal(() => {
+        const decoded = decodeSignature(random.mutated(whole));
+        expect(encodeSignature(decoded).length).to.be.at.most(whole.length * 20);
+      }, ['INVALID_ARGUMENT']);
     });
   });
 
