@@ -229,12 +229,19 @@ export class BatchWriter {
   #mtime(mtimeNs: bigint): void {
     if (mtimeNs === 0n) return;
     this.#byte(ENTRY_MTIME_NS);
-    let rest = BigInt.asUintN(64, mtimeNs);
-    while (rest > 0x7fn) {
-      this.#byte(Number(rest & 0x7fn) | 0x80);
-      rest >>= 7n;
+    // In two halves that are numbers: each step with a bigint would make another one.
+    const unsigned = BigInt.asUintN(64, mtimeNs);
+    const high = Number(unsigned >> LOW_BITS);
+    let low = Number(unsigned & LOW_MASK);
+    if (high === 0) {
+      this.#varint(low);
+      return;
     }
-    this.#byte(Number(rest));
+    for (let at = 0; at < LOW_BYTES; at++) {
+      this.#byte((low % 0x80) | 0x80);
+      low = Math.floor(low / 0x80);
+    }
+    this.#varint(high);
   }
 
   #text(field: number, text: string, textBytes: number): void {
@@ -251,6 +258,11 @@ export class BatchWriter {
 }
 
 const NO_BYTES = Buffer.alloc(0);
+
+/** How 64-bit values are split into two numbers: the low half takes whole bytes of a varint. */
+const LOW_BYTES = 7;
+const LOW_BITS = 49n;
+const LOW_MASK = (1n << LOW_BITS) - 1n;
 
 const KINDS = {
   file: EntryKind.ENTRY_KIND_FILE,
@@ -286,7 +298,7 @@ function varintBytes(value: number): number {
 }
 
 function bigVarintBytes(value: bigint): number {
-  let bytes = 1;
-  for (let rest = BigInt.asUintN(64, value); rest > 0x7fn; rest >>= 7n) bytes++;
-  return bytes;
+  const unsigned = BigInt.asUintN(64, value);
+  const high = Number(unsigned >> LOW_BITS);
+  return high === 0 ? varintBytes(Number(unsigned)) : LOW_BYTES + varintBytes(high);
 }
