@@ -4,6 +4,9 @@
 import { type BigIntStats, constants, fstatSync } from 'node:fs';
 import { LockstepError } from '../ops/errors.ts';
 
+const MAX_INT64 = 2n ** 63n - 1n;
+const MIN_INT64 = -(2n ** 63n);
+
 /** `other` is a FIFO, socket or device: never opened, skipped and reported (E15). */
 export type InodeKind = 'file' | 'directory' | 'symlink' | 'other';
 
@@ -15,7 +18,7 @@ export interface Stat {
   readonly ino: bigint;
   /** Content length of a file, length of a link's target; of no meaning elsewhere. */
   readonly sizeBytes: number;
-  /** Nanoseconds since 1970, negative before; these and the next two. */
+  /** Nanoseconds since 1970, negative before, in the limits of int64; these and the next two. */
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
   readonly birthtimeNs: bigint;
@@ -44,11 +47,16 @@ export function toStat(stats: BigIntStats): Stat {
     dev: stats.dev,
     ino: stats.ino,
     sizeBytes,
-    mtimeNs: stats.mtimeNs,
-    ctimeNs: stats.ctimeNs,
-    birthtimeNs: stats.birthtimeNs,
+    mtimeNs: withinInt64(stats.mtimeNs),
+    ctimeNs: withinInt64(stats.ctimeNs),
+    birthtimeNs: withinInt64(stats.birthtimeNs),
     nlink: Number(stats.nlink),
   };
+}
+
+/** File systems hold times beyond the year 2262; the indexes and the wire do not (E73). */
+function withinInt64(timeNs: bigint): bigint {
+  return timeNs > MAX_INT64 ? MAX_INT64 : timeNs < MIN_INT64 ? MIN_INT64 : timeNs;
 }
 
 function kindOf(mode: number): InodeKind {

@@ -69,13 +69,14 @@ export class Deletions {
 
   /**
    * Whether the deletions among these may be sent at once. What may not is suspected, and counted together with all else.
+   * @param isLookedThrough false while directories wait to be looked through: what is missing may have been renamed to there
    * @throws LockstepError ROOT_MISSING, ROOT_REPLACED
    */
-  admits(differences: readonly Difference[], index: TreeIndex): boolean {
+  admits(differences: readonly Difference[], index: TreeIndex, isLookedThrough: boolean): boolean {
     const gone = differences.filter(({ now, before }) => now === undefined && before !== undefined);
     if (gone.length === 0) return true;
     const count = gone.reduce((sum, { path }) => sum + index.countSubtree(path), 0);
-    if (this.#vanishedIn.size === 0 && this.#admit(count, index)) return true;
+    if (isLookedThrough && this.#vanishedIn.size === 0 && this.#admit(count, index)) return true;
     for (const { path } of gone) this.suspect(parentOf(path));
     return false;
   }

@@ -287,7 +287,7 @@ export class Engine {
       this.#rootGuard.check();
       this.#deletions.recount();
       const { differences, seenMs } = await this.#lookout.serveHints(connected.scanner);
-      const deletes = this.#deletions.admits(differences, connected.index.tree);
+      const deletes = this.#deletions.admits(differences, connected.index.tree, this.#lookout.queue.isEmpty);
       this.#send(deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
       return true;
     }
@@ -424,7 +424,8 @@ export class Engine {
     if (settled.length === 0) return;
     const { index, scanner, sender, session } = connected;
     const detectFiles = !this.#isScanning || !this.#startedEmpty;
-    const plan = planChanges(withMoves(settled, index.tree, scanner, detectFiles), {
+    const isSettled = (path: TreePath) => this.#inFlight.isSettled(path);
+    const plan = planChanges(withMoves(settled, index.tree, scanner, isSettled, detectFiles), {
       smallFileBytes: session.maxInlineBytes,
       asideName: (directory) => joinPath(directory, ASIDE_PREFIX + randomBytes(6).toString('hex')),
     });

@@ -28,6 +28,7 @@ export class InFlight {
   readonly #batches = new Map<string, SentBatch>();
   readonly #paths = new Map<TreePath, number>();
   readonly #pathsIn = new Map<TreePath, Set<TreePath>>();
+  readonly #leaving = new Map<TreePath, number>();
   readonly #touchedAgain = new Set<TreePath>();
   #bytes = 0;
   #changes = 0;
@@ -60,6 +61,7 @@ export class InFlight {
     this.#bytes += batch.bytes;
     this.#changes += batch.changes.length;
     if (batch.structural) this.#structural++;
+    for (const path of leavingOf(batch)) this.#leaving.set(path, (this.#leaving.get(path) ?? 0) + 1);
     for (const path of pathsOf(batch)) {
       this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1);
       if (path === ROOT) continue;
@@ -79,6 +81,14 @@ export class InFlight {
     return true;
   }
 
+  /** False while a change of this path is on its way, or one that takes away what is there together with a directory above. */
+  isSettled(path: TreePath): boolean {
+    if (this.#paths.has(path)) return false;
+    if (this.#leaving.size === 0) return true;
+    for (let at = path; at !== ROOT; at = parentOf(at)) if (this.#leaving.has(at)) return false;
+    return true;
+  }
+
   /** As `postpones`, for all paths in a directory. */
   postponeIn(directory: TreePath): void {
     for (const path of this.#pathsIn.get(directory) ?? []) this.#touchedAgain.add(path);
@@ -93,6 +103,11 @@ export class InFlight {
     this.#bytes -= batch.bytes;
     this.#changes -= batch.changes.length;
     if (batch.structural) this.#structural--;
+    for (const path of leavingOf(batch)) {
+      const count = (this.#leaving.get(path) ?? 1) - 1;
+      if (count > 0) this.#leaving.set(path, count);
+      else this.#leaving.delete(path);
+    }
     const lookAgain: TreePath[] = [];
     for (const path of pathsOf(batch)) {
       const count = (this.#paths.get(path) ?? 1) - 1;
@@ -112,6 +127,7 @@ export class InFlight {
     this.#batches.clear();
     this.#paths.clear();
     this.#pathsIn.clear();
+    this.#leaving.clear();
     this.#touchedAgain.clear();
     this.#bytes = 0;
     this.#changes = 0;
@@ -125,6 +141,14 @@ export class InFlight {
     const siblings = this.#pathsIn.get(parentOf(path));
     siblings?.delete(path);
     if (siblings?.size === 0) this.#pathsIn.delete(parentOf(path));
+  }
+}
+
+/** Where there will be nothing, or something else. */
+function* leavingOf(batch: SentBatch): Generator<TreePath> {
+  for (const { operation, path, from } of batch.changes) {
+    if (operation === 'delete') yield path;
+    if (from !== undefined) yield from;
   }
 }
 

@@ -13,22 +13,29 @@ const EVIDENCE_CHILDREN = 16;
 
 /**
  * Adds `movedFrom` where an entry is what the server has under a path that the disk has no more.
+ * @param isSettled false for paths whose past is on its way to be another one: soon the server has nothing there
  * @param detectFiles false where no file can have been renamed, which saves a look-up for each
  */
 export function withMoves(
   differences: readonly Difference[],
   index: TreeIndex,
   scanner: Scanner,
+  isSettled: (path: TreePath) => boolean,
   detectFiles = true,
 ): readonly Difference[] {
   return differences.map((difference) => {
     if (!detectFiles && difference.now?.kind === 'file') return difference;
-    const movedFrom = sourceOf(difference, index, scanner);
+    const movedFrom = sourceOf(difference, index, scanner, isSettled);
     return movedFrom === undefined ? difference : { ...difference, movedFrom };
   });
 }
 
-function sourceOf(difference: Difference, index: TreeIndex, scanner: Scanner): IndexedEntry | undefined {
+function sourceOf(
+  difference: Difference,
+  index: TreeIndex,
+  scanner: Scanner,
+  isSettled: (path: TreePath) => boolean,
+): IndexedEntry | undefined {
   const { path, before, now } = difference;
   if (now === undefined || before?.identity?.ino === now.identity.ino) return undefined;
   return index
@@ -37,6 +44,7 @@ function sourceOf(difference: Difference, index: TreeIndex, scanner: Scanner): I
       (entry) =>
         entry.path !== path &&
         entry.kind === now.kind &&
+        isSettled(entry.path) &&
         looksTheSame(entry, difference, index, scanner) &&
         scanner.hasInode(entry.path, now.identity.ino) === false,
     );

@@ -180,8 +180,9 @@ export class Scanner {
 
   /** Times that the wire or the server's disk cannot hold become the nearest that they can (E73). */
   #representable(path: TreePath, mtimeNs: bigint): bigint {
-    const nearest = mtimeNs > MAX_MTIME_NS ? MAX_MTIME_NS : mtimeNs < MIN_MTIME_NS ? MIN_MTIME_NS : mtimeNs;
-    if (nearest !== mtimeNs)
+    const nearest = mtimeNs < MIN_MTIME_NS ? MIN_MTIME_NS : mtimeNs;
+    // What lies beyond the greatest time comes as that time.
+    if (nearest !== mtimeNs || mtimeNs >= MAX_MTIME_NS)
       this.#options.report(
         path,
         'INVALID_TIME',
