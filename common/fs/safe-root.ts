@@ -7,7 +7,7 @@ import { closeSync, constants, openSync, readlinkSync, statSync } from 'node:fs'
 import { resolve } from 'node:path';
 import { errnoError, errnoOf, LockstepError } from '../ops/errors.ts';
 import { isInside, ROOT, type TreePath } from '../tree/tree-path.ts';
-import { Directory, type HeldDirectory } from './directory.ts';
+import { Directory, type HeldDirectory, OWN_HANDLES } from './directory.ts';
 import { statOf } from './stat.ts';
 
 const O_PATH = 0x200000;
@@ -206,7 +206,7 @@ function assertHandlesWork(fd: number): void {
   const own = statOf(fd);
   let through: { readonly dev: bigint; readonly ino: bigint };
   try {
-    through = statSync(`/proc/self/fd/${fd}/`, { bigint: true });
+    through = statSync(`${OWN_HANDLES}${fd}/`, { bigint: true });
   } catch (error) {
     throw noHandles(error);
   }
