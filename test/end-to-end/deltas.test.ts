@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, renameSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { useSharedPair } from '../support/pair-hooks.ts';
@@ -7,6 +7,7 @@ import { useSharedPair } from '../support/pair-hooks.ts';
 describe('an edit', () => {
   const shared = useSharedPair({ counting: true });
   const size = 200_000;
+  const largeSize = 8_000_000;
 
   /** Bytes to the server for bringing it into step. */
   function sentWhile(action: () => void): Promise<number> {
@@ -19,8 +20,10 @@ describe('an edit', () => {
   /** Signatures are made when there is nothing else to do: edits are tried until one is told as a difference. */
   async function smallestOf(edit: (round: number) => void): Promise<number> {
     let smallest = Number.POSITIVE_INFINITY;
-    for (let round = 0; round < 5 && smallest > size / 4; round++) {
+    const endMs = performance.now() + 20_000;
+    for (let round = 0; smallest > size / 4 && performance.now() < endMs; round++) {
       smallest = Math.min(smallest, await sentWhile(() => edit(round)));
+      await shared.pair.flush();
     }
     return smallest;
   }
@@ -30,7 +33,7 @@ describe('an edit', () => {
     const content = randomBytes(size);
     expect(await sentWhile(() => writeFileSync(file, content))).to.be.greaterThan(size);
     const sent = await smallestOf((round) => {
-      content[100_000 + round] = (content[100_000 + round] ?? 0) ^ 0xff;
+      content.writeUInt32LE(round, 100_000);
       writeFileSync(file, content);
     });
     expect(sent).to.be.lessThan(20_000);
@@ -47,12 +50,44 @@ describe('an edit', () => {
     expect(sent).to.be.lessThan(20_000);
   });
 
+  it('inside a large file moves little more than the edit, and a touch moves no content (E75, E104)', async () => {
+    const file = join(shared.pair.source, 'large.bin');
+    const content = randomBytes(largeSize);
+    expect(await sentWhile(() => writeFileSync(file, content))).to.be.greaterThan(largeSize);
+    const fd = openSync(file, 'r+');
+    const sent = await smallestOf((round) => {
+      content.writeUInt8(round % 256, 5_000_000);
+      writeSync(fd, content, 5_000_000, 1, 5_000_000);
+    });
+    closeSync(fd);
+    expect(sent).to.be.lessThan(100_000);
+    expect(await sentWhile(() => utimesSync(file, 1_000_000_000, 1_000_000_000))).to.be.lessThan(10_000);
+    const longer = Buffer.concat([
+      content.subarray(0, 10),
+      Buffer.from('inserted'),
+      content.subarray(10),
+      randomBytes(1000),
+    ]);
+    const saved = await sentWhile(() => {
+      writeFileSync(`${file}.tmp`, longer);
+      renameSync(`${file}.tmp`, file);
+    });
+    expect(saved).to.be.lessThan(200_000);
+  });
+
+  it('of a large file whose basis the replica has lost sends it whole (E70)', async () => {
+    const file = join(shared.pair.source, 'large.bin');
+    writeFileSync(join(shared.pair.replica, 'large.bin'), randomBytes(largeSize));
+    writeFileSync(file, randomBytes(largeSize));
+    await shared.pair.follows();
+  });
+
   it('of a file that the replica has lost the basis of sends it whole (E70)', async () => {
     const file = join(shared.pair.source, 'lost.bin');
     const content = randomBytes(size);
     await sentWhile(() => writeFileSync(file, content));
     await smallestOf((round) => {
-      content[round] = (content[round] ?? 0) ^ 0xff;
+      content.writeUInt32LE(round, 0);
       writeFileSync(file, content);
     });
     // Behind the server's back: the delta that follows refers to what is not there any more.

@@ -8,6 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Digest } from '../../../common/content/digest.ts';
+import { decodeSignature } from '../../../common/content/signature-codec.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import { displayPath, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -188,6 +189,7 @@ export class Engine {
       emit({ type: 'flushed', id, revision, problemCount: this.#problems.count });
     });
     this.#uploads = new UploadDesk({
+      signatureOf: (digest) => this.#signatures?.store.packed(digest),
       request: (request) => emit({ type: 'upload', request, ...this.#ofSession() }),
       cancel: (uploadId) => emit({ type: 'cancel-upload', uploadId, ...this.#ofSession() }),
     });
@@ -636,6 +638,7 @@ export class Engine {
     if (wanted === undefined) return;
     if (outcome.type === 'changed') return this.#isBusy(path, wanted.seenMs);
     if (outcome.type === 'failed') return this.#report(path, outcome.reason, outcome.message);
+    if (outcome.signature !== undefined) this.#signatures?.store.put(decodeSignature(outcome.signature));
     const connected = this.#connected;
     if (connected === undefined) return this.#lookAgain(path, wanted.seenMs);
     if (this.#inFlight.postpones(path)) return;

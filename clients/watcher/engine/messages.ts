@@ -120,13 +120,21 @@ export interface UploadRequest {
   readonly ctimeNs: bigint;
   /** The server has a content of this size and digest at the path: hash first, and send nothing when it is still that one. */
   readonly knownDigest?: Uint8Array;
+  /** A content that the server has, and its packed signature: what differs from it is all that has to be sent. */
+  readonly basis?: { readonly digest: Uint8Array; readonly path: TreePath; readonly signature: Uint8Array };
 }
 
 export interface UploadResult {
   readonly uploadId: string;
   readonly path: TreePath;
   readonly outcome:
-    | { readonly type: 'done'; readonly digest: Uint8Array; readonly sentBytes: number }
+    | {
+        readonly type: 'done';
+        readonly digest: Uint8Array;
+        readonly sentBytes: number;
+        /** Packed, when one was made on the way. */
+        readonly signature?: Uint8Array;
+      }
     /** The file is no longer what it was: look at it again. */
     | { readonly type: 'changed' }
     /** Not to be read, or refused by the server: a problem of this entry. */

@@ -2,7 +2,7 @@
  * Files too large to travel inline: which of them are on their way, and which wait. Keyed by path and by the file's
  * state, so that a file that changes meanwhile is taken up again from its new state, and a broken upload resumes.
  */
-import { digestOf } from '../../../common/content/digest.ts';
+import { type Digest, digestOf } from '../../../common/content/digest.ts';
 import type { FileRecord } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { ObservedFile } from '../plan/difference.ts';
@@ -22,6 +22,8 @@ export interface WantedContent {
 }
 
 export interface UploadDeskEffects {
+  /** The packed signature of a content that the server has, if there is one. */
+  readonly signatureOf: (digest: Digest) => Uint8Array | undefined;
   readonly request: (request: UploadRequest) => void;
   readonly cancel: (uploadId: string) => void;
 }
@@ -93,21 +95,24 @@ export class UploadDesk {
     for (const wanted of this.#wanted.values()) {
       if (this.#requested.has(wanted.uploadId)) continue;
       this.#requested.add(wanted.uploadId);
-      this.#effects.request(requestOf(wanted));
+      this.#effects.request(this.#requestOf(wanted));
       if (this.#requested.size >= MAX_REQUESTED) return;
     }
+  }
+
+  #requestOf({ path, now, before, uploadId }: WantedContent): UploadRequest {
+    const { ino, mtimeNs, ctimeNs } = now.identity;
+    const request = { uploadId, path, sizeBytes: now.sizeBytes, ino, mtimeNs, ctimeNs };
+    if (before === undefined) return request;
+    const known = before.sizeBytes === now.sizeBytes ? { ...request, knownDigest: before.digest } : request;
+    const signature = this.#effects.signatureOf(before.digest);
+    return signature === undefined ? known : { ...known, basis: { digest: before.digest, path, signature } };
   }
 
   #remove(wanted: WantedContent): void {
     this.#wanted.delete(wanted.path);
     this.#bytes -= wanted.now.sizeBytes;
   }
-}
-
-function requestOf({ path, now, before, uploadId }: WantedContent): UploadRequest {
-  const { ino, mtimeNs, ctimeNs } = now.identity;
-  const request = { uploadId, path, sizeBytes: now.sizeBytes, ino, mtimeNs, ctimeNs };
-  return before?.sizeBytes === now.sizeBytes ? { ...request, knownDigest: before.digest } : request;
 }
 
 /** The same file in the same state has the same id, also after a restart. */

@@ -75,9 +75,15 @@ export class SignatureStore {
     return this.#has.get(digest) !== undefined;
   }
 
-  get(digest: Digest): Signature | undefined {
+  /** As signature-codec.ts packs it; unchecked. */
+  packed(digest: Digest): Uint8Array | undefined {
     const packed = this.#get.get(digest)?.['packed'];
-    if (!(packed instanceof Uint8Array)) return undefined;
+    return packed instanceof Uint8Array ? packed : undefined;
+  }
+
+  get(digest: Digest): Signature | undefined {
+    const packed = this.packed(digest);
+    if (packed === undefined) return undefined;
     try {
       const signature = decodeSignature(packed);
       if (signature.digest.equals(digest)) return signature;

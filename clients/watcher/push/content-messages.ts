@@ -25,6 +25,8 @@ export interface TransferOptions {
   readonly digestFunction: DigestFunction;
   /** Whether chunks may be compressed where that saves something. */
   readonly zstd: boolean;
+  /** Packed signature of a content that the server has: tell the file in terms of it, from the beginning. */
+  readonly basis?: Uint8Array | undefined;
 }
 
 /** To the worker. */
@@ -52,6 +54,10 @@ export type ContentEvent =
       /** Length of the content that `data` stands for. */
       readonly contentBytes: number;
       readonly compressed: boolean;
+      /** A range of the basis that comes before `data`. */
+      readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
+      /** In the last chunk of a delta: the packed signature of the content. */
+      readonly signature: Uint8Array | undefined;
       /** In the last chunk: of the whole content, proved to be that of the file as it was expected. */
       readonly digest: Uint8Array | undefined;
     }

@@ -8,7 +8,13 @@ import { AsyncQueue } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import { workerUrl } from '../worker-url.ts';
-import type { ContentCommand, ContentEvent, ExpectedFile, TransferOptions } from './content-messages.ts';
+import {
+  CHUNK_BYTES,
+  type ContentCommand,
+  type ContentEvent,
+  type ExpectedFile,
+  type TransferOptions,
+} from './content-messages.ts';
 
 /** Chunks of one content that may be in memory, on their way from the disk to the wire: 2 MiB. */
 const GRANTS_PER_CONTENT = 8;
@@ -20,6 +26,10 @@ export interface ContentChunk {
   /** Length of the content that `data` stands for. */
   readonly contentBytes: number;
   readonly compressed: boolean;
+  /** A range of the basis that comes before `data`; `contentBytes` counts it. */
+  readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
+  /** In the last chunk of a delta: the packed signature of the content. */
+  readonly signature: Uint8Array | undefined;
   /** In the last chunk: the digest of the whole content. */
   readonly digest: Digest | undefined;
   /** To be called once, when the bytes were copied or sent: another chunk may be read. */
@@ -121,19 +131,30 @@ export class ContentReader {
   }
 
   #chunkOf(event: Extract<ContentEvent, { type: 'chunk' }>): ContentChunk {
-    const { transfer, offsetBytes, data, contentBytes, compressed, digest } = event;
+    const { transfer, offsetBytes, data, contentBytes, compressed, copy, signature, digest } = event;
     return {
       offsetBytes,
       data,
       contentBytes,
       compressed,
+      copy,
+      signature,
       digest: digest === undefined ? undefined : digestFromBytes(digest),
       release: () =>
-        this.#post({ type: 'grant', transfer, buffer: compressed ? undefined : (data.buffer as ArrayBuffer) }),
+        this.#post({
+          type: 'grant',
+          transfer,
+          buffer: isPooled(data, compressed) ? (data.buffer as ArrayBuffer) : undefined,
+        }),
     };
   }
 
   #failAll(error: LockstepError): void {
     for (const { chunks } of this.#transfers.values()) chunks.close(error);
   }
+}
+
+/** Frames, and the literal data of deltas, are in memory of their own length. */
+function isPooled(data: Uint8Array, compressed: boolean): boolean {
+  return !compressed && data.buffer.byteLength === CHUNK_BYTES;
 }

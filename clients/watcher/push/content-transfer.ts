@@ -6,30 +6,42 @@ import { closeSync } from 'node:fs';
 import { ContentHasher } from '../../../common/content/digest.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
-import { type Stat, statOf } from '../../../common/fs/stat.ts';
-import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
-import { displayPath, nameOf, parentOf } from '../../../common/tree/tree-path.ts';
+import { errnoOf } from '../../../common/ops/errors.ts';
 import { CHUNK_BYTES, type ExpectedFile, type TransferOptions } from './content-messages.ts';
+import { isStillExpected, openExpected, readError } from './expected-file.ts';
 import { compressedLiteral } from './literal-compression.ts';
 
 /** What was already sent is hashed again in steps of this length, so that other transfers get their turns. */
 const REHASH_BYTES = 1024 * 1024;
-
-/** Errors of a path that is no longer there, or no longer leads to a regular file: look at it again. */
-const GONE_ERRNOS: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE']);
 
 export interface TransferChunk {
   readonly offsetBytes: number;
   readonly data: Uint8Array<ArrayBuffer>;
   readonly contentBytes: number;
   readonly compressed: boolean;
+  /** A range of the basis that comes before `data`. */
+  readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
   readonly digest: Uint8Array | undefined;
+  /** In the last chunk of a delta: the packed signature of the content. */
+  readonly signature: Uint8Array | undefined;
 }
 
 /** What a step did: read what needs no sending, made a chunk, or found that the file is another one now. */
 export type TransferStep = 'rehashed' | TransferChunk | 'changed';
 
-export class ContentTransfer {
+/** One pass over one file, in steps that leave room for others. */
+export interface Transfer {
+  /** True while the next step makes no chunk. */
+  readonly isRehashing: boolean;
+  /**
+   * One step. `buffer` has CHUNK_BYTES and becomes the chunk's own, unless the chunk says otherwise.
+   * @throws LockstepError IO and its relatives.
+   */
+  step(buffer: ArrayBuffer): TransferStep;
+  close(): void;
+}
+
+export class ContentTransfer implements Transfer {
   readonly #root: SafeRoot;
   readonly #file: ExpectedFile;
   readonly #options: TransferOptions;
@@ -50,16 +62,8 @@ export class ContentTransfer {
    * @throws LockstepError PERMISSION_DENIED, IO when it cannot be read.
    */
   static open(root: SafeRoot, file: ExpectedFile, options: TransferOptions): ContentTransfer | undefined {
-    const fd = opened(root, file);
-    if (fd === undefined) return undefined;
-    try {
-      if (looksAsExpected(statOf(fd), file)) return new ContentTransfer(root, file, options, fd);
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    closeSync(fd);
-    return undefined;
+    const fd = openExpected(root, file);
+    return fd === undefined ? undefined : new ContentTransfer(root, file, options, fd);
   }
 
   /** True while the next step only reads again what the server has. */
@@ -67,10 +71,6 @@ export class ContentTransfer {
     return this.#positionBytes < this.#options.fromBytes;
   }
 
-  /**
-   * One step. `buffer` has CHUNK_BYTES and becomes the chunk's own, unless the chunk is a compressed copy.
-   * @throws LockstepError IO and its relatives.
-   */
   step(buffer: ArrayBuffer): TransferStep {
     try {
       return this.isRehashing ? this.#rehash() : this.#read(buffer);
@@ -101,66 +101,20 @@ export class ContentTransfer {
     this.#hasher.update(raw);
     this.#positionBytes += length;
     const isLast = this.#positionBytes === this.#file.sizeBytes;
-    if (isLast && !this.#isUnchanged()) return 'changed';
+    if (isLast && !isStillExpected(this.#root, this.#fd, this.#file)) return 'changed';
     const frame = this.#options.zstd && length > 0 ? compressedLiteral(raw) : undefined;
     return {
       offsetBytes,
       data: frame ?? raw,
       contentBytes: length,
       compressed: frame !== undefined,
+      copy: undefined,
+      signature: undefined,
       // A copy: cloning a slice of Node's buffer pool would clone the pool.
       digest: isLast ? new Uint8Array(this.#hasher.digest()) : undefined,
     };
-  }
-
-  /** E37: neither the open file nor what its path leads to may have changed while it was read. */
-  #isUnchanged(): boolean {
-    if (!looksAsExpected(statOf(this.#fd), this.#file)) return false;
-    const now = statAt(this.#root, this.#file);
-    return now !== undefined && looksAsExpected(now, this.#file);
   }
 }
 
 /** Shared by all transfers: it is used within one step only. */
 let scratch: Buffer | undefined;
-
-function opened(root: SafeRoot, file: ExpectedFile): number | undefined {
-  try {
-    // Others move directories in a watched tree: cached handles may be somewhere else by now.
-    root.forgetAll();
-    return root.directory(parentOf(file.path)).openFile(nameOf(file.path));
-  } catch (error) {
-    if (isGone(error)) return undefined;
-    throw readError(file, error);
-  }
-}
-
-function statAt(root: SafeRoot, file: ExpectedFile): Stat | undefined {
-  try {
-    root.forgetAll();
-    return root.directory(parentOf(file.path)).lstat(nameOf(file.path));
-  } catch (error) {
-    if (isGone(error)) return undefined;
-    throw error;
-  }
-}
-
-function looksAsExpected(stat: Stat, file: ExpectedFile): boolean {
-  return (
-    stat.kind === 'file' &&
-    stat.ino === file.ino &&
-    stat.sizeBytes === file.sizeBytes &&
-    stat.mtimeNs === file.mtimeNs &&
-    stat.ctimeNs === file.ctimeNs
-  );
-}
-
-function isGone(error: unknown): boolean {
-  if (error instanceof LockstepError) return error.reason === 'NOT_REGULAR';
-  return GONE_ERRNOS.has(errnoOf(error));
-}
-
-function readError(file: ExpectedFile, error: unknown): LockstepError {
-  if (error instanceof LockstepError) return error;
-  return errnoError(`read ${displayPath(file.path)}`, error, file.path);
-}

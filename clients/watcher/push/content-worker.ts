@@ -6,10 +6,11 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import { CHUNK_BYTES, type ContentCommand, type ContentEvent } from './content-messages.ts';
-import { ContentTransfer } from './content-transfer.ts';
+import { ContentTransfer, type Transfer } from './content-transfer.ts';
+import { DeltaTransfer } from './delta-transfer.ts';
 
 interface OpenTransfer {
-  readonly transfer: ContentTransfer;
+  readonly transfer: Transfer;
   grants: number;
 }
 
@@ -50,7 +51,10 @@ function post(event: ContentEvent, transfer: readonly ArrayBuffer[] = []): void 
 function open({ transfer: id, file, options, grants }: Extract<ContentCommand, { type: 'open' }>): void {
   try {
     root ??= SafeRoot.open(directory);
-    const transfer = ContentTransfer.open(root, file, options);
+    const transfer =
+      options.basis === undefined
+        ? ContentTransfer.open(root, file, options)
+        : DeltaTransfer.open(root, file, { ...options, basis: options.basis });
     if (transfer === undefined) post({ type: 'changed', transfer: id });
     else transfers.set(id, { transfer, grants });
   } catch (error) {
@@ -108,7 +112,7 @@ function serve(id: number): void {
       return;
     }
     open.grants--;
-    if (step.compressed) pool.push(buffer);
+    if (step.data.buffer !== buffer) pool.push(buffer);
     if (step.digest !== undefined) end(id);
     post({ type: 'chunk', transfer: id, ...step }, [step.data.buffer]);
   } catch (error) {

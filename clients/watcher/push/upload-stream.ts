@@ -8,6 +8,7 @@ import { Deferred, untilAborted } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
+import { toWirePath } from '../../../common/tree/tree-path.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { UploadContentRequest } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { UploadRequest } from '../engine/messages.ts';
@@ -19,13 +20,22 @@ export interface UploadContext {
   readonly content: ContentReader;
   readonly folder: string;
   readonly lease: bigint;
-  readonly transfer: Omit<TransferOptions, 'fromBytes'>;
+  readonly transfer: Omit<TransferOptions, 'fromBytes' | 'basis'>;
+}
+
+/** What the server has now. */
+export interface UploadedContent {
+  readonly digest: Digest;
+  /** Packed; only when it was sent as a delta. */
+  readonly signature: Uint8Array | undefined;
 }
 
 export interface UploadAttempt {
   readonly request: UploadRequest;
   /** Ask the server first how much of it arrived earlier. */
   readonly resume: boolean;
+  /** Send what differs from the request's basis only. Not together with `resume`. */
+  readonly asDelta: boolean;
   /** Called for each message, with the bytes that it puts on the wire and where in the content it ends. */
   readonly onSent: (wireBytes: number, endBytes: number) => void;
   /** Called when all is sent and only the server's answer is missing. */
@@ -73,7 +83,7 @@ export class UploadStream {
    * the call is over.
    * @throws LockstepError of the server; BUSY when the file changed; the signal's reason.
    */
-  async upload(context: UploadContext, attempt: UploadAttempt, signal: AbortSignal): Promise<Digest> {
+  async upload(context: UploadContext, attempt: UploadAttempt, signal: AbortSignal): Promise<UploadedContent> {
     const answers = answersFor(attempt.request);
     this.#answers = answers;
     try {
@@ -82,10 +92,10 @@ export class UploadStream {
       const standing = attempt.resume
         ? await untilAborted(answers.standing.promise, signal)
         : { committedBytes: 0, isComplete: false };
-      const digest = await this.#send(context, attempt, standing, signal);
+      const uploaded = await this.#send(context, attempt, standing, signal);
       attempt.onAllSent();
       await untilAborted(answers.complete.promise, signal);
-      return digest;
+      return uploaded;
     } catch (error) {
       this.cancel();
       throw error;
@@ -108,8 +118,9 @@ export class UploadStream {
     attempt: UploadAttempt,
     { committedBytes, isComplete }: Standing,
     signal: AbortSignal,
-  ): Promise<Digest> {
-    const options = { ...context.transfer, fromBytes: committedBytes };
+  ): Promise<UploadedContent> {
+    const basis = attempt.asDelta ? attempt.request.basis?.signature : undefined;
+    const options = { ...context.transfer, fromBytes: committedBytes, basis };
     const anyEnd = AbortSignal.any([signal, this.#over.signal]);
     for await (const chunk of context.content.read(attempt.request, options, anyEnd)) {
       if (isComplete) chunk.release();
@@ -118,7 +129,7 @@ export class UploadStream {
         this.#call.write(continuation(chunk), () => chunk.release());
         attempt.onSent(chunk.data.length, chunk.offsetBytes + chunk.contentBytes);
       }
-      if (chunk.digest !== undefined) return chunk.digest;
+      if (chunk.digest !== undefined) return { digest: chunk.digest, signature: chunk.signature };
     }
     throw new LockstepError('INTERNAL', 'a content ended without its digest');
   }
@@ -168,7 +179,8 @@ const EMPTY: UploadContentRequest = {
   finish: false,
 };
 
-function beginning(context: UploadContext, { request, resume }: UploadAttempt): UploadContentRequest {
+function beginning(context: UploadContext, { request, resume, asDelta }: UploadAttempt): UploadContentRequest {
+  const basis = asDelta ? request.basis : undefined;
   return {
     ...EMPTY,
     folder: context.folder,
@@ -176,6 +188,8 @@ function beginning(context: UploadContext, { request, resume }: UploadAttempt): 
     uploadId: Buffer.from(request.uploadId, 'hex'),
     size: BigInt(request.sizeBytes),
     resume,
+    basisDigest: basis?.digest ?? NO_BYTES,
+    basisPath: basis === undefined ? '' : toWirePath(basis.path),
   };
 }
 
@@ -183,9 +197,11 @@ function continuation(chunk: ContentChunk): UploadContentRequest {
   return {
     ...EMPTY,
     offset: BigInt(chunk.offsetBytes),
+    copyOffset: BigInt(chunk.copy?.offsetBytes ?? 0),
+    copyLength: BigInt(chunk.copy?.lengthBytes ?? 0),
     data: chunk.data,
     compressor: chunk.compressed ? Compressor.COMPRESSOR_ZSTD : Compressor.COMPRESSOR_UNSPECIFIED,
-    dataSize: chunk.compressed ? chunk.contentBytes : 0,
+    dataSize: chunk.compressed ? chunk.contentBytes - (chunk.copy?.lengthBytes ?? 0) : 0,
     digest: chunk.digest ?? NO_BYTES,
     finish: chunk.digest !== undefined,
   };

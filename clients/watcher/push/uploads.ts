@@ -126,11 +126,16 @@ export class Uploads {
   async #outcomeOf(upload: Upload): Promise<Outcome> {
     const backoff = new Backoff({ initialMs: 250, maxMs: 15_000 });
     const { signal } = upload.abort;
-    let resume = upload.request.sizeBytes > RESUME_BYTES;
+    const { knownDigest } = upload.request;
+    let asDelta = upload.request.basis !== undefined;
+    let resume = !asDelta && upload.request.sizeBytes > RESUME_BYTES;
     let mayRedo = true;
     for (;;) {
       try {
-        return await this.#attempt(upload, resume);
+        if (knownDigest !== undefined && (await this.#isStill(upload, knownDigest))) {
+          return { type: 'done', digest: knownDigest, sentBytes: 0 };
+        }
+        return await this.#attempt(upload, resume, asDelta);
       } catch (thrown) {
         if (signal.aborted) return { type: 'interrupted' };
         const error = toLockstepError(thrown);
@@ -145,18 +150,26 @@ export class Uploads {
             // An earlier attempt, perhaps of an earlier process, has left something: go on there.
             if (resume) return failed(error);
             resume = true;
+            asDelta = false;
+            break;
+          case 'BASIS_MISMATCH':
+            // The server has another version: it gets the whole.
+            if (!asDelta) return failed(error);
+            asDelta = false;
             break;
           case 'DIGEST_MISMATCH':
             // E102: one automatic redo, from the beginning, because the server has dropped what it had.
             if (!mayRedo) return failed(error);
             mayRedo = false;
             resume = false;
+            asDelta = false;
             break;
           case 'SERVER_UNREACHABLE':
           case 'DRAINING':
           case 'CANCELLED':
             // The channel of contents broke while the session lives; if that is gone too, it will end this wait.
             resume = true;
+            asDelta = false;
             if (!(await slept(backoff.next(), signal))) return { type: 'interrupted' };
             break;
           default:
@@ -166,11 +179,22 @@ export class Uploads {
     }
   }
 
-  async #attempt(upload: Upload, resume: boolean): Promise<Outcome> {
+  /** Reads the file without sending it: only its metadata may be new (E75). */
+  async #isStill({ request, abort }: Upload, knownDigest: Uint8Array): Promise<boolean> {
+    const { content, transfer } = this.#options.context;
+    for await (const chunk of content.read(request, { ...transfer, fromBytes: request.sizeBytes }, abort.signal)) {
+      chunk.release();
+      if (chunk.digest !== undefined) return chunk.digest.equals(knownDigest);
+    }
+    return false;
+  }
+
+  async #attempt(upload: Upload, resume: boolean, asDelta: boolean): Promise<Outcome> {
     upload.isSending = true;
     const attempt = {
       request: upload.request,
       resume,
+      asDelta,
       onSent: (wireBytes: number, endBytes: number) => {
         upload.sentBytes += wireBytes;
         upload.reachedBytes = endBytes;
@@ -181,9 +205,13 @@ export class Uploads {
       },
     };
     const stream = this.#takeStream();
-    const digest = await stream.upload(this.#options.context, attempt, upload.abort.signal);
+    const { digest, signature } = await stream.upload(this.#options.context, attempt, upload.abort.signal);
     this.#idle.push(stream);
-    return { type: 'done', digest: new Uint8Array(digest), sentBytes: upload.sentBytes };
+    const { path, sizeBytes } = upload.request;
+    const shown = { path: displayPath(path), bytes: sizeBytes, sent_bytes: upload.sentBytes, delta: asDelta };
+    this.#options.logger.debug(shown, 'content uploaded');
+    const done = { type: 'done', digest: new Uint8Array(digest), sentBytes: upload.sentBytes } as const;
+    return signature === undefined ? done : { ...done, signature };
   }
 
   #takeStream(): UploadStream {
