@@ -28,6 +28,9 @@ export interface Comparison {
   readonly settle?: () => Promise<void>;
 }
 
+/** Under the profiler, where one more run would only blur the profile. */
+const NOT_COUNTED: LinkTotals = { forwardBytes: 0, backwardBytes: 0, forwardMs: 0 };
+
 /** Each run begins with an empty replica and no state. */
 export async function compareFirstSyncs(bench: Bench, comparison: Comparison): Promise<readonly Measured[]> {
   const { contenders, runs } = comparison;
@@ -41,6 +44,10 @@ export async function compareFirstSyncs(bench: Bench, comparison: Comparison): P
   }
   const measured: Measured[] = [];
   for (const [which, contender] of contenders.entries()) {
+    if (bench.profileDirectory !== null) {
+      measured.push({ contender: contender.name, samples: samples[which] ?? [], wire: NOT_COUNTED });
+      continue;
+    }
     const { wire } = await firstSync(comparison, contender, 'counting', false);
     measured.push({ contender: contender.name, samples: samples[which] ?? [], wire: counted(wire) });
   }
@@ -95,10 +102,14 @@ export async function compareChanges(
     } finally {
       for (const session of sessions) await session.close();
     }
-    await change(runs + 1);
+    if (bench.profileDirectory === null) await change(runs + 1);
     for (const [which, contender] of contenders.entries()) {
       const setup = setups[which];
       if (setup === undefined) throw new RangeError('a contender without a setup');
+      if (bench.profileDirectory !== null) {
+        wires.push(NOT_COUNTED);
+        continue;
+      }
       const [session] = await openAll([contender], [{ ...setup, link: 'counting' }]);
       try {
         wires.push(counted((await session?.sync())?.wire ?? null));
