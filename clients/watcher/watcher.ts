@@ -224,7 +224,8 @@ export class Watcher {
     }
     const isResting = status.phase === 'idle' || status.phase === 'paused' || status.phase === 'stopped';
     if (status.phase === 'stopped' || (isResting && status.heldDeletes > 0)) {
-      const what = status.reason || `${status.heldDeletes} deletions are more than --max-delete allows`;
+      const held = `${status.heldDeletes} deletions are more than --max-delete allows, and nothing was deleted`;
+      const what = status.heldDeletes > 0 ? `${held}; if they are meant, give a higher limit` : status.reason;
       this.#result.reject(new LockstepError('MASS_DELETE', what));
       return;
     }

@@ -304,7 +304,7 @@ export class Engine {
     if (!this.#inFlight.isEmpty) return false;
     if (this.#deletions.hasPending) {
       this.#root.forgetAll();
-      this.#send(this.#deletions.take(connected.scanner, connected.index.tree), nowMs);
+      this.#send(this.#deletions.take(connected.scanner, connected.index.tree), BEFORE_ALL_MS);
       return true;
     }
     if (this.#wholeScan.state === 'running') {
