@@ -3,10 +3,10 @@
  * really has to move, and keeps what each change will mean for the index once it is acknowledged.
  */
 import { randomBytes } from 'node:crypto';
-import { zstdCompressSync, constants as zlib } from 'node:zlib';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, type DigestFunction, digestOf } from '../../../common/content/digest.ts';
+import { compressLiterals } from '../../../common/content/literals.ts';
 import type { DiskIdentity, EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
 import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
@@ -24,7 +24,6 @@ const SMALL_BATCH_BYTES = 4096;
 /** Batches below this are not worth compressing. */
 const MIN_COMPRESSED_BYTES = 512;
 const SMALL_ENOUGH_TO_COMPRESS_BYTES = 64 * 1024;
-const ZSTD_LEVEL = 3;
 
 const NO_PATHS: ReadonlySet<TreePath> = new Set();
 
@@ -253,8 +252,8 @@ export class ChangeSender {
 /** Undefined where it does not pay. */
 function compress(batch: Buffer): Buffer | undefined {
   if (batch.length < MIN_COMPRESSED_BYTES) return undefined;
-  const data = zstdCompressSync(batch, { params: { [zlib.ZSTD_c_compressionLevel]: ZSTD_LEVEL } });
-  if (data.length > batch.length * 0.95) return undefined;
+  const data = compressLiterals(batch);
+  if (data === undefined) return undefined;
   const message = { compressor: Compressor.COMPRESSOR_ZSTD, size: BigInt(batch.length), data };
   const encoded = CompressedBatch.encode(message).finish();
   return Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length);

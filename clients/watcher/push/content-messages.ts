@@ -9,6 +9,8 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 
 /** Literal data per message: measured best on grpc-js (platform-facts 2.2). */
 export const CHUNK_BYTES = 256 * 1024;
+/** The level for chunks: the link, not the ratio, is what uploads wait for. */
+export const CHUNK_COMPRESSION_LEVEL = 1;
 
 /** How a file must look, before and after it is read. */
 export interface ExpectedFile {

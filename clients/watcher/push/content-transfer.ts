@@ -4,12 +4,12 @@
  */
 import { closeSync } from 'node:fs';
 import { ContentHasher } from '../../../common/content/digest.ts';
+import { compressLiterals } from '../../../common/content/literals.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
-import { CHUNK_BYTES, type ExpectedFile, type TransferOptions } from './content-messages.ts';
+import { CHUNK_BYTES, CHUNK_COMPRESSION_LEVEL, type ExpectedFile, type TransferOptions } from './content-messages.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
-import { compressedLiteral } from './literal-compression.ts';
 
 /** What was already sent is hashed again in steps of this length, so that other transfers get their turns. */
 const REHASH_BYTES = 1024 * 1024;
@@ -102,10 +102,10 @@ export class ContentTransfer implements Transfer {
     this.#positionBytes += length;
     const isLast = this.#positionBytes === this.#file.sizeBytes;
     if (isLast && !isStillExpected(this.#root, this.#fd, this.#file)) return 'changed';
-    const frame = this.#options.zstd && length > 0 ? compressedLiteral(raw) : undefined;
+    const frame = this.#options.zstd && length > 0 ? compressLiterals(raw, CHUNK_COMPRESSION_LEVEL) : undefined;
     return {
       offsetBytes,
-      data: frame ?? raw,
+      data: frame === undefined ? raw : new Uint8Array(frame),
       contentBytes: length,
       compressed: frame !== undefined,
       copy: undefined,

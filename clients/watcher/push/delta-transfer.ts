@@ -6,13 +6,13 @@ import { closeSync } from 'node:fs';
 import { DeltaEncoder } from '../../../common/content/delta.ts';
 import type { DeltaSink } from '../../../common/content/delta-output.ts';
 import { decodeSignature, encodeSignature } from '../../../common/content/signature-codec.ts';
+import { compressLiterals } from '../../../common/content/literals.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
-import { CHUNK_BYTES, type ExpectedFile, type TransferOptions } from './content-messages.ts';
+import { CHUNK_BYTES, CHUNK_COMPRESSION_LEVEL, type ExpectedFile, type TransferOptions } from './content-messages.ts';
 import type { Transfer, TransferChunk, TransferStep } from './content-transfer.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
-import { compressedLiteral } from './literal-compression.ts';
 
 /** Read at a time; what is copied costs no message, so that this may be more than a chunk. */
 const READ_BYTES = 1024 * 1024;
@@ -130,14 +130,14 @@ export class DeltaTransfer implements Transfer, DeltaSink {
       raw.set(literal, filled);
       filled += literal.length;
     }
-    const frame = this.#zstd && literalBytes > 0 ? compressedLiteral(raw) : undefined;
+    const frame = this.#zstd && literalBytes > 0 ? compressLiterals(raw, CHUNK_COMPRESSION_LEVEL) : undefined;
     const offsetBytes = this.#sentBytes;
     const contentBytes = (copy?.lengthBytes ?? 0) + literalBytes;
     this.#sentBytes += contentBytes;
     const end = this.#ready.length === 0 ? this.#end : undefined;
     return {
       offsetBytes,
-      data: frame ?? raw,
+      data: frame === undefined ? raw : new Uint8Array(frame),
       contentBytes,
       compressed: frame !== undefined,
       copy,

@@ -4,8 +4,8 @@
  */
 import { closeSync, fdatasync, ftruncateSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { zstdDecompressSync } from 'node:zlib';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
+import { decompressLiterals } from '../../../common/content/literals.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { readFully, writeFully } from '../../../common/fs/full-io.ts';
 import { statOf } from '../../../common/fs/stat.ts';
@@ -221,12 +221,7 @@ function literalOf({ data, decompressedSizeBytes }: UploadPart): Uint8Array {
       `a compressed part of ${decompressedSizeBytes} bytes is longer than ${MAX_PART_BYTES}`,
     );
   }
-  let literal: Buffer;
-  try {
-    literal = zstdDecompressSync(data, { maxOutputLength: Math.max(1, decompressedSizeBytes) });
-  } catch (cause) {
-    throw new LockstepError('INVALID_ARGUMENT', 'a part is not one zstd frame of the size it declares', { cause });
-  }
+  const literal = decompressLiterals(data, decompressedSizeBytes);
   if (literal.length !== decompressedSizeBytes) {
     throw new LockstepError(
       'INVALID_ARGUMENT',

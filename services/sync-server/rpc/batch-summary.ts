@@ -3,7 +3,7 @@
  * nothing, some microseconds a change, and a tenth of that for the operation alone; whether a batch is valid is for
  * the replica to say.
  */
-import { zstdDecompressSync } from 'node:zlib';
+import { decompressLiterals } from '../../../common/content/literals.ts';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 
@@ -55,7 +55,7 @@ export function summarizeBatch(
 
 function decompressed(encoded: Uint8Array, maxBatchBytes: number): Uint8Array {
   const { data } = CompressedBatch.decode(encoded);
-  return zstdDecompressSync(data, { maxOutputLength: maxBatchBytes });
+  return decompressLiterals(data, maxBatchBytes);
 }
 
 /** Fields of a Change have the numbers 1 to 6, in the order of the names. */
