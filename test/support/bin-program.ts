@@ -9,6 +9,8 @@ import { eventually } from './eventually.ts';
 
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 const MAX_KEPT_CHARS = 2 ** 20;
+const MAX_REPORTED_LINES = 25;
+const MAX_REPORTED_LINE_CHARS = 500;
 const DEADLINE_MS = 30_000;
 
 export type BinName = 'sync-server' | 'sync-watcher';
@@ -131,7 +133,7 @@ export class BinProgram {
     const { stdout, stderr } = this.#output;
     const lines = [`--- ${this.name} (pid ${this.pid}, ${how}): ${this.arguments.join(' ')}`];
     if (stdout !== '') lines.push('--- stdout', stdout.slice(-4000));
-    if (stderr !== '') lines.push('--- stderr', stderr.slice(-12_000));
+    if (stderr !== '') lines.push('--- stderr', lastLinesOf(stderr));
     return lines.join('\n');
   }
 
@@ -142,6 +144,16 @@ export class BinProgram {
       this.#output[stream] = (this.#output[stream] + text).slice(-MAX_KEPT_CHARS);
     });
   }
+}
+
+/** Of the many lines about changes that went well only the last ones. */
+function lastLinesOf(log: string): string {
+  const lines = log.trimEnd().split('\n');
+  const kept = lines.filter((line, at) => at >= lines.length - MAX_REPORTED_LINES || !line.includes('"level":"info"'));
+  return kept
+    .slice(-2 * MAX_REPORTED_LINES)
+    .map((line) => line.slice(0, MAX_REPORTED_LINE_CHARS))
+    .join('\n');
 }
 
 /** Runs a program to its end. */

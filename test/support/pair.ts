@@ -228,6 +228,7 @@ export class Pair {
     const copy = mkdtempSync(join(this.base, 'copy-'));
     execFileSync('cp', ['-a', '--', `${directory}/.`, copy]);
     for (const name of without) rmSync(join(copy, name), { recursive: true, force: true });
+    execFileSync('touch', ['-r', directory, copy]);
     return copy;
   }
 

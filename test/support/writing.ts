@@ -39,3 +39,12 @@ export function within(directory: string | Buffer, name: string | Buffer): Buffe
 export function run(command: string, args: readonly string[], directory?: string): string {
   return execFileSync(command, args, { cwd: directory, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
+
+/** The same where it does not matter whether it succeeds: for cleaning up. */
+export function runQuietly(command: string, args: readonly string[]): void {
+  try {
+    run(command, args);
+  } catch {
+    // There was nothing to clean up.
+  }
+}
