@@ -351,6 +351,8 @@ export class ApplierService implements ApplierApi {
     const directories = new Set(paths.map((path) => parentOf(path)));
     const told = directories.size > MAX_DRIFT_DIRECTORIES ? [ROOT] : [...directories];
     this.#events.onDrift(told, this.#core.state.revision);
+    // A correction is a revision too, and whoever takes the lease next waits until it is durable.
+    this.#syncSoon();
   }
 
   #tell(): void {
