@@ -141,7 +141,9 @@ export class Lookout {
       const scan = scanner.open(next.path);
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
-      else this.#lookAtItself(scanner, next.path, found);
+      // The root of a whole scan is looked at when that ends.
+      if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, found);
+      else if (!next.recursive && !this.#options.isInFlight(ROOT)) note(scanner.lookAtRoot(), found);
       this.#options.onListed(next.path);
       return this.queue.begin(next, scan);
     }
