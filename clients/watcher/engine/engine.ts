@@ -136,6 +136,7 @@ export class Engine {
   #sentContentBytes = 0;
   #isPaused = false;
   #isClosing = false;
+  #isOver = false;
   #firstSyncDone = false;
   readonly #startedMs = monotonicMs();
   #signUntilMs: number | undefined;
@@ -205,6 +206,8 @@ export class Engine {
         await (worked ? nextTurn() : this.#idle());
       }
     } finally {
+      // Answers may still come; they have nobody to go to, and must not hide why this ended.
+      this.#isOver = true;
       this.#signatures?.signing.close();
       this.#signatures?.store.close();
       this.#index?.close();
@@ -228,6 +231,7 @@ export class Engine {
   }
 
   handle(command: EngineCommand): void {
+    if (this.#isOver) return;
     switch (command.type) {
       case 'connected':
         this.#beginSession(command.session);

@@ -38,6 +38,8 @@ export function planChanges(differences: readonly Difference[], options: Planner
   for (const difference of window) {
     const { path, now } = difference;
     const before = pastOf(difference, vacated);
+    // The index has it under its old path until the rename is acknowledged.
+    const isAtItsPlace = difference.movedFrom === undefined;
     if (now === undefined) {
       if (before !== undefined) deletes.push({ type: 'delete', path });
     } else if (now.kind === 'file') {
@@ -46,10 +48,10 @@ export function planChanges(differences: readonly Difference[], options: Planner
       if (before?.kind !== 'symlink' || !before.target.equals(now.target))
         contents.push({ type: 'symlink', path, now });
       else if (before.mtimeNs !== now.mtimeNs) metadata.push({ type: 'metadata', path, now });
-      else refreshed.push(difference);
+      else if (isAtItsPlace) refreshed.push(difference);
     } else if (before?.kind === 'directory') {
-      if (sameDirectory(before, now)) refreshed.push(difference);
-      else metadata.push({ type: 'metadata', path, now });
+      if (!sameDirectory(before, now)) metadata.push({ type: 'metadata', path, now });
+      else if (isAtItsPlace) refreshed.push(difference);
     }
   }
   metadata.sort((a, b) => deepestFirst(pathOf(a), pathOf(b)));
