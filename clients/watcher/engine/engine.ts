@@ -30,7 +30,7 @@ import { Deletions } from './deletions.ts';
 import { DeltaMaker } from './delta-maker.ts';
 import { hashFile } from './file-hash.ts';
 import { FlushDesk } from './flush-desk.ts';
-import { InFlight, type SentBatch } from './in-flight.ts';
+import { InFlight, type SentBatch, type SentChange } from './in-flight.ts';
 import { Lookout } from './lookout.ts';
 import type {
   BatchResult,
@@ -97,6 +97,14 @@ const MAX_BUSY_TRIES = 20;
 const SIGNING_SHARE = 0.1;
 const MIN_SIGNING_MS = 200;
 const MAX_SIGNING_MS = 2_000;
+/** Reasons that only say that the server has something else there than the plan believed: compare, and plan anew. */
+const PLANNED_WRONGLY: ReadonlySet<string> = new Set([
+  'ENTRY_NOT_FOUND',
+  'PARENT_MISSING',
+  'NOT_A_DIRECTORY',
+  'TARGET_EXISTS',
+]);
+const MAX_WRONG_PLANS = 5;
 /** Scans of many watchers are not to fall together (E58). */
 const SCAN_JITTER = 0.25;
 
@@ -170,8 +178,8 @@ export class Engine {
         this.#report('.lockstep' as TreePath, 'RESERVED_NAME', "this name is the server's own; it is not kept in step"),
       ),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
-      isInFlight: (path) => this.#inFlight.postpones(path),
-      onListed: (directory) => this.#inFlight.postponeIn(directory),
+      isInFlight: (path, seenMs) => this.#inFlight.postpones(path, seenMs),
+      onListed: (directory, seenMs) => this.#inFlight.postponeIn(directory, seenMs),
       onVanishedIn: (directory) => this.#deletions.suspect(directory),
       onNowhere: (path) => {
         this.#uploads.drop(path);
@@ -426,7 +434,7 @@ export class Engine {
       for (const { path } of found) this.#lookAgain(path, seenMs);
       return;
     }
-    const settled = found.filter(({ path }) => !this.#inFlight.postpones(path));
+    const settled = found.filter(({ path }) => !this.#inFlight.postpones(path, seenMs));
     if (settled.length === 0) return;
     const { index, scanner, sender, session } = connected;
     const detectFiles = !this.#isScanning || !this.#startedEmpty;
@@ -445,6 +453,10 @@ export class Engine {
     const isStructural = plan.lookAgain.length > 0;
     if (isStructural) this.#beginStructural(plan, seenMs);
     sender.send(plan.changes, seenMs, isStructural);
+    // Written through another name meanwhile, such a file had no hint that the index could lead to it (E19).
+    for (const { path, now } of settled) {
+      if (now?.kind === 'file' && now.hasOtherNames === true) this.#inFlight.postpones(path, seenMs);
+    }
     if (!this.#inFlight.hasStructural) this.#endStructural();
   }
 
@@ -506,12 +518,31 @@ export class Engine {
       const changes = packChanges(done, revision, milliseconds);
       this.#emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
     }
-    for (const problem of result.problems) this.#refused(problem, batch.seenMs);
-    for (const path of lookAgain) this.#lookAgain(path, batch.seenMs);
+    this.#checkAgain(done, batch.seenMs);
+    for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
+    for (const { path, seenMs } of lookAgain) this.#lookAgain(path, seenMs);
     if (!this.#inFlight.hasStructural) this.#endStructural();
   }
 
-  #refused({ kind, path, reason, message }: BatchResult['problems'][number], seenMs: number): void {
+  /**
+   * What was sent may have changed while it was on its way, through another hard link even without a hint at this name (E19). A
+   * whole scan looks at everything anyway.
+   */
+  #checkAgain(done: readonly SentChange[], seenMs: number): void {
+    const { scanner } = this.#connected ?? {};
+    if (scanner === undefined || this.#wholeScan.state !== 'done') return;
+    this.#root.forgetAll();
+    for (const { path, update } of done) {
+      if (update.type !== 'put' || update.identity === undefined) continue;
+      if (!scanner.isStill(path, update.identity)) this.#lookAgain(path, seenMs);
+    }
+  }
+
+  #refused(
+    { kind, path, reason, message }: BatchResult['problems'][number],
+    change: SentChange | undefined,
+    seenMs: number,
+  ): void {
     switch (kind) {
       case 'basis-mismatch': {
         // Without the signature the whole content follows.
@@ -530,9 +561,22 @@ export class Engine {
         return;
       case 'invalid':
       case 'failed':
-        this.#report(path, reason, message);
+        if (!PLANNED_WRONGLY.has(reason) || !this.#mayTryAgain(path)) return this.#report(path, reason, message);
+        this.#log('debug', message, { path: displayPath(path), reason });
+        for (const touched of new Set([path, change?.path, change?.from])) {
+          if (touched === undefined) continue;
+          this.#reconciliation.wantDrifted(parentOf(touched));
+          this.#lookAgain(touched, seenMs);
+        }
         return;
     }
+  }
+
+  /** A few times in a row. */
+  #mayTryAgain(path: TreePath): boolean {
+    const tries = (this.#busyTries.get(path) ?? 0) + 1;
+    this.#busyTries.set(path, tries);
+    return tries % MAX_WRONG_PLANS !== 0;
   }
 
   #isDurable(revision: bigint): void {
@@ -645,10 +689,11 @@ export class Engine {
     if (outcome.signature !== undefined) this.#signatures?.store.put(decodeSignature(outcome.signature));
     const connected = this.#connected;
     if (connected === undefined) return this.#lookAgain(path, wanted.seenMs);
-    if (this.#inFlight.postpones(path)) return;
+    if (this.#inFlight.postpones(path, wanted.seenMs)) return;
     const known = connected.index.tree.get(path);
     const before = known?.kind === 'file' ? known : undefined;
     connected.sender.sendStored(path, wanted.now, Buffer.from(outcome.digest) as Digest, before, wanted.seenMs);
+    if (wanted.now.hasOtherNames === true) this.#inFlight.postpones(path, wanted.seenMs);
   }
 
   #hashInDryRun(...[path, now, before, seenMs]: Parameters<UploadDesk['want']>): void {

@@ -24,12 +24,23 @@ export interface SentBatch {
   readonly structural: boolean;
 }
 
+/** A path to look at again, and when the oldest reason for that was seen. */
+export interface Touched {
+  readonly path: TreePath;
+  readonly seenMs: number;
+}
+
 export class InFlight {
   readonly #batches = new Map<string, SentBatch>();
   readonly #paths = new Map<TreePath, number>();
   readonly #pathsIn = new Map<TreePath, Set<TreePath>>();
+  /** Where there is no directory (any more) when the change is applied. */
   readonly #leaving = new Map<TreePath, number>();
-  readonly #touchedAgain = new Set<TreePath>();
+  /** Paths to look at again, with the time of the oldest reason: once their own change is answered … */
+  readonly #touchedAgain = new Map<TreePath, number>();
+  /** … or once it is settled what is above them. */
+  readonly #waitingBelow = new Map<TreePath, number>();
+  #oldestTouchedMs = Number.POSITIVE_INFINITY;
   #bytes = 0;
   #changes = 0;
   #structural = 0;
@@ -50,9 +61,9 @@ export class InFlight {
     return this.#structural > 0;
   }
 
-  /** Undefined when nothing is on its way. Batches are acknowledged in their order. */
+  /** Of what is on its way, and of what waits for it. Undefined when nothing is. Batches are acknowledged in their order. */
   get oldestSeenMs(): number | undefined {
-    for (const batch of this.#batches.values()) return batch.seenMs;
+    for (const batch of this.#batches.values()) return Math.min(batch.seenMs, this.#oldestTouchedMs);
     return undefined;
   }
 
@@ -72,30 +83,28 @@ export class InFlight {
   }
 
   /**
-   * True when a change of this path is on its way: then its past is not settled, and it must not be planned again yet. It
-   * is remembered, and comes back from `settle`.
+   * True when a change of this path is on its way, or one that replaces a directory above it: then its past is not
+   * settled, and it must not be planned again yet. It is remembered, and comes back from `settle`.
    */
-  postpones(path: TreePath): boolean {
-    if (!this.#paths.has(path)) return false;
-    this.#touchedAgain.add(path);
-    return true;
-  }
-
-  /** False while a change of this path is on its way, or one that takes away what is there together with a directory above. */
-  isSettled(path: TreePath): boolean {
-    if (this.#paths.has(path)) return false;
-    if (this.#leaving.size === 0) return true;
-    for (let at = path; at !== ROOT; at = parentOf(at)) if (this.#leaving.has(at)) return false;
+  postpones(path: TreePath, seenMs: number): boolean {
+    if (this.#paths.has(path)) this.#remember(this.#touchedAgain, path, seenMs);
+    else if (this.#isLeaving(parentOf(path))) this.#remember(this.#waitingBelow, path, seenMs);
+    else return false;
     return true;
   }
 
   /** As `postpones`, for all paths in a directory. */
-  postponeIn(directory: TreePath): void {
-    for (const path of this.#pathsIn.get(directory) ?? []) this.#touchedAgain.add(path);
+  postponeIn(directory: TreePath, seenMs: number): void {
+    for (const path of this.#pathsIn.get(directory) ?? []) this.#remember(this.#touchedAgain, path, seenMs);
   }
 
-  /** Takes an answered batch out. Undefined for one that is not known (any more). */
-  settle(batchId: Uint8Array): { readonly batch: SentBatch; readonly lookAgain: readonly TreePath[] } | undefined {
+  /** Whether the server will have at the path what the index has there. */
+  isSettled(path: TreePath): boolean {
+    return !this.#paths.has(path) && !this.#isLeaving(parentOf(path));
+  }
+
+  /** Takes an answered batch out, and what waited for it. Undefined for one that is not known (any more). */
+  settle(batchId: Uint8Array): { readonly batch: SentBatch; readonly lookAgain: readonly Touched[] } | undefined {
     const key = Buffer.from(batchId).toString('hex');
     const batch = this.#batches.get(key);
     if (batch === undefined) return undefined;
@@ -108,7 +117,7 @@ export class InFlight {
       if (count > 0) this.#leaving.set(path, count);
       else this.#leaving.delete(path);
     }
-    const lookAgain: TreePath[] = [];
+    const lookAgain: Touched[] = [];
     for (const path of pathsOf(batch)) {
       const count = (this.#paths.get(path) ?? 1) - 1;
       if (count > 0) {
@@ -116,23 +125,42 @@ export class InFlight {
         continue;
       }
       this.#remove(path);
-      if (this.#touchedAgain.delete(path)) lookAgain.push(path);
+      const seenMs = this.#touchedAgain.get(path);
+      if (seenMs !== undefined) lookAgain.push({ path, seenMs });
+      this.#touchedAgain.delete(path);
     }
+    // Those that have to wait still will be told so again.
+    for (const [path, seenMs] of this.#waitingBelow) lookAgain.push({ path, seenMs });
+    this.#waitingBelow.clear();
+    if (this.#touchedAgain.size === 0) this.#oldestTouchedMs = Number.POSITIVE_INFINITY;
     return { batch, lookAgain };
   }
 
   /** The session is gone. Returns the paths whose changes may or may not have arrived. */
   abandon(): TreePath[] {
-    const paths = [...this.#paths.keys()];
+    const paths = [...this.#paths.keys(), ...this.#waitingBelow.keys()];
     this.#batches.clear();
     this.#paths.clear();
     this.#pathsIn.clear();
     this.#leaving.clear();
     this.#touchedAgain.clear();
+    this.#waitingBelow.clear();
+    this.#oldestTouchedMs = Number.POSITIVE_INFINITY;
     this.#bytes = 0;
     this.#changes = 0;
     this.#structural = 0;
     return paths;
+  }
+
+  #isLeaving(directory: TreePath): boolean {
+    if (this.#leaving.size === 0) return false;
+    for (let at = directory; at !== ROOT; at = parentOf(at)) if (this.#leaving.has(at)) return true;
+    return false;
+  }
+
+  #remember(paths: Map<TreePath, number>, path: TreePath, seenMs: number): void {
+    paths.set(path, Math.min(seenMs, paths.get(path) ?? seenMs));
+    this.#oldestTouchedMs = Math.min(seenMs, this.#oldestTouchedMs);
   }
 
   #remove(path: TreePath): void {
@@ -144,10 +172,9 @@ export class InFlight {
   }
 }
 
-/** Where there will be nothing, or something else. */
 function* leavingOf(batch: SentBatch): Generator<TreePath> {
   for (const { operation, path, from } of batch.changes) {
-    if (operation === 'delete') yield path;
+    if (operation === 'delete' || operation === 'put' || operation === 'symlink') yield path;
     if (from !== undefined) yield from;
   }
 }

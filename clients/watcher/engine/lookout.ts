@@ -25,10 +25,10 @@ export interface LookoutOptions {
   /** Resolves when changes in these directories will be hinted at: they are looked through only then (E25). */
   readonly watchDirectories: (directories: readonly TreePath[]) => Promise<void>;
   /** True when a change of this path is on its way: its past is not settled, and it will be hinted at again when it is. */
-  readonly isInFlight: (path: TreePath) => boolean;
+  readonly isInFlight: (path: TreePath, seenMs: number) => boolean;
   readonly onVanishedIn: (directory: TreePath) => void;
   /** To hint again at all that is on its way in a directory: what vanished of it is neither in the listing nor in the index. */
-  readonly onListed: (directory: TreePath) => void;
+  readonly onListed: (directory: TreePath, seenMs: number) => void;
   /** Neither the disk nor the index has it. */
   readonly onNowhere: (path: TreePath) => void;
   /** The root was listed. @throws to stop before anything is concluded from it */
@@ -121,12 +121,12 @@ export class Lookout {
   }
 
   #lookAt(scanner: Scanner, dir: TreePath, name: string, seenMs: number, found: Map<TreePath, Difference>): void {
-    if (this.#options.isInFlight(joinPath(dir, name))) return;
+    if (this.#options.isInFlight(joinPath(dir, name), seenMs)) return;
     const findings = scanner.look(dir, name);
     for (const path of findings.nowhere) this.#options.onNowhere(path);
     for (const difference of findings.differences) note(difference, found);
     for (const other of findings.linked) {
-      if (this.#options.isInFlight(other)) continue;
+      if (this.#options.isInFlight(other, seenMs)) continue;
       for (const difference of scanner.look(parentOf(other), nameOf(other)).differences) note(difference, found);
     }
     for (const directory of findings.directories) {
@@ -142,17 +142,17 @@ export class Lookout {
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
       // The root of a whole scan is looked at when that ends.
-      if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, found);
-      else if (!next.recursive && !this.#options.isInFlight(ROOT)) note(scanner.lookAtRoot(), found);
-      this.#options.onListed(next.path);
+      if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, next.seenMs, found);
+      else if (!next.recursive && !this.#options.isInFlight(ROOT, next.seenMs)) note(scanner.lookAtRoot(), found);
+      this.#options.onListed(next.path, next.seenMs);
       return this.queue.begin(next, scan);
     }
     return undefined;
   }
 
   /** What came into a directory after its parent was listed and before it was watched has changed its time without a hint. */
-  #lookAtItself(scanner: Scanner, path: TreePath, found: Map<TreePath, Difference>): void {
-    if (this.#options.isInFlight(path)) return;
+  #lookAtItself(scanner: Scanner, path: TreePath, seenMs: number, found: Map<TreePath, Difference>): void {
+    if (this.#options.isInFlight(path, seenMs)) return;
     for (const difference of scanner.look(parentOf(path), nameOf(path)).differences) {
       if (difference.now === undefined) this.#options.onVanishedIn(parentOf(path));
       else note(difference, found);

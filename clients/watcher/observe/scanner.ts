@@ -110,6 +110,17 @@ export class Scanner {
     }
   }
 
+  /** Whether the disk still shows at the path what the identity says; also when it cannot be looked at, which others report. */
+  isStill(path: TreePath, identity: DiskIdentity): boolean {
+    try {
+      const stat = path === ROOT ? undefined : this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+      return path === ROOT || (stat !== undefined && isUnchanged(identity, stat));
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      return true;
+    }
+  }
+
   /** A handle for reading; undefined where there is no such directory. */
   directory(path: TreePath): Directory | undefined {
     return this.#options.root.tryDirectory(path);
@@ -167,7 +178,14 @@ export class Scanner {
     const mtimeNs = this.#representable(path, stat.mtimeNs);
     switch (stat.kind) {
       case 'file':
-        return { kind: 'file', mode: stat.mode & MODE_MASK, mtimeNs, sizeBytes: stat.sizeBytes, identity };
+        return {
+          kind: 'file',
+          mode: stat.mode & MODE_MASK,
+          mtimeNs,
+          sizeBytes: stat.sizeBytes,
+          identity,
+          ...(stat.nlink > 1 ? { hasOtherNames: true } : {}),
+        };
       case 'directory':
         return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity };
       case 'symlink':

@@ -13,6 +13,8 @@ export interface ObservedFile {
   readonly mtimeNs: bigint;
   readonly sizeBytes: number;
   readonly identity: DiskIdentity;
+  /** It is a hard link. */
+  readonly hasOtherNames?: boolean;
 }
 
 export interface ObservedDirectory {
