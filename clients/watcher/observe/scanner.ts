@@ -78,6 +78,7 @@ export class Scanner {
       const directory = this.#options.root.tryDirectory(directoryPath);
       if (directory === undefined) this.#options.fine(path);
       else this.compare(directory, directoryPath, name, this.#options.index.get(path), findings);
+      for (const difference of findings.differences) findings.linked.push(...this.#namesLeftBehind(difference));
     } catch (error) {
       this.#reportUnreadable(path, error);
     }
@@ -169,7 +170,14 @@ export class Scanner {
     if (stat.kind === 'file' && stat.nlink > 1) findings.linked.push(...this.#otherNames(path, stat));
   }
 
-  #otherNames(path: TreePath, { dev, ino }: Stat): readonly TreePath[] {
+  /** A file that is gone from here may have been written through this name before: its other names know nothing of that. */
+  #namesLeftBehind({ path, before, now }: Difference): readonly TreePath[] {
+    const { identity } = before ?? {};
+    if (before?.kind !== 'file' || identity === undefined || now?.identity.ino === identity.ino) return [];
+    return this.#otherNames(path, identity);
+  }
+
+  #otherNames(path: TreePath, { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>): readonly TreePath[] {
     return this.#options.index.findByInode(dev, ino).flatMap((entry) => (entry.path === path ? [] : [entry.path]));
   }
 
