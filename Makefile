@@ -6,7 +6,7 @@ BIN := node_modules/.bin
 SOURCES := common services clients test bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build proto lint format bench torture fuzz clean
+.PHONY: help run test setup build proto lint format bench torture fuzz soak clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -46,6 +46,9 @@ torture: setup ## Random and enumerated faults (SEEDS=… for how many)
 
 fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
 	@$(NODE) scripts/run-tests.ts test/fuzz
+
+soak: setup ## Random changes and large trees, longer than CI has time for
+	@$(NODE) scripts/run-tests.ts test/soak
 
 clean: ## Removes what was installed, generated or built; leaves dir/ alone
 	@rm -rf node_modules .tools dist coverage

@@ -8,7 +8,7 @@ import Mocha from 'mocha';
 
 const root = resolve(import.meta.dirname, '..');
 /** Run by their own targets: they take a budget, not a fixed time. */
-const WITH_OWN_TARGET = ['test/torture/', 'test/fuzz/'];
+const WITH_OWN_TARGET = ['test/torture/', 'test/fuzz/', 'test/soak/'];
 
 function filesOf(selection: readonly string[]): string[] {
   if (selection.length === 0) {

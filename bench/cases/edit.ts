@@ -1,16 +1,18 @@
 /**
  * edit: one byte changed inside a file of 1 GiB.
  */
-import { closeSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, futimesSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareChanges } from '../harness/compare.ts';
+import { ours } from '../harness/contenders/ours.ts';
 import { oursAndRsync } from '../harness/contestants.ts';
 import { SeededRandom } from '../harness/data/seeded-random.ts';
 import { writeLargeFile } from '../harness/data/tree-writer.ts';
 import { warmCache } from '../harness/data/warm.ts';
 import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
+import { secondsWhileWatching, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
 
 const SIZE_BYTES = 1024 ** 3;
 const RUNS = 5;
@@ -33,13 +35,22 @@ export const edit: BenchCase = {
     const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
       changeOneByte(path, random.below(sizeBytes), MTIME_SECONDS + 10 * round),
     );
+    const firstTime = MTIME_SECONDS + 1_000_000;
+    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, {
+      make: (round) => changeOneByte(path, random.below(sizeBytes), firstTime + 10 * round),
+      isVisible: (replica, round) => statSync(join(replica, 'large.bin')).mtimeMs === (firstTime + 10 * round) * 1000,
+    });
     await bench.rooms.remove(source);
     return {
-      rows: [timeRow(measured, 'wall time', atMostOfPeer(0.5)), wireRow(measured, 'bytes on the wire')],
+      rows: [
+        timeRow(measured, 'wall time', atMostOfPeer(0.5)),
+        watchingRow(measured, watching, atMostOfPeer(0.5)),
+        wireRow(measured, 'bytes on the wire'),
+      ],
       resources: resourcesOf(measured, 'one byte changed'),
       pictures: [],
       commands,
-      notes,
+      notes: [...notes, WATCHING_NOTE],
     };
   },
 };

@@ -1,15 +1,17 @@
 /**
  * insert: one byte inserted near the start of a file of 256 MiB, so that all that follows has moved.
  */
-import { readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareChanges } from '../harness/compare.ts';
+import { ours } from '../harness/contenders/ours.ts';
 import { oursAndRsync } from '../harness/contestants.ts';
 import { writeLargeFile } from '../harness/data/tree-writer.ts';
 import { warmCache } from '../harness/data/warm.ts';
 import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
+import { secondsWhileWatching, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
 
 const SIZE_BYTES = 256 * 1024 ** 2;
 const RUNS = 5;
@@ -31,13 +33,21 @@ export const insert: BenchCase = {
     const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
       insertOneByte(path, round),
     );
+    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, {
+      make: (round) => insertOneByte(path, runs + 1 + round),
+      isVisible: (replica) => statSync(join(replica, 'large.bin')).size === statSync(path).size,
+    });
     await bench.rooms.remove(source);
     return {
-      rows: [timeRow(measured, 'wall time', atMostOfPeer(0.5)), wireRow(measured, 'bytes on the wire')],
+      rows: [
+        timeRow(measured, 'wall time', atMostOfPeer(0.5)),
+        watchingRow(measured, watching, atMostOfPeer(0.5)),
+        wireRow(measured, 'bytes on the wire'),
+      ],
       resources: resourcesOf(measured, 'one byte inserted'),
       pictures: [],
       commands,
-      notes,
+      notes: [...notes, WATCHING_NOTE],
     };
   },
 };

@@ -1,14 +1,16 @@
 /**
  * rename: a directory of 10,000 files gets another name.
  */
-import { renameSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareChanges } from '../harness/compare.ts';
+import { ours } from '../harness/contenders/ours.ts';
 import { oursAndRsync } from '../harness/contestants.ts';
 import { pathOfFile, writeTree } from '../harness/data/tree-writer.ts';
 import { atMost, atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
+import { secondsWhileWatching, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
 
 const FILES = 10_000;
 const RUNS = 5;
@@ -26,21 +28,34 @@ export const rename: BenchCase = {
     let directory = join(source, dirname(dirname(pathOfFile(0))));
     const { contenders, commands, notes } = oursAndRsync(bench, ['-a', '--delete']);
     const runs = bench.runs ?? RUNS;
-    const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) => {
-      const renamed = join(source, `renamed-${round}`);
-      renameSync(directory, renamed);
-      directory = renamed;
+    const renameTo = (name: string): void => {
+      renameSync(directory, join(source, name));
+      directory = join(source, name);
+    };
+    const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
+      renameTo(`renamed-${round}`),
+    );
+    // The last of the files, so that it does not matter whether the directory moves as a whole.
+    const last = pathOfFile(files - 1)
+      .split('/')
+      .slice(1)
+      .join('/');
+    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, {
+      make: (round) => renameTo(`watched-${round}`),
+      isVisible: (replica, round) =>
+        existsSync(join(replica, `watched-${round}`, last)) && !existsSync(join(replica, `watched-${round - 1}`)),
     });
     await bench.rooms.remove(source);
     return {
       rows: [
         timeRow(measured, 'wall time', atMostOfPeer(0.1)),
+        watchingRow(measured, watching, atMostOfPeer(0.1)),
         wireRow(measured, 'bytes on the wire', atMost(WIRE_BYTES)),
       ],
       resources: resourcesOf(measured, 'renamed'),
       pictures: [],
       commands,
-      notes,
+      notes: [...notes, WATCHING_NOTE],
     };
   },
 };

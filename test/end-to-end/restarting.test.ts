@@ -103,7 +103,7 @@ for (const changeSource of CHANGE_SOURCES) {
           await pair.inStep();
         }
       } catch (error) {
-        throw new Error(`with LOCKSTEP_TEST_SEED=${seed}: ${String(error)}`, { cause: error });
+        throw new Error(`with LOCKSTEP_TEST_SEED=${seed}: ${String(error)}`);
       }
     });
   });

@@ -59,11 +59,13 @@ describe('hostile bytes', function () {
       });
       after(() => target.stop());
 
-      it('messages to every RPC, mutated or random, end in a status of their own', async () => {
-        await fuzz((random) => target.callRound(random));
-      });
+      if (open !== memory) {
+        it('messages to every RPC, mutated or random, end in a status of their own', async () => {
+          await fuzz((random) => target.callRound(random));
+        });
+        return;
+      }
 
-      if (open !== memory) return;
       it('connections that speak almost HTTP/2 are closed or ignored', async () => {
         const recorded = await recordCall(target.port);
         await fuzz((random) => target.connectionRound(random, recorded));

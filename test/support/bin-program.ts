@@ -10,7 +10,7 @@ import { eventually } from './eventually.ts';
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 const MAX_KEPT_CHARS = 2 ** 20;
 const MAX_REPORTED_LINES = 25;
-const MAX_REPORTED_LINE_CHARS = 500;
+const MAX_REPORTED_LINE_CHARS = 300;
 const DEADLINE_MS = 30_000;
 
 export type BinName = 'sync-server' | 'sync-watcher';
@@ -122,7 +122,7 @@ export class BinProgram {
       const found = await eventually(`${this.name}: ${what}`, lookWhileRunning, withinMs);
       if (found !== 'ended') return found.value;
     } catch (error) {
-      throw new Error(`${String(error)}\n${this.report()}`, { cause: error });
+      throw new Error(`${String(error)}\n${this.report()}`);
     }
     throw new Error(`${this.name} ended before it was: ${what}\n${this.report()}`);
   }

@@ -166,8 +166,6 @@ export class Pair {
     const client = new ControlClient(this.watcherState, this.source);
     try {
       await client.flush(FLUSH_MS);
-    } catch (error) {
-      throw new Error(`flush failed: ${String(error)}\n${this.report()}`, { cause: error });
     } finally {
       client.close();
     }

@@ -52,12 +52,19 @@ const NAMES: readonly Buffer[] = [
 const BYTES_NAME = Buffer.from([0xff, 0xfe, 0x41]);
 const SIZES = [0, 1, 10, 1000, 5000, 65_535, 65_536, 65_537, 200_000, 300_000];
 const MODES = [0o644, 0o600, 0o755, 0o640, 0o444];
+/** Names of the changes below, by their number. */
+const CHANGES = [
+  ...['write', 'write', 'write', 'write', 'append', 'truncate', 'mkdir', 'mkdir'],
+  ...['move', 'move', 'move', 'rm', 'flip', 'chmod', 'utimes', 'link'],
+];
 const MAX_DEPTH = 5;
 const SLICE_MS = 4;
 
 /** A directory that is changed at random; knows nothing but what is on disk. */
 export class RandomTree {
   readonly random: Random;
+  /** What was done, one line for each change. */
+  readonly history: string[] = [];
   readonly #root: Buffer;
   #number = 0;
 
@@ -97,7 +104,9 @@ export class RandomTree {
   }
 
   #changeAt(path: Buffer, depth: number): void {
-    switch (this.random.below(16)) {
+    const kind = this.random.below(16);
+    this.history.push(`${CHANGES[kind] ?? ''} ${this.#shown(path)}`);
+    switch (kind) {
       case 0:
       case 1:
       case 2:
@@ -139,7 +148,14 @@ export class RandomTree {
 
   #move(from: Buffer): void {
     const [parent] = this.#someDirectory();
-    renameSync(from, within(parent, this.random.of(NAMES)));
+    const to = within(parent, this.random.of(NAMES));
+    this.history.push(`  to ${this.#shown(to)}`);
+    renameSync(from, to);
+  }
+
+  #shown(path: Buffer): string {
+    const name = path.subarray(this.#root.length + 1).toString('latin1');
+    return JSON.stringify(name).replace(/x{255}/g, 'x…');
   }
 
   /** Something else in the same place. */
@@ -153,8 +169,12 @@ export class RandomTree {
   #link(path: Buffer): void {
     const [parent] = this.#someDirectory();
     const target = within(parent, this.random.of(NAMES));
-    if (this.random.below(2) === 0) symlinkSync(this.random.of(NAMES), path);
-    else linkSync(target, path);
+    if (this.random.below(2) === 0) {
+      symlinkSync(this.random.of(NAMES), path);
+    } else {
+      this.history.push(`  hard ${this.#shown(target)}`);
+      linkSync(target, path);
+    }
   }
 
   #content(): Buffer {

@@ -366,9 +366,17 @@ export class Engine {
   #takeDue(nowMs: number): void {
     if (nowMs >= this.#nextScanMs) this.#wantWholeScan('scan interval');
     for (const [path, seenMs] of this.#postponed.takeDue(nowMs)) this.#lookAgain(path, seenMs);
-    if (this.#options.mode === 'watch') for (const path of this.#problems.takeDue(nowMs)) this.#lookAgain(path, nowMs);
+    if (this.#options.mode === 'watch') this.#retryProblems(nowMs);
     const everything = this.dirty.takeEverything();
     if (everything !== undefined) this.#wantWholeScan(everything.reason, everything.firstHintMs);
+  }
+
+  /** A directory that could not be read was not watched either: all below it may have changed unseen (E49). */
+  #retryProblems(nowMs: number): void {
+    for (const path of this.#problems.takeDue(nowMs)) {
+      this.#lookAgain(path, nowMs);
+      if (path !== ROOT) this.#lookout.scanLater(path, nowMs);
+    }
   }
 
   #hintsAreDue(nowMs: number): boolean {
