@@ -15,6 +15,7 @@ import { stagedName } from './layout.ts';
 import { type Operation, pathsOf } from './operation.ts';
 import { errnoText } from './performer.ts';
 import { runToEnd } from './steps.ts';
+import { takeBack } from './take-back.ts';
 import type { AppliedBatch, AppliedProblem, IncomingBatch } from './replica.ts';
 import { assertRoot, type ReplicaCore } from './replica-core.ts';
 
@@ -180,16 +181,8 @@ export class Applier {
     return drifted;
   }
 
-  /** Brings rows back that stand for what is still on the disk, so that it need not be read again. */
   #undo(operation: Operation, suspects: Set<TreePath>): void {
-    const { planner, index } = this.#core;
-    if ((operation.type === 'delete' || operation.type === 'install') && operation.grave !== undefined) {
-      const path = pathsOf(operation)[0];
-      if (path !== undefined && operation.type === 'install') index.remove(path);
-      if (path !== undefined) planner.graves.restore(operation.grave, path);
-    }
-    if (operation.type === 'move' && !index.has(operation.from) && index.has(operation.to))
-      index.move(operation.to, operation.from);
+    takeBack(operation, this.#core);
     this.#discardStaged(operation);
     for (const path of pathsOf(operation)) suspects.add(path);
   }

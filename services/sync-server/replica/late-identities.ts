@@ -28,6 +28,7 @@ export class LateIdentities {
     this.#paths = this.#paths.map((path) => (isInside(path, from) ? rebase(path, from, to) : path));
   }
 
+  /** It is gone, or did not come to be. */
   removed(path: TreePath): void {
     this.#paths = this.#paths.filter((late) => !isInside(late, path));
   }

@@ -15,10 +15,12 @@ import { recordDrift } from './drift-record.ts';
 import { replayOnIndex } from './index-replay.ts';
 import { contentName, stagedName } from './layout.ts';
 import type { BatchRecord, DriftRecord } from './log-record.ts';
+import type { Operation } from './operation.ts';
 import { Performer } from './performer.ts';
 import { isBefore, type Progress } from './progress-marker.ts';
 import { checkTouchedPaths } from './recovery-check.ts';
 import { runToEnd } from './steps.ts';
+import { takeBack } from './take-back.ts';
 import type { AppliedProblem } from './replica.ts';
 import type { ReplicaCore } from './replica-core.ts';
 import type { ReplicaLog } from './replica-log.ts';
@@ -151,18 +153,20 @@ class Recovery {
 
   #replayChange(revision: bigint, changeIndex: number, change: Change): void {
     const { index, planner } = this.#core;
+    let operation: Operation | undefined;
     try {
       if (isBefore(revision, changeIndex, this.#progress) || this.#isDone(revision, changeIndex, change)) {
         replayOnIndex(index, change);
         return;
       }
       if (this.#isRemovalDone(revision, changeIndex, change)) index.remove(pathOfChange(change));
-      const operation = planner.plan(change, { revision, changeIndex });
+      operation = planner.plan(change, { revision, changeIndex });
       this.#performer.perform(operation);
     } catch (error) {
       const isOurs =
         error instanceof ChangeFailure || (error instanceof LockstepError && error.reason !== 'INDEX_DAMAGED');
       if (!isOurs) throw error;
+      if (operation !== undefined) takeBack(operation, this.#core);
       this.#lose(pathOfChange(change), describeError(error));
       this.#suspects.add(pathOfChange(change));
       if (change.operation === 'move') this.#suspects.add(change.to);

@@ -145,7 +145,8 @@ export class UploadStore {
       } finally {
         closeSync(fd);
       }
-      staging.rename(copy, staging, name);
+      if (staging.lstat(name) === undefined) staging.rename(copy, staging, name);
+      else staging.unlink(copy);
       staging.sync();
       return true;
     } finally {

@@ -117,7 +117,9 @@ export class Upload {
       throw errnoError('sync a staged content', error);
     }
     this.#assertOpen();
-    staging.rename(this.name, staging, contentName(digest));
+    // The same content may have come another way, and be on its way into the tree: that one must not be replaced.
+    if (staging.lstat(contentName(digest)) === undefined) staging.rename(this.name, staging, contentName(digest));
+    else staging.unlink(this.name);
     staging.sync();
     this.#close();
   }

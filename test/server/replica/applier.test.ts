@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readFileSync,
   rmSync,
+  unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -346,6 +347,23 @@ describe('the applier', () => {
       '1 drifted DRIFTED',
     ]);
     expect(replica.core.index.has(p('d/foreign'))).to.equal(true);
+  });
+
+  it('believes of a file whose copy failed what it knew before, and calls nothing drifted (E98)', () => {
+    const [known, wanted] = [Buffer.alloc(100_000, 'known'), Buffer.alloc(100_000, 'wanted')];
+    replica.applyAll(put('a', known), put('source', wanted));
+    unlinkSync(local('source'));
+    const { results, drifted } = replica.group([
+      replica.incoming([putStored(fileEntry('a', wanted, 0o600, T0 + 5n))]),
+      replica.incoming([put('b', 'x')]),
+    ]);
+    const [failed] = results;
+    if (failed?.outcome !== 'applied') throw new Error('refused');
+    expect(problemsOf(failed.answer)).to.deep.equal(['0 content-needed CONTENT_NOT_FOUND']);
+    expect(drifted).to.deep.equal([]);
+    const { identity: _, ...record } = replica.core.index.get(p('a')) ?? {};
+    expect(record).to.deep.equal({ ...fileEntry('a', known) });
+    replica.lookThrough();
   });
 
   it('treats a foreign directory in the way as drift', () => {

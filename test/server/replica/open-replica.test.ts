@@ -18,6 +18,7 @@ import { digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
+import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import { openReplica, type OpenReplicaOptions } from '../../../services/sync-server/replica/open-replica.ts';
 import type {
   AppliedBatch,
@@ -243,6 +244,19 @@ describe('a replica with its workers', () => {
     expect((await apply(putStored(fileEntry('f', content)))).problems).to.deep.equal([]);
     expect(readFileSync(local('f')).equals(content)).to.equal(true);
     expect(statSync(local('f')).blocks * 512, 'zeros are a hole (E20)').to.be.below(420_000);
+  });
+
+  it('keeps the first of two equal contents, which may be on its way into the tree already (E103)', async () => {
+    const content = randomBytes(1_000);
+    const { digest } = fileEntry('x', content);
+    const staged = local(`.lockstep/staging/${contentName(digest)}`);
+    const [first, second] = [await begin(1_000), await begin(1_000)];
+    for (const upload of [first, second]) await upload.write(part(0, content));
+    await first.finish(digest);
+    const { ino } = statSync(staged);
+    await second.finish(digest);
+    expect(statSync(staged).ino).to.equal(ino);
+    expect(readdirSync(local('.lockstep/staging')).filter((name) => name.startsWith('u-'))).to.deep.equal([]);
   });
 
   it('drops a content that does not have its digest, and takes it the second time (E102)', async () => {
