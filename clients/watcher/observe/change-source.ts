@@ -28,6 +28,8 @@ export interface ChangeEvents {
   onRawEvent(): void;
   /** Look at this name, or without one at the whole directory. */
   onHint(dir: TreePath, name?: string): void;
+  /** Look at everything below this directory, which is another one than before, or was unwatched for a while. */
+  onTreeHint(dir: TreePath): void;
   /** Calls `task` before what this turn of the event loop brought is passed on. */
   beforeTurnEnd(task: () => void): void;
   /** Hints may have been lost: look everywhere. */

@@ -93,7 +93,7 @@ export class DirtySet {
   addBatch(batch: HintBatch): void {
     if (batch.everything !== undefined) this.addEverything(batch.everything, batch.observedAtMs);
     for (const { dir, names } of batch.directories) {
-      if (names === undefined) this.addDirectory(dir, false, batch.observedAtMs);
+      if (names === 'all' || names === 'subtree') this.addDirectory(dir, names === 'subtree', batch.observedAtMs);
       else for (const name of names) this.addName(dir, name, batch.observedAtMs);
     }
   }

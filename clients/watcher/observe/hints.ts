@@ -30,8 +30,8 @@ export interface HintBatch {
 
 export interface DirectoryHints {
   readonly dir: TreePath;
-  /** Distinct names; undefined for the whole directory. */
-  readonly names: readonly string[] | undefined;
+  /** Distinct names, the whole directory, or everything below it. */
+  readonly names: readonly string[] | 'all' | 'subtree';
 }
 
 /** Milliseconds on a clock that never jumps (E117) and is the same in all threads, as `performance.now()` is not. */

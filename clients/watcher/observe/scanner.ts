@@ -25,6 +25,8 @@ export interface ScannerOptions {
   readonly isIgnored: (path: TreePath, isDirectory: boolean) => boolean;
   /** Something that cannot be kept in step, for a reason that lies on this side. */
   readonly report: (path: TreePath, reason: string, message: string) => void;
+  /** A file with other names differs, or went: what is sent of this inode under another name may be old already (E19). */
+  readonly shared: (ino: bigint) => void;
   /** There is nothing to be done about this path: what was wrong with it is over. */
   readonly fine: (path: TreePath) => void;
 }
@@ -111,14 +113,15 @@ export class Scanner {
     }
   }
 
-  /** Whether the disk still shows at the path what the identity says; also when it cannot be looked at, which others report. */
-  isStill(path: TreePath, identity: DiskIdentity): boolean {
+  /** Whether the directory that is at the path now is the one that the index has there. */
+  isKnownDirectory(path: TreePath): boolean {
+    const known = this.#options.index.get(path);
+    if (known?.kind !== 'directory') return false;
     try {
-      const stat = path === ROOT ? undefined : this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
-      return path === ROOT || (stat !== undefined && isUnchanged(identity, stat));
+      return this.#options.root.tryDirectory(path)?.stat().ino === known.identity?.ino;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      return true;
+      return false;
     }
   }
 
@@ -178,6 +181,7 @@ export class Scanner {
   }
 
   #otherNames(path: TreePath, { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>): readonly TreePath[] {
+    this.#options.shared(ino);
     return this.#options.index.findByInode(dev, ino).flatMap((entry) => (entry.path === path ? [] : [entry.path]));
   }
 
@@ -192,7 +196,6 @@ export class Scanner {
           mtimeNs,
           sizeBytes: stat.sizeBytes,
           identity,
-          ...(stat.nlink > 1 ? { hasOtherNames: true } : {}),
         };
       case 'directory':
         return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity };

@@ -54,6 +54,11 @@ export class TurnGatherer implements ChangeEvents {
     else this.#dirty.addName(dir, name, 0);
   }
 
+  onTreeHint(dir: TreePath): void {
+    this.#scheduleEnd();
+    if (!this.#bursts.isBursting) this.#dirty.addDirectory(dir, true, 0);
+  }
+
   beforeTurnEnd(task: () => void): void {
     this.#tasks.push(task);
     this.#scheduleEnd();
@@ -103,7 +108,7 @@ export class TurnGatherer implements ChangeEvents {
     const hints = {
       directories: directories.map(({ dir, scope, names }) => ({
         dir,
-        names: scope === 'names' ? [...names.keys()] : undefined,
+        names: scope === 'names' ? [...names.keys()] : scope === 'directory' ? ('all' as const) : scope,
       })),
       everything: everything?.reason,
       observedAtMs: monotonicMs(),

@@ -24,7 +24,10 @@ const MAX_POLLED_ONE_BY_ONE = 2000;
 /** Watches tried again in one round. */
 const MAX_RETRIES = 500;
 
-export type WatchFunction = (directory: Directory, listener: (name: string | null) => void) => FSWatcher;
+/** Directories that went, at whose return is still waited for. */
+const MAX_TOMBSTONES = 10_000;
+
+export type WatchFunction = (directory: Directory, listener: (event: string, name: string | null) => void) => FSWatcher;
 
 export interface WatchedDirectoriesOptions {
   readonly root: SafeRoot;
@@ -43,6 +46,10 @@ export class WatchedDirectories {
   readonly #tree = new WatchTree();
   readonly #blind = new BlindDirectories();
   readonly #disturbed = new DisturbedDirectories();
+  /** Names that came up while a directory is missing: one of them may be that. */
+  #appeared: { readonly parent: WatchNode; readonly name: string }[] = [];
+  /** Nodes without a watch where a directory was, oldest first. */
+  #tombstones: WatchNode[] = [];
   #pollTimer: NodeJS.Timeout | undefined;
   #sweepTimer: NodeJS.Timeout | undefined;
   #degraded: string | undefined;
@@ -99,7 +106,7 @@ export class WatchedDirectories {
     }
     this.#root.forgetAll();
     this.#place(path);
-    if (this.#tree.find(path)?.watch !== undefined) this.#events.onHint(path);
+    if (this.#tree.find(path)?.watch !== undefined) this.#events.onTreeHint(path);
     this.#reportDegraded();
   }
 
@@ -146,7 +153,7 @@ export class WatchedDirectories {
   /** Sets a watch, in place of one that the node may have. */
   #tryWatch(node: WatchNode, directory: Directory): boolean {
     try {
-      const watcher = this.#watch(directory, (name) => this.#onRaw(node, name));
+      const watcher = this.#watch(directory, (event, name) => this.#onRaw(node, event, name));
       watcher.on('error', (error) => this.#onWatchError(node, error));
       node.watch?.close();
       this.#tree.setWatch(node, watcher);
@@ -161,7 +168,7 @@ export class WatchedDirectories {
     }
   }
 
-  #onRaw(node: WatchNode, name: string | null): void {
+  #onRaw(node: WatchNode, event: string, name: string | null): void {
     this.#events.onRawEvent();
     const dir = this.#tree.pathOf(node);
     if (dir === undefined) return;
@@ -169,6 +176,7 @@ export class WatchedDirectories {
       this.#events.onHint(dir, name ?? undefined);
       const child = name === null ? undefined : node.children?.get(name);
       if (child !== undefined) this.#disturb(child, false);
+      else if (name !== null && event === 'rename') this.#noteAppeared(node, name);
       if (name === node.name) this.#disturb(node, true);
       return;
     }
@@ -180,6 +188,31 @@ export class WatchedDirectories {
   #disturb(node: WatchNode, isOwn: boolean): void {
     if (this.#disturbed.isEmpty) this.#events.beforeTurnEnd(() => this.#verifyDisturbed());
     this.#disturbed.note(node, isOwn);
+  }
+
+  /**
+   * A directory that is renamed twice may be back at its old name before the engine looks, which then sees nothing to
+   * announce; its events would go on under the name in between (E30).
+   */
+  #noteAppeared(parent: WatchNode, name: string): void {
+    if (this.#disturbed.isEmpty && this.#disturbed.missingCount === 0) return;
+    if (this.#appeared.length === 0) this.#events.beforeTurnEnd(() => this.#placeAppeared());
+    this.#appeared.push({ parent, name });
+  }
+
+  #placeAppeared(): void {
+    const appeared = this.#appeared.splice(0);
+    if (this.#disturbed.missingCount === 0) return;
+    this.#root.forgetAll();
+    for (const { parent, name } of appeared) {
+      const dir = this.#tree.pathOf(parent);
+      if (dir === undefined) continue;
+      const path = joinPath(dir, name);
+      if (this.#tree.find(path)?.identity !== undefined) continue;
+      this.#place(path);
+      if (this.#tree.find(path)?.watch !== undefined) this.#events.onTreeHint(path);
+    }
+    this.#reportDegraded();
   }
 
   /**
@@ -196,6 +229,7 @@ export class WatchedDirectories {
       if (dir === undefined || dir === ROOT) continue;
       const directory = this.#open(dir);
       if (directory === undefined) {
+        if (node.identity === undefined) continue;
         this.#disturbed.setMissing(node, monotonicMs());
         this.#sweepTimer ??= setInterval(() => this.#sweep(), this.#pollIntervalMs);
         continue;
@@ -203,18 +237,26 @@ export class WatchedDirectories {
       this.#disturbed.setPresent(node);
       if (!isSame(node.identity, directory.stat())) this.#place(dir);
       else if (this.#tryWatch(node, directory) && !maybeAnother) continue;
-      this.#events.onHint(dir);
+      // The watches of what was below may have gone with the one before.
+      this.#events.onTreeHint(dir);
     }
     this.#reportDegraded();
   }
 
   /**
    * Lets go of directories that went and did not come up elsewhere for a while: deleted, or moved out of the tree. One
-   * that was moved within it is announced at its new path long before, or else watched anew.
+   * that was moved within it is announced at its new path long before, or else watched anew. What is left marks the name: to
+   * the engine a directory that comes back may be the one that it knows.
    */
   #sweep(): void {
     for (const node of this.#disturbed.takeMissing(monotonicMs() - this.#pollIntervalMs)) {
-      if (this.#tree.pathOf(node) !== undefined && !this.#isStillThere(node)) this.#tree.remove(node);
+      const path = this.#tree.pathOf(node);
+      if (path === undefined || this.#isStillThere(node)) continue;
+      this.#tree.remove(node);
+      this.#tombstones.push(this.#tree.ensure(path));
+    }
+    for (const node of this.#tombstones.splice(0, this.#tombstones.length - MAX_TOMBSTONES)) {
+      if (node.identity === undefined && (node.children?.size ?? 0) === 0) this.#tree.remove(node);
     }
     if (this.#disturbed.missingCount > 0) return;
     clearInterval(this.#sweepTimer);
@@ -258,7 +300,7 @@ export class WatchedDirectories {
     if (this.#blind.limitedCount > MAX_POLLED_ONE_BY_ONE) {
       this.#events.onOverflow(`${this.#blind.limitedCount} directories cannot be watched`);
     } else {
-      for (const { node, isLimited } of this.#blind.all()) if (isLimited) this.#hintAtAll(node);
+      for (const { node, isLimited } of this.#blind.all()) if (isLimited) this.#hintAt(node);
     }
     this.#retryBlind();
     this.#reportDegraded();
@@ -280,10 +322,9 @@ export class WatchedDirectories {
       // Where one met the limit, the next would, too.
       if ((isLimited && limitMet) || triesLeft-- <= 0) continue;
       this.#place(dir);
-      const now = this.#tree.find(dir);
-      if (now?.watch !== undefined) {
+      if (this.#tree.find(dir)?.watch !== undefined) {
         this.#blind.delete(node);
-        this.#hintAtAll(now);
+        this.#events.onTreeHint(dir);
       } else if (this.#isGone(dir)) {
         this.#blind.delete(node);
       } else {
@@ -302,7 +343,7 @@ export class WatchedDirectories {
     }
   }
 
-  #hintAtAll(node: WatchNode): void {
+  #hintAt(node: WatchNode): void {
     const dir = this.#tree.pathOf(node);
     if (dir !== undefined) this.#events.onHint(dir);
   }
@@ -319,7 +360,7 @@ function isSame(identity: DirectoryIdentity | undefined, stat: DirectoryIdentity
   return identity !== undefined && identity.ino === stat.ino && identity.birthtimeNs === stat.birthtimeNs;
 }
 
-function watchThroughHandle(directory: Directory, listener: (name: string | null) => void): FSWatcher {
+function watchThroughHandle(...[directory, listener]: Parameters<WatchFunction>): FSWatcher {
   const path = `/proc/self/fd/${directory.fd}/${SELF_EVENT_NAME}`;
-  return watch(path, { encoding: 'latin1' }, (_event, name) => listener(name));
+  return watch(path, { encoding: 'latin1' }, listener);
 }

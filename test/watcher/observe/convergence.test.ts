@@ -30,11 +30,11 @@ class Follower {
     }
     for (const { dir, scope, names } of directories) {
       if (scope === 'names') for (const name of names.keys()) this.#look(dir, name);
-      else this.list(dir);
+      else this.list(dir, scope === 'subtree');
     }
   }
 
-  list(dir: TreePath): void {
+  list(dir: TreePath, isAnother = false): void {
     let names: string[];
     try {
       const directory = this.#root.tryDirectory(dir);
@@ -48,10 +48,10 @@ class Follower {
     for (const path of gone) {
       if (!path.slice(dir === ROOT ? 0 : dir.length + 1).includes('/') && !present.has(path)) this.#drop(path);
     }
-    for (const name of names) this.#look(dir, name);
+    for (const name of names) this.#look(dir, name, isAnother);
   }
 
-  #look(dir: TreePath, name: string): void {
+  #look(dir: TreePath, name: string, isAnother = false): void {
     const path = joinPath(dir, name);
     const before = this.known.get(path);
     let now: Stat | undefined;
@@ -66,14 +66,13 @@ class Follower {
     if (now === undefined) return;
     const isNew = this.known.get(path) === undefined;
     this.known.set(path, now);
-    if (now.kind !== 'directory' || !isNew) return;
+    if (now.kind !== 'directory' || !(isNew || isAnother)) return;
     this.#root.forgetAll();
     expect(this.#observer.watchDirectoriesSync([path], 5000)).to.equal(true);
-    this.list(path);
+    this.list(path, true);
   }
 
   #drop(path: TreePath): void {
-    if (this.known.get(path)?.kind === 'directory') this.#observer.forgetDirectories([path]);
     for (const below of [...this.known.keys()]) if (isInside(below, path)) this.known.delete(below);
   }
 }

@@ -77,7 +77,7 @@ describe('DirtySet', () => {
     dirty.addBatch({
       directories: [
         { dir: ROOT, names: ['a'] },
-        { dir: path('d'), names: undefined },
+        { dir: path('d'), names: 'all' },
       ],
       everything: undefined,
       observedAtMs: 5,

@@ -103,6 +103,18 @@ describe('Observer', function () {
         await observing.untilCovered(path('new/f'));
       });
 
+      it('goes on when a directory is back at its old name before anybody looked (E30)', async () => {
+        mkdirSync(at('old', 'sub'), { recursive: true });
+        await observing.start(source);
+        renameSync(at('old'), at('new'));
+        await observing.observer.watchDirectories([path('new'), path('new/sub')]);
+        renameSync(at('new'), at('old'));
+        await observing.observer.cookie();
+        observing.take();
+        writeFileSync(at('old', 'sub', 'f'), '');
+        await observing.untilCovered(path('old/sub/f'));
+      });
+
       it('goes on when a directory was replaced by another one (E31)', async () => {
         mkdirSync(at('a'));
         mkdirSync(at('b', 'sub'), { recursive: true });

@@ -9,7 +9,7 @@ import type { RequestedSource } from '../../../clients/watcher/observe/choose-so
 import { DirtySet } from '../../../clients/watcher/observe/dirty-set.ts';
 import type { HintBatch } from '../../../clients/watcher/observe/hints.ts';
 import { Observer, type ObserverOptions } from '../../../clients/watcher/observe/observer.ts';
-import { parentOf, nameOf, type TreePath, treePathFromLocal } from '../../../common/tree/tree-path.ts';
+import { isInside, nameOf, parentOf, type TreePath, treePathFromLocal } from '../../../common/tree/tree-path.ts';
 
 export function path(text: string): TreePath {
   return treePathFromLocal(Buffer.from(text));
@@ -68,7 +68,9 @@ export class Observing {
       ({ everything, directories }) =>
         everything !== undefined ||
         directories.some(
-          ({ dir, names }) => dir === parentOf(target) && (names === undefined || names.includes(nameOf(target))),
+          ({ dir, names }) =>
+            (names === 'subtree' && isInside(target, dir)) ||
+            (dir === parentOf(target) && (names === 'all' || names.includes(nameOf(target)))),
         ),
     );
   }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -69,7 +69,7 @@ describe('TurnGatherer', () => {
     expect(turns.length).to.equal(64);
     gatherer.onTurnTaken();
     await until(() => turns.length === 65, 'the rest');
-    expect(turns[64]?.hints.directories).to.deep.equal([{ dir, names: undefined }]);
+    expect(turns[64]?.hints.directories).to.deep.equal([{ dir, names: 'all' }]);
   });
 });
 
@@ -114,6 +114,29 @@ describe('the kernel limits', function () {
     await source.close();
     expect(source.watchCount).to.equal(0);
     gatherer.close();
+  });
+
+  it('takes up a directory again that was elsewhere for a long time', async () => {
+    const outside = mkdtempSync(join(tmpdir(), 'lockstep-outside-'));
+    mkdirSync(join(directory, 'd', 'sub'), { recursive: true });
+    using root = SafeRoot.open(directory);
+    const dirty = new DirtySet();
+    const gatherer = new TurnGatherer(({ hints }) => {
+      dirty.addBatch(hints);
+      gatherer.onTurnTaken();
+    }, eventQueueLength());
+    const source = new NativeSource({ root, rules: new IgnoreRules([]), events: gatherer, pollIntervalMs: 20 });
+    await source.start();
+    renameSync(join(directory, 'd'), join(outside, 'd'));
+    await until(() => source.watchCount === 1, 'only the root is watched');
+    dirty.takeAll();
+    renameSync(join(outside, 'd'), join(directory, 'd'));
+    await until(() => source.watchCount === 2, 'it is watched again');
+    // All below: its watches are gone, and the inode says nothing new.
+    await until(() => dirty.takeAll().directories.some(({ scope }) => scope === 'subtree'), 'a look at all below');
+    await source.close();
+    gatherer.close();
+    rmSync(outside, { recursive: true });
   });
 
   it('polls what it cannot watch, says what to do, and recovers (E28)', async function () {

@@ -17,6 +17,7 @@ describe('scanner', () => {
   let scanner: Scanner;
   let reports: string[];
   let fine: string[];
+  let shared: bigint[];
 
   beforeEach(() => {
     tree = join(temporary.path, 'tree');
@@ -24,12 +25,13 @@ describe('scanner', () => {
     for (const name of ['one', 'two', 'three']) writeFileSync(join(tree, 'sub', name), name);
     root = SafeRoot.open(tree);
     index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
-    [reports, fine] = [[], []];
+    [reports, fine, shared] = [[], [], []];
     scanner = new Scanner({
       root,
       index,
       isIgnored: () => false,
       report: (at, reason) => reports.push(`${at}: ${reason}`),
+      shared: (ino) => shared.push(ino),
       fine: (at) => fine.push(at),
     });
   });
