@@ -36,7 +36,7 @@ lint: setup ## Types, lint, format, import arrows, protocol
 
 format: setup ## Format everything
 	@$(NODE) node_modules/@biomejs/biome/bin/biome format --write
-	@PATH="$$PWD/.tools/node_modules/node/bin:$$PATH" $(BIN)/buf format -w proto/lockstep
+	@PATH="$$PWD/.tools/node_modules/node/bin:$$PATH" $(BIN)/buf format -w proto --path proto/lockstep
 
 bench: setup ## Benchmarks beside rsync and others (CASE=… for one, PROFILE=1 for CPU profiles)
 	@$(NODE) bench/run.ts $(CASE)

@@ -11,6 +11,7 @@ import type { Digest } from '../../../common/content/digest.ts';
 import { decodeSignature } from '../../../common/content/signature-codec.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import type { DiskIdentity } from '../../../common/tree/entry.ts';
 import { displayPath, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
@@ -105,6 +106,7 @@ const PLANNED_WRONGLY: ReadonlySet<string> = new Set([
   'TARGET_EXISTS',
 ]);
 const MAX_WRONG_PLANS = 5;
+const MAX_SHARED_INODES = 50_000;
 /** Scans of many watchers are not to fall together (E58). */
 const SCAN_JITTER = 0.25;
 
@@ -125,6 +127,8 @@ export class Engine {
   readonly #problems = new Problems();
   readonly #postponed = new Postponed();
   readonly #busyTries = new Map<TreePath, number>();
+  /** Files that were seen to differ under one of several names, while what is on its way is not in the index yet (E19). */
+  readonly #sharedInodes = new Set<bigint>();
   /** What a renamed directory makes look at again, once the rename is acknowledged. */
   #afterStructural: AfterStructural = NOTHING_AFTER;
 
@@ -302,21 +306,21 @@ export class Engine {
       this.#deletions.recount();
       const { differences, seenMs } = await this.#lookout.serveHints(connected.scanner);
       const deletes = this.#deletions.admits(differences, connected.index.tree, this.#lookout.queue.isEmpty);
-      this.#send(deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
+      this.#send(connected, deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
       return true;
     }
     if (!this.#lookout.queue.isEmpty) {
       if (this.#uploads.isCrowded) return false;
       const { differences, seenMs } = await this.#lookout.scanSlice(connected.scanner);
       this.#isScanning = true;
-      this.#send(differences, seenMs);
+      this.#send(connected, differences, seenMs);
       this.#isScanning = false;
       return true;
     }
     if (!this.#inFlight.isEmpty) return false;
     if (this.#deletions.hasPending) {
       this.#root.forgetAll();
-      this.#send(this.#deletions.take(connected.scanner, connected.index.tree), BEFORE_ALL_MS);
+      this.#send(connected, this.#deletions.take(connected.scanner, connected.index.tree), BEFORE_ALL_MS);
       return true;
     }
     if (this.#wholeScan.state === 'running') {
@@ -398,7 +402,8 @@ export class Engine {
   // ---- the whole scan
 
   #wantWholeScan(reason: string, seenMs = monotonicMs()): void {
-    const oldestMs = this.#wholeScan.state === 'wanted' ? Math.min(seenMs, this.#wholeScan.seenMs) : seenMs;
+    // One that is begun anew still owes what the first was to find.
+    const oldestMs = this.#wholeScan.state === 'done' ? seenMs : Math.min(seenMs, this.#wholeScan.seenMs);
     this.#wholeScan = { state: 'wanted', reason, seenMs: oldestMs };
     this.#nextScanMs = Number.POSITIVE_INFINITY;
     this.wake();
@@ -406,7 +411,10 @@ export class Engine {
 
   #beginWholeScan(): void {
     this.#rootGuard.check();
-    this.#wholeScan = { ...this.#wholeScan, state: 'running' };
+    // What waited to be looked through or deleted is found again, for whoever waits for that.
+    const waitingMs = this.#deletions.hasPending ? BEFORE_ALL_MS : this.#lookout.queue.oldestSeenMs;
+    const seenMs = Math.min(this.#wholeScan.seenMs, waitingMs ?? Number.POSITIVE_INFINITY);
+    this.#wholeScan = { ...this.#wholeScan, state: 'running', seenMs };
     this.#problems.forgetAll();
     this.#deletions.forgetAll();
     this.#startedEmpty = this.#index?.tree.count() === 0;
@@ -414,13 +422,14 @@ export class Engine {
     this.#log('debug', 'scan', { reason: this.#wholeScan.reason });
   }
 
-  #endWholeScan({ index, scanner }: Connected): void {
+  #endWholeScan(connected: Connected): void {
+    const { index, scanner } = connected;
     this.#rootGuard.check();
     index.setRootIdentity(this.#rootGuard.identity);
     this.#wholeScan = { ...this.#wholeScan, state: 'done' };
     this.#startedEmpty = false;
     const root = scanner.lookAtRoot();
-    if (root !== undefined) this.#send([root], this.#wholeScan.seenMs);
+    if (root !== undefined) this.#send(connected, [root], this.#wholeScan.seenMs);
     const jitter = 1 + SCAN_JITTER * (2 * Math.random() - 1);
     this.#nextScanMs = monotonicMs() + this.#options.scanIntervalMs * jitter;
   }
@@ -435,10 +444,9 @@ export class Engine {
 
   // ---- planning and sending
 
-  #send(found: readonly Difference[], seenMs: number): void {
-    const connected = this.#connected;
-    if (connected === undefined) {
-      // The session ended while this was looked for: the next one is to find it again.
+  #send(connected: Connected, found: readonly Difference[], seenMs: number): void {
+    if (this.#connected !== connected) {
+      // The session ended while this was looked for: the next one, in which the server may have other things, finds it again.
       for (const { path } of found) this.#lookAgain(path, seenMs);
       return;
     }
@@ -461,10 +469,6 @@ export class Engine {
     const isStructural = plan.lookAgain.length > 0;
     if (isStructural) this.#beginStructural(plan, seenMs);
     sender.send(plan.changes, seenMs, isStructural);
-    // Written through another name meanwhile, such a file had no hint that the index could lead to it (E19).
-    for (const { path, now } of settled) {
-      if (now?.kind === 'file' && now.hasOtherNames === true) this.#inFlight.postpones(path, seenMs);
-    }
     if (!this.#inFlight.hasStructural) this.#endStructural();
   }
 
@@ -518,6 +522,8 @@ export class Engine {
     const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : monotonicMs() - batch.seenMs;
     for (const { path, contentBytes, update } of done) {
       if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
+      if (update.type === 'put' && this.#sharedInodes.size > 0 && this.#isShared(update.identity))
+        this.#lookAgain(path, batch.seenMs);
       this.#problems.solve(path);
       if (this.#busyTries.size > 0) this.#busyTries.delete(path);
       this.#sentContentBytes += contentBytes;
@@ -526,24 +532,9 @@ export class Engine {
       const changes = packChanges(done, revision, milliseconds);
       this.#emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
     }
-    this.#checkAgain(done, batch.seenMs);
     for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
     for (const { path, seenMs } of lookAgain) this.#lookAgain(path, seenMs);
     if (!this.#inFlight.hasStructural) this.#endStructural();
-  }
-
-  /**
-   * What was sent may have changed while it was on its way, through another hard link even without a hint at this name (E19). A
-   * whole scan looks at everything anyway.
-   */
-  #checkAgain(done: readonly SentChange[], seenMs: number): void {
-    const { scanner } = this.#connected ?? {};
-    if (scanner === undefined || this.#wholeScan.state !== 'done') return;
-    this.#root.forgetAll();
-    for (const { path, update } of done) {
-      if (update.type !== 'put' || update.identity === undefined) continue;
-      if (!scanner.isStill(path, update.identity)) this.#lookAgain(path, seenMs);
-    }
   }
 
   #refused(
@@ -615,6 +606,9 @@ export class Engine {
       index: index.tree,
       isIgnored: (path, isDirectory) => this.#lookout.isIgnored(path, isDirectory),
       report: (path, reason, message) => this.#report(path, reason, message),
+      shared: (ino) => {
+        if (this.#sharedInodes.size < MAX_SHARED_INODES) this.#sharedInodes.add(ino);
+      },
       fine: (path) => this.#problems.solve(path),
     });
     const scanner = this.#scanner;
@@ -644,6 +638,13 @@ export class Engine {
     const maker = new DeltaMaker(store, digestFunction);
     this.#signatures = { store, maker, signing: new Signing(store, digestFunction) };
     return this.#signatures;
+  }
+
+  /** Beyond the bound all that is sent counts as shared. */
+  #isShared(identity: DiskIdentity | undefined): boolean {
+    return (
+      this.#sharedInodes.size >= MAX_SHARED_INODES || (identity !== undefined && this.#sharedInodes.has(identity.ino))
+    );
   }
 
   /** Marks what is meant for this session only: the main thread may be in the next one already. */
@@ -701,7 +702,6 @@ export class Engine {
     const known = connected.index.tree.get(path);
     const before = known?.kind === 'file' ? known : undefined;
     connected.sender.sendStored(path, wanted.now, Buffer.from(outcome.digest) as Digest, before, wanted.seenMs);
-    if (wanted.now.hasOtherNames === true) this.#inFlight.postpones(path, wanted.seenMs);
   }
 
   #hashInDryRun(...[path, now, before, seenMs]: Parameters<UploadDesk['want']>): void {
@@ -742,6 +742,7 @@ export class Engine {
       this.#firstSyncDone = true;
       if (this.#options.mode === 'dry-run') this.#index?.tree.rollback();
     }
+    if (this.#inFlight.isEmpty && this.#uploads.count === 0) this.#sharedInodes.clear();
     if (!this.#flushes.isEmpty) this.#flushes.settle(this.#oldestPendingMs(), this.#durableRevision);
   }
 

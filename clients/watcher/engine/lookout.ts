@@ -80,6 +80,7 @@ export class Lookout {
       if (scope !== 'names') {
         this.queue.push(dir, firstHintMs, scope === 'subtree');
       } else {
+        this.#loadRulesOfNew(scanner, dir);
         if (names.has(IGNORE_FILE_NAME) && this.#reloadRules(dir)) this.queue.push(dir, firstHintMs, true);
         for (const name of names.keys()) if (name !== '') this.#lookAt(scanner, dir, name, firstHintMs, found);
       }
@@ -109,6 +110,7 @@ export class Lookout {
   #lookThrough(open: Open, found: Map<TreePath, Difference>): void {
     const findings = open.scan.next(SLICE_NAMES);
     const others = new Set<TreePath>();
+    for (const other of findings.linked) this.#options.dirty.addName(parentOf(other), nameOf(other), open.seenMs);
     for (const difference of findings.differences) {
       if (isAnotherDirectory(difference)) others.add(difference.path);
       if (difference.now === undefined) this.#options.onVanishedIn(open.path);
@@ -157,6 +159,13 @@ export class Lookout {
       if (difference.now === undefined) this.#options.onVanishedIn(parentOf(path));
       else note(difference, found);
     }
+  }
+
+  /** Names in a directory that is not looked through yet may be hinted at already: its rules come before them (E120). */
+  #loadRulesOfNew(scanner: Scanner, dir: TreePath): void {
+    const unknown: TreePath[] = [];
+    for (let at = dir; at !== ROOT && !scanner.isKnownDirectory(at); at = parentOf(at)) unknown.push(at);
+    for (const path of unknown.reverse()) this.#reloadRules(path);
   }
 
   /** Returns true when other entries below the directory may be ignored now. */

@@ -13,8 +13,6 @@ export interface ObservedFile {
   readonly mtimeNs: bigint;
   readonly sizeBytes: number;
   readonly identity: DiskIdentity;
-  /** It is a hard link. */
-  readonly hasOtherNames?: boolean;
 }
 
 export interface ObservedDirectory {
