@@ -127,8 +127,9 @@ export class IndexReader implements WalkSource {
   #find(query: Query | undefined, ...values: SQLInputValue[]): IndexedEntry[] {
     if (query === undefined) throw new LockstepError('INTERNAL', 'the index was opened without this secondary index');
     return query.all(...values).map((row) => {
-      const directory = this.directories.pathOf(Number(row.at(-1)));
-      return indexedEntry(joinPath(directory, nameOfRow(row)), row);
+      const parentId = Number(row.at(-1));
+      if (parentId === ABOVE_ROOT) return indexedEntry(ROOT, row);
+      return indexedEntry(joinPath(this.directories.pathOf(parentId), nameOfRow(row)), row);
     });
   }
 

@@ -69,7 +69,7 @@ export class Lookout {
   }
 
   /** Looks at what was hinted at, and at the directories that these names are in: their times change with them. */
-  async serveHints(scanner: Scanner): Promise<Found> {
+  serveHints(scanner: Scanner): Found {
     const { root, dirty, ignore } = this.#options;
     const directories = dirty.takeSome(SLICE_NAMES);
     const seenMs = directories.reduce((oldest, { firstHintMs }) => Math.min(oldest, firstHintMs), monotonicMs());
@@ -85,9 +85,8 @@ export class Lookout {
         for (const name of names.keys()) if (name !== '') this.#lookAt(scanner, dir, name, firstHintMs, found);
       }
       if (dir !== ROOT) this.#lookAt(scanner, parentOf(dir), nameOf(dir), firstHintMs, found);
-      else note(scanner.lookAtRoot(), found);
+      else if (!this.#options.isInFlight(ROOT, firstHintMs)) note(scanner.lookAtRoot(), found);
     }
-    await this.#watchNew();
     return { differences: [...found.values()], seenMs };
   }
 
@@ -114,7 +113,8 @@ export class Lookout {
     for (const difference of findings.differences) {
       if (isAnotherDirectory(difference)) others.add(difference.path);
       if (difference.now === undefined) this.#options.onVanishedIn(open.path);
-      else note(difference, found);
+      // Asked now, not when it is sent: answers may come in between, and its past would be an old one.
+      else if (!this.#options.isInFlight(difference.path, open.seenMs)) note(difference, found);
     }
     if (open.scan.done) this.queue.endOpen();
     const below = open.recursive ? findings.directories : findings.directories.filter((path) => others.has(path));

@@ -69,6 +69,9 @@ export type EngineEvent =
   | { readonly type: 'failed'; readonly reason: string; readonly message: string }
   | { readonly type: 'closed' };
 
+/** Those that are meant for one session. */
+export type SessionEvent = Extract<EngineEvent, { readonly lease?: bigint | undefined }>;
+
 export interface SessionFacts {
   readonly lease: bigint;
   readonly epoch: string;

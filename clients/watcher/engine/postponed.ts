@@ -29,7 +29,7 @@ export class Postponed {
   add(path: TreePath, seenMs: number, dueMs: number): boolean {
     if (this.#dueMs.size >= MAX_PATHS && !this.#dueMs.has(path)) return false;
     this.#dueMs.set(path, dueMs);
-    if (!this.#seenMs.has(path)) this.#seenMs.set(path, seenMs);
+    this.#seenMs.set(path, Math.min(seenMs, this.#seenMs.get(path) ?? seenMs));
     return true;
   }
 

@@ -18,7 +18,8 @@ export interface WantedContent {
   readonly now: ObservedFile;
   readonly before: FileRecord | undefined;
   readonly uploadId: string;
-  readonly seenMs: number;
+  /** When the oldest reason for it was seen. */
+  seenMs: number;
 }
 
 export interface UploadDeskEffects {
@@ -61,9 +62,13 @@ export class UploadDesk {
   want(path: TreePath, now: ObservedFile, before: FileRecord | undefined, seenMs: number): void {
     const uploadId = uploadIdOf(path, now);
     const known = this.#wanted.get(path);
-    if (known?.uploadId === uploadId) return;
+    const oldestMs = Math.min(seenMs, known?.seenMs ?? seenMs);
+    if (known?.uploadId === uploadId) {
+      known.seenMs = oldestMs;
+      return;
+    }
     if (known !== undefined) this.drop(path);
-    this.#wanted.set(path, { path, now, before, uploadId, seenMs: known?.seenMs ?? seenMs });
+    this.#wanted.set(path, { path, now, before, uploadId, seenMs: oldestMs });
     this.#bytes += now.sizeBytes;
   }
 

@@ -4,7 +4,7 @@
  */
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { joinPath, type TreePath } from '../../../common/tree/tree-path.ts';
+import { joinPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference } from '../plan/difference.ts';
 import type { Scanner } from './scanner.ts';
 
@@ -37,7 +37,7 @@ function sourceOf(
   isSettled: (path: TreePath) => boolean,
 ): IndexedEntry | undefined {
   const { path, before, now } = difference;
-  if (now === undefined || before?.identity?.ino === now.identity.ino) return undefined;
+  if (path === ROOT || now === undefined || before?.identity?.ino === now.identity.ino) return undefined;
   return index
     .findByInode(now.identity.dev, now.identity.ino)
     .find(

@@ -1,0 +1,314 @@
+/**
+ * The way out: differences are planned and sent, contents uploaded, and what is acknowledged enters the index, and only
+ * that. What cannot be settled now is looked at again.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Digest } from '../../../common/content/digest.ts';
+import { decodeSignature } from '../../../common/content/signature-codec.ts';
+import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import { monotonicMs } from '../observe/hints.ts';
+import { HotFiles } from '../observe/hot-files.ts';
+import { withMoves } from '../observe/move-detection.ts';
+import type { Difference } from '../plan/difference.ts';
+import { ASIDE_PREFIX, type Plan } from '../plan/plan.ts';
+import { planChanges } from '../plan/planner.ts';
+import type { SenderEffects } from './change-sender.ts';
+import { BEFORE_ALL_MS, type Connected } from './connected.ts';
+import { hashFile } from './file-hash.ts';
+import { InFlight, type SentBatch, type SentChange } from './in-flight.ts';
+import type { BatchResult, EngineEvent, EngineOptions, SessionEvent, UploadResult } from './messages.ts';
+import { packChanges } from './packed-changes.ts';
+import type { Problems } from './problems.ts';
+import type { Reconciliation } from './reconciliation.ts';
+import { Retries } from './retries.ts';
+import type { Revisits } from './revisits.ts';
+import { SharedInodes } from './shared-inodes.ts';
+import { UploadDesk } from './upload-desk.ts';
+
+export interface OutgoingOptions {
+  readonly mode: EngineOptions['mode'];
+  readonly root: SafeRoot;
+  readonly revisits: Revisits;
+  readonly problems: Problems;
+  readonly reconciliation: Reconciliation;
+  readonly emit: (event: EngineEvent, transfer?: readonly ArrayBuffer[]) => void;
+  /** Of the present session only. */
+  readonly emitInSession: (event: SessionEvent, transfer?: readonly ArrayBuffer[]) => void;
+  /** A directory is at another path now: look through it. */
+  readonly scanLater: (directory: TreePath, seenMs: number) => void;
+  /** What is being looked through is compared with rows that are about to move. */
+  readonly restartScan: () => void;
+  readonly packedSignatureOf: (digest: Digest) => Uint8Array | undefined;
+  readonly durable: (revision: bigint) => void;
+  readonly report: (path: TreePath, reason: string, message: string) => void;
+  readonly log: (level: 'debug' | 'warn', message: string, fields: Readonly<Record<string, string>>) => void;
+}
+
+/** What led to differences. */
+export interface FoundBy {
+  /** When the oldest hint that led here was seen. */
+  readonly seenMs: number;
+  /** Found by looking through directories, not because of a hint. */
+  readonly byScan: boolean;
+  /** No file can have been renamed, because the index had none. */
+  readonly noFileMoves: boolean;
+}
+
+interface AfterStructural {
+  readonly names: readonly TreePath[];
+  readonly subtrees: readonly TreePath[];
+  readonly seenMs: number;
+}
+
+const NOTHING_AFTER: AfterStructural = { names: [], subtrees: [], seenMs: Number.POSITIVE_INFINITY };
+
+/** Reasons that only say that the server has something else there than the plan believed: compare, and plan anew. */
+const PLANNED_WRONGLY: ReadonlySet<string> = new Set([
+  'ENTRY_NOT_FOUND',
+  'PARENT_MISSING',
+  'NOT_A_DIRECTORY',
+  'TARGET_EXISTS',
+]);
+const MIN_BUSY_PAUSE_MS = 5;
+
+export class Outgoing {
+  readonly inFlight = new InFlight();
+  readonly uploads: UploadDesk;
+  readonly sharedInodes = new SharedInodes();
+  sentChanges = 0;
+  sentContentBytes = 0;
+  readonly #options: OutgoingOptions;
+  readonly #hot = new HotFiles();
+  readonly #retries = new Retries();
+  /** What a renamed directory makes look at again, once the rename is acknowledged. */
+  #afterStructural: AfterStructural = NOTHING_AFTER;
+  #isScanning = false;
+  /** Undefined while there is no session. */
+  #connected: Connected | undefined;
+
+  constructor(options: OutgoingOptions) {
+    this.#options = options;
+    this.uploads = new UploadDesk({
+      signatureOf: options.packedSignatureOf,
+      request: (request) => options.emitInSession({ type: 'upload', request }),
+      cancel: (uploadId) => options.emitInSession({ type: 'cancel-upload', uploadId }),
+    });
+  }
+
+  /** Nothing is on its way or waits to be. */
+  get isEmpty(): boolean {
+    return this.inFlight.isEmpty && this.uploads.count === 0;
+  }
+
+  beginSession(connected: Connected): void {
+    this.#connected = connected;
+  }
+
+  /** What was not acknowledged counts as not sent. */
+  endSession(): void {
+    this.#connected = undefined;
+    this.uploads.interrupt();
+    for (const path of this.inFlight.abandon()) this.#options.revisits.again(path, BEFORE_ALL_MS);
+    this.#endStructural();
+  }
+
+  /** @param connected the session in which they were found; those of another are looked for again */
+  send(connected: Connected, found: readonly Difference[], foundBy: FoundBy): void {
+    const { seenMs } = foundBy;
+    const { revisits, problems } = this.#options;
+    if (this.#connected !== connected) {
+      for (const { path } of found) revisits.again(path, seenMs);
+      return;
+    }
+    const settled = found.filter(({ path }) => !this.inFlight.postpones(path, seenMs));
+    if (settled.length === 0) return;
+    const { index, scanner, sender, session } = connected;
+    const isSettled = (path: TreePath) => this.inFlight.isSettled(path);
+    const plan = planChanges(withMoves(settled, index.tree, scanner, isSettled, !foundBy.noFileMoves), {
+      smallFileBytes: session.maxInlineBytes,
+      asideName: (directory) => joinPath(directory, ASIDE_PREFIX + randomBytes(6).toString('hex')),
+    });
+    for (const { path, now } of settled) if (now?.kind !== 'file') this.uploads.drop(path);
+    if (plan.refreshed.length > 0) {
+      index.tree.transaction(() => {
+        for (const { path, now } of plan.refreshed) if (now !== undefined) index.tree.setIdentity(path, now.identity);
+      });
+      for (const { path } of plan.refreshed) problems.solve(path);
+    }
+    const isStructural = plan.lookAgain.length > 0;
+    if (isStructural) this.#beginStructural(plan, seenMs);
+    this.#isScanning = foundBy.byScan;
+    sender.send(plan.changes, seenMs, isStructural);
+    this.#isScanning = false;
+    if (!this.inFlight.hasStructural) this.#endStructural();
+  }
+
+  /** Takes in the answer to one batch. */
+  settle({ index, session, signatures }: Connected, result: BatchResult): void {
+    const settled = this.inFlight.settle(result.batchId);
+    if (settled === undefined) return;
+    const { revisits, reconciliation, problems } = this.#options;
+    const { batch, lookAgain } = settled;
+    const { revision } = result;
+    const refused = new Set(result.problems.map((problem) => problem.index));
+    const done = refused.size === 0 ? batch.changes : batch.changes.filter((_, at) => !refused.has(at));
+    index.tree.transaction(() => {
+      for (const { update } of done) index.apply(update);
+      reconciliation.reached(index, { epoch: session.epoch, revision, batchId: batch.batchId });
+    });
+    if (result.durable) this.#options.durable(revision);
+    this.sentChanges += done.length;
+    for (const { path, contentBytes, update } of done) {
+      if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
+      if (update.type === 'put' && this.sharedInodes.has(update.identity)) revisits.again(path, batch.seenMs);
+      problems.solve(path);
+      this.#retries.forget(path);
+      this.sentContentBytes += contentBytes;
+    }
+    if (done.length > 0) {
+      const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : monotonicMs() - batch.seenMs;
+      const changes = packChanges(done, revision, milliseconds);
+      this.#options.emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
+    }
+    for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
+    for (const { path, seenMs } of lookAgain) revisits.again(path, seenMs);
+    if (!this.inFlight.hasStructural) this.#endStructural();
+  }
+
+  /** Takes in how the upload of a content went. */
+  uploaded({ uploadId, path, outcome }: UploadResult): void {
+    if (outcome.type === 'interrupted') return;
+    const wanted = this.uploads.settle(path, uploadId);
+    if (wanted === undefined) return;
+    if (outcome.type === 'changed') return this.#isBusy(path, wanted.seenMs);
+    if (outcome.type === 'failed') return this.#options.report(path, outcome.reason, outcome.message);
+    const connected = this.#connected;
+    // While the server is compared nothing may change what it has.
+    if (connected === undefined || this.#options.reconciliation.isRunning)
+      return this.#options.revisits.again(path, wanted.seenMs);
+    if (outcome.signature !== undefined) connected.signatures.store.put(decodeSignature(outcome.signature));
+    if (this.inFlight.postpones(path, wanted.seenMs)) return;
+    const known = connected.index.tree.get(path);
+    const before = known?.kind === 'file' ? known : undefined;
+    connected.sender.sendStored(path, wanted.now, Buffer.from(outcome.digest) as Digest, before, wanted.seenMs);
+  }
+
+  /** What the sender of a session needs of this room. */
+  senderEffects({ index: { tree }, signatures: { maker } }: Pick<Connected, 'index' | 'signatures'>): SenderEffects {
+    const { mode, revisits, problems, report } = this.#options;
+    return {
+      send: (batch, form, encoded) => this.#transmit(batch, form, encoded),
+      upload: (path, now, before, seenMs) => {
+        if (mode === 'dry-run') this.#hashInDryRun(path, now, before, seenMs);
+        else this.uploads.want(path, now, before, seenMs);
+      },
+      refresh: (path, identity) => {
+        problems.solve(path);
+        if (tree.has(path)) tree.setIdentity(path, identity);
+      },
+      changed: (path, seenMs) => this.#isBusy(path, seenMs),
+      delay: (path, now, before) => {
+        const nowMs = monotonicMs();
+        if (now.sizeBytes === 0 && (before?.sizeBytes ?? 0) > 0) return this.#hot.emptiedDelayFor(path, nowMs);
+        this.#hot.filled(path);
+        return this.#hot.delayFor(path, nowMs);
+      },
+      postpone: (path, delayMs, seenMs) => revisits.later(path, monotonicMs() + delayMs, seenMs),
+      deltaOf: (content, before) => maker.deltaOf(content, before),
+      unreadable: (path, errno) => report(path, 'PERMISSION_DENIED', `cannot be read (${errno})`),
+    };
+  }
+
+  #beginStructural(plan: Plan, seenMs: number): void {
+    const moved = plan.changes.flatMap((change) => (change.type === 'move' ? [change.to] : []));
+    const after = this.#afterStructural;
+    this.#afterStructural = {
+      names: [...after.names, ...plan.lookAgain],
+      subtrees: [...after.subtrees, ...moved],
+      seenMs: Math.min(seenMs, after.seenMs),
+    };
+    this.#options.restartScan();
+  }
+
+  #endStructural(): void {
+    const { names, subtrees, seenMs } = this.#afterStructural;
+    if (names.length === 0) return;
+    const { revisits, root, scanLater } = this.#options;
+    this.#afterStructural = NOTHING_AFTER;
+    for (const path of names) revisits.again(path, seenMs);
+    root.forgetAll();
+    for (const path of subtrees) if (root.tryDirectory(path) !== undefined) scanLater(path, seenMs);
+  }
+
+  #transmit(batch: SentBatch, form: 'batch' | 'compressed', encoded: Buffer): void {
+    const { mode, emitInSession } = this.#options;
+    // A scan comes by once: only files that somebody is heard writing can be hot.
+    if (!this.#isScanning && mode === 'watch') {
+      for (const { path, operation } of batch.changes) if (operation === 'put') this.#hot.acted(path, monotonicMs());
+    }
+    this.inFlight.add(batch);
+    const { batchId, changes } = batch;
+    if (mode !== 'dry-run') {
+      const { buffer } = encoded;
+      emitInSession({ type: 'batch', batchId, form, encoded, changes: changes.length }, [buffer as ArrayBuffer]);
+    } else if (this.#connected !== undefined) {
+      this.settle(this.#connected, { batchId, revision: 0n, durable: true, problems: [] });
+    }
+  }
+
+  #refused(
+    { kind, path, reason, message }: BatchResult['problems'][number],
+    change: SentChange | undefined,
+    seenMs: number,
+  ): void {
+    const { revisits, reconciliation, report, log } = this.#options;
+    switch (kind) {
+      case 'basis-mismatch': {
+        // Without the signature the whole content follows.
+        const known = this.#connected?.index.tree.get(path);
+        if (known?.kind === 'file') this.#connected?.signatures.maker.forget(known.digest);
+        revisits.again(path, seenMs);
+        return;
+      }
+      case 'content-needed':
+        revisits.again(path, seenMs);
+        return;
+      case 'drifted':
+        log('warn', "the replica was changed behind the server's back", { path: displayPath(path) });
+        reconciliation.wantDrifted(parentOf(path));
+        revisits.again(path, seenMs);
+        return;
+      case 'invalid':
+      case 'failed':
+        if (!PLANNED_WRONGLY.has(reason) || !this.#retries.mayPlanAgain(path)) return report(path, reason, message);
+        log('debug', message, { path: displayPath(path), reason });
+        for (const touched of new Set([path, change?.path, change?.from])) {
+          if (touched === undefined) continue;
+          reconciliation.wantDrifted(parentOf(touched));
+          revisits.again(touched, seenMs);
+        }
+        return;
+    }
+  }
+
+  #hashInDryRun(...[path, now, before, seenMs]: Parameters<UploadDesk['want']>): void {
+    if (this.#connected === undefined) return;
+    const { scanner, sender, session } = this.#connected;
+    const directory = scanner.directory(parentOf(path));
+    const digest = directory && hashFile(directory, nameOf(path), session.digestFunction);
+    if (digest !== undefined) sender.sendStored(path, now, digest, before, seenMs);
+  }
+
+  /** The file changed while it was read. */
+  #isBusy(path: TreePath, seenMs: number): void {
+    const nowMs = monotonicMs();
+    this.#hot.acted(path, nowMs);
+    if (this.#retries.isBusy(path)) {
+      this.#options.report(path, 'BUSY', 'it keeps changing while it is read');
+      if (this.#options.mode !== 'watch') return;
+    }
+    const delayMs = Math.max(MIN_BUSY_PAUSE_MS, this.#hot.delayFor(path, nowMs));
+    this.#options.revisits.later(path, nowMs + delayMs, seenMs);
+  }
+}
