@@ -21,14 +21,27 @@ export interface PairOptions {
   readonly serverFlags?: readonly string[];
   readonly watcherFlags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Asked at each start of the program. */
+  readonly serverEnvironment?: () => Readonly<Record<string, string>>;
+  readonly watcherEnvironment?: () => Readonly<Record<string, string>>;
   /** The watcher talks to the server through a proxy that counts. */
   readonly counting?: boolean;
+  /** The watcher talks to the server through this. */
+  readonly proxy?: (serverPort: number) => Promise<PairProxy>;
   /** Puts something into the two directories before anything is started. */
   readonly prepare?: (pair: Pair) => void;
   /** Where the replica is, when not beside the watched directory. */
   readonly replica?: string;
+  /** Where the watcher's state is, when not beside the watched directory. */
+  readonly watcherState?: string;
   /** The user that the watcher runs as; needs root. */
   readonly watcherUid?: number;
+}
+
+/** What lies between the two. */
+export interface PairProxy {
+  readonly port: number;
+  stop(): Promise<void>;
 }
 
 /** "At once", on a machine that does other things as well. */
@@ -45,6 +58,7 @@ export class Pair {
   #server: BinProgram | undefined;
   #watcher: BinProgram | undefined;
   #proxy: CountingProxy | undefined;
+  #otherProxy: PairProxy | undefined;
   #serverPort = 0;
   /** Those that ended before; their words are part of the report. */
   readonly #former: BinProgram[] = [];
@@ -55,7 +69,7 @@ export class Pair {
     this.base = temporaryDirectory();
     this.source = join(this.base, 'source');
     this.replica = options.replica ?? join(this.base, 'replica');
-    this.watcherState = join(this.base, 'watcher-state');
+    this.watcherState = options.watcherState ?? join(this.base, 'watcher-state');
     for (const directory of [this.source, this.replica, this.watcherState]) mkdirSync(directory, { recursive: true });
     if (options.watcherUid !== undefined) {
       for (const directory of [this.base, this.source, this.watcherState]) {
@@ -101,7 +115,7 @@ export class Pair {
 
   /** What a watcher is told with --server. */
   get address(): string {
-    return `127.0.0.1:${this.#proxy?.port ?? this.#serverPort}`;
+    return `127.0.0.1:${this.#proxy?.port ?? this.#otherProxy?.port ?? this.#serverPort}`;
   }
 
   /** Listens where it listened before, so that a watcher finds it again. */
@@ -117,6 +131,7 @@ export class Pair {
     const { grpc } = await this.#server.ready(readyFile);
     this.#serverPort = Number(String(grpc).split(':').at(-1));
     if (this.options.counting === true) this.#proxy ??= await CountingProxy.start(this.#serverPort);
+    this.#otherProxy ??= await this.options.proxy?.(this.#serverPort);
   }
 
   /** Resolves when it watches and the first sync is done. */
@@ -240,6 +255,7 @@ export class Pair {
   async remove(): Promise<void> {
     for (const program of [this.#watcher, this.#server]) await program?.end('SIGKILL');
     await this.#proxy?.stop();
+    await this.#otherProxy?.stop();
     removeDirectory(this.base);
   }
 
@@ -251,10 +267,10 @@ export class Pair {
     const former = name === 'sync-server' ? this.#server : this.#watcher;
     if (former?.isRunning === true) throw new Error(`${name} runs already`);
     if (former !== undefined) this.#former.push(former);
-    const { watcherUid } = this.options;
+    const { watcherUid, environment, serverEnvironment, watcherEnvironment } = this.options;
     return new BinProgram(name, {
       arguments: args,
-      environment: this.options.environment ?? {},
+      environment: { ...environment, ...(name === 'sync-server' ? serverEnvironment : watcherEnvironment)?.() },
       ...(name === 'sync-watcher' && watcherUid !== undefined ? { uid: watcherUid } : {}),
     });
   }
