@@ -5,7 +5,15 @@ import { Command } from 'commander';
 import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
 import { describeError, ExitCode, exitCodeOf, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
-import { auditOptions, serveOptions, tokenCreateOptions, tokenOptions, verifyOptions } from './commands/options.ts';
+import {
+  auditOptions,
+  certOptions,
+  inviteOptions,
+  serveOptions,
+  tokenCreateOptions,
+  tokenOptions,
+  verifyOptions,
+} from './commands/options.ts';
 import type { OpenFolder } from './server.ts';
 import { readVersion } from './version.ts';
 
@@ -50,6 +58,12 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     .action((id: string, flags: Readonly<Record<string, unknown>>) =>
       run(async () => (await tokenCommands()).revokeToken(id, flags, command))(flags),
     );
+  addOptions(program.command('cert'), certOptions)
+    .description('make or renew a private authority and a certificate; prints the fingerprint of its key')
+    .action(run(async (flags) => (await import('./commands/cert.ts')).cert(flags, command)));
+  addOptions(program.command('invite'), inviteOptions)
+    .description('create a token and print one line with all that a watcher needs; it cannot be shown again')
+    .action(run(async (flags) => (await import('./commands/invite.ts')).invite(flags, command)));
   const audit = program.command('audit').description('look at the record of who was let in and who was not');
   addOptions(audit.command('verify'), auditOptions)
     .description('check that no line of the audit log was changed, taken out or put in')

@@ -4,7 +4,7 @@
  *
  * Credentials are required once any folder has a token, and in any case where strangers can connect with TLS. They are a
  * token in the metadata (`authorization: Bearer lockstep_…`) or a client certificate that the operator's CA signed,
- * which allows everything. Without credentials only loopback and unix sockets serve, or what was started with --insecure.
+ * which allows what it says (certificate-grant.ts), or everything. Without credentials only loopback and unix sockets serve, or what was started with --insecure.
  *
  * Failed attempts are counted by address (S19). Beyond its budget an address is told so and leaves no more traces in the
  * audit log; a right credential still gets in, because a neighbour behind the same address must not lock it out, and
@@ -13,6 +13,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { addressGroup, hostOfPeer } from '../../../common/rpc/peer-address.ts';
+import { type Grant, grantsOf } from './certificate-grant.ts';
 import { AttemptLimiter } from './attempt-limiter.ts';
 import type { Audit } from './audit.ts';
 import { includesScope, type Scope } from './token.ts';
@@ -27,15 +28,21 @@ const BEARER = /^Bearer +(\S+)$/i;
 export type Caller =
   /** No credentials are required here. */
   | { readonly kind: 'anonymous' }
-  | { readonly kind: 'certificate'; readonly fingerprint: string }
+  /** `grants` undefined: everything. */
+  | { readonly kind: 'certificate'; readonly fingerprint: string; readonly grants: readonly Grant[] | undefined }
   | { readonly kind: 'token'; readonly token: TokenRecord; readonly store: TokenStore };
+
+export interface ClientCertificate {
+  readonly fingerprint256: string;
+  readonly subjectaltname?: string | undefined;
+}
 
 /** What is looked at of a call of any shape. */
 export interface CredentialSource {
   readonly metadata: Metadata;
   /** "HOST:PORT". */
   getPeer(): string;
-  getAuthContext(): { readonly sslPeerCertificate?: { readonly fingerprint256: string } | undefined };
+  getAuthContext(): { readonly sslPeerCertificate?: ClientCertificate | undefined };
 }
 
 export interface AccessOptions {
@@ -92,19 +99,25 @@ export class Access {
     if (header !== undefined) return this.#callerOfToken(String(header));
     // grpc-js gives the certificate only when the connection's own check of it succeeded.
     const certificate = call.getAuthContext().sslPeerCertificate;
-    if (certificate !== undefined) return { kind: 'certificate', fingerprint: certificate.fingerprint256 };
+    if (certificate !== undefined) {
+      const { fingerprint256, subjectaltname } = certificate;
+      return { kind: 'certificate', fingerprint: fingerprint256, grants: grantsOf(subjectaltname) };
+    }
     throw new LockstepError('UNAUTHENTICATED', 'a token is required: give it with --token-file or LOCKSTEP_TOKEN');
   }
 
   /** Whether the caller may know that the folder exists. */
   maySee(caller: Caller, folder: string): boolean {
-    return caller.kind !== 'token' || caller.token.folder === folder;
+    const grants = grantsOfCaller(caller);
+    return grants === undefined || grants.some((grant) => grant.folder === folder);
   }
 
   /** @throws PERMISSION_DENIED; whether the caller may see the folder was asked before */
-  requireScope(caller: Caller, scope: Scope): void {
-    if (caller.kind !== 'token' || includesScope(caller.token.scope, scope)) return;
-    const message = `this needs a token of scope ${scope}, and the one given has scope ${caller.token.scope}`;
+  requireScope(caller: Caller, folder: string, scope: Scope): void {
+    const held = grantsOfCaller(caller)?.filter((grant) => grant.folder === folder);
+    if (held === undefined || held.some((grant) => includesScope(grant.scope, scope))) return;
+    const given = held.map((grant) => grant.scope).join(', ');
+    const message = `this needs a ${caller.kind} of scope ${scope}, and the one given has scope ${given}`;
     throw new LockstepError('PERMISSION_DENIED', message);
   }
 
@@ -145,6 +158,18 @@ export class Access {
       this.#watched.delete(caller);
       onRevoked(error);
     }
+  }
+}
+
+/** What a caller may do, undefined for everything. */
+function grantsOfCaller(caller: Caller): readonly Grant[] | undefined {
+  switch (caller.kind) {
+    case 'anonymous':
+      return undefined;
+    case 'certificate':
+      return caller.grants;
+    case 'token':
+      return [caller.token];
   }
 }
 

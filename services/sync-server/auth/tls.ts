@@ -2,6 +2,7 @@
  * TLS of the gRPC port: TLS 1.3, certificates from files, renewed without a restart. With a CA for clients,
  * certificates are asked for and checked, but not demanded: a token is as good (Access decides).
  */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import tls from 'node:tls';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
@@ -13,10 +14,14 @@ export interface TlsFiles {
   readonly key: string;
   /** Signs the certificates of clients that need no token. */
   readonly clientCa: string | undefined;
+  /** How often the files are looked at, in milliseconds. Default 10,000. */
+  readonly refreshMs?: number | undefined;
 }
 
-/** How often the files are looked at. */
-const REFRESH_MS = 30_000;
+const REFRESH_MS = 10_000;
+const DAY_MS = 86_400_000;
+/** From so long before its end on, a certificate is complained about once a day. */
+const EXPIRY_WARNING_MS = 21 * DAY_MS;
 
 interface Material {
   readonly certificate: Buffer;
@@ -50,6 +55,7 @@ class ReloadingCertificates implements experimental.CertificateProvider {
   #material: Material;
   #seen: string;
   #timer: NodeJS.Timeout | undefined;
+  #warnedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(files: TlsFiles, logger: Logger) {
     this.#files = files;
@@ -59,11 +65,12 @@ class ReloadingCertificates implements experimental.CertificateProvider {
     if ((statSync(files.key).mode & 0o077) !== 0) {
       logger.warn({ file: files.key }, 'others can read the private key; protect it with chmod 600');
     }
+    this.#warnOfEnd();
   }
 
   addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
     this.#identityListeners.add(listener);
-    this.#timer ??= setInterval(() => this.#refresh(), REFRESH_MS).unref();
+    this.#timer ??= setInterval(() => this.#refresh(), this.#files.refreshMs ?? REFRESH_MS).unref();
     // Not within the call: the credentials register whom they tell only afterwards.
     queueMicrotask(() => listener(this.#material));
   }
@@ -85,6 +92,7 @@ class ReloadingCertificates implements experimental.CertificateProvider {
   }
 
   #refresh(): void {
+    this.#warnOfEnd();
     try {
       const version = versionOf(this.#files);
       if (version === this.#seen) return;
@@ -98,6 +106,16 @@ class ReloadingCertificates implements experimental.CertificateProvider {
     for (const listener of this.#identityListeners) listener(this.#material);
     for (const listener of this.#caListeners) this.#tellCa(listener);
     this.#logger.info('the certificate was renewed');
+  }
+
+  /** Clients that verify would be locked out from one second to the next. */
+  #warnOfEnd(): void {
+    if (Date.now() - this.#warnedAtMs < DAY_MS) return;
+    this.#warnedAtMs = Date.now();
+    const endMs = Date.parse(new X509Certificate(this.#material.certificate).validTo);
+    if (endMs - Date.now() > EXPIRY_WARNING_MS) return;
+    const until = new Date(endMs).toISOString();
+    this.#logger.warn({ file: this.#files.certificate, until }, 'the certificate ends soon, or has ended; renew it');
   }
 
   #tellCa(listener: experimental.CaCertificateUpdateListener): void {

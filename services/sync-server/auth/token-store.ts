@@ -52,6 +52,12 @@ export interface NewToken {
   readonly expiresInMs: number | undefined;
 }
 
+export interface CreatedToken {
+  /** Shown once. */
+  readonly text: string;
+  readonly record: TokenRecord;
+}
+
 interface StoredToken extends TokenRecord {
   readonly secretDigest: Buffer;
 }
@@ -71,7 +77,7 @@ export class TokenStore {
   }
 
   /** @returns the token's text, which cannot be had a second time */
-  create(token: NewToken): { readonly text: string; readonly record: TokenRecord } {
+  create(token: NewToken): CreatedToken {
     const { id, secretDigest, text } = createToken();
     const createdAtMs = this.#now();
     const file: TokenFile = {

@@ -92,16 +92,15 @@ export const tokenOptions = defineOptions(folderOptions);
 
 export const auditOptions = defineOptions(folderOptions);
 
-export const tokenCreateOptions = defineOptions({
-  ...folderOptions,
-  scope: {
-    flag: '--scope <scope>',
-    description: 'read, write (includes read) or admin (includes both)',
-    schema: z.enum(SCOPES),
-    required: true,
-    environment: false,
-    file: false,
-  },
+const scopeOption = {
+  flag: '--scope <scope>',
+  description: 'read, write (includes read) or admin (includes both)',
+  schema: z.enum(SCOPES),
+  environment: false,
+  file: false,
+} as const;
+
+const newTokenOptions = defineOptions({
   expires: {
     flag: '--expires <duration>',
     description: 'how long it is valid, such as 90d; default: until it is revoked',
@@ -114,6 +113,96 @@ export const tokenCreateOptions = defineOptions({
     description: 'what it is for',
     schema: z.string().max(200, 'a label has at most 200 characters'),
     default: '',
+    environment: false,
+    file: false,
+  },
+});
+
+export const tokenCreateOptions = defineOptions({
+  ...folderOptions,
+  scope: { ...scopeOption, required: true },
+  ...newTokenOptions,
+});
+
+/** `listen` and `tlsCert` are the server's own: a file that it is started with says enough. */
+export const inviteOptions = defineOptions({
+  ...folderOptions,
+  scope: { ...scopeOption, default: 'write' },
+  ...newTokenOptions,
+  listen: serveOptions.listen,
+  tlsCert: serveOptions.tlsCert,
+  server: {
+    flag: '--server <addr>',
+    description: 'HOST:PORT at which watchers reach this server; default: --listen',
+    schema: parsed((text) => parseAddress(text, 'dial')),
+    environment: false,
+    file: false,
+  },
+  pin: {
+    flag: '--pin',
+    description: "put the key's fingerprint into the line; without, the system's authorities must know the certificate",
+    schema: z.boolean(),
+    default: true,
+    negatable: true,
+    environment: false,
+    file: false,
+  },
+});
+
+/** Of a certificate's making; nothing of it is in the server's file. */
+export const certOptions = defineOptions({
+  out: {
+    flag: '--out <dir>',
+    description: 'where ca.crt, ca.key, server.crt and server.key are, or are to be',
+    schema: path,
+    required: true,
+    environment: false,
+    file: false,
+  },
+  host: {
+    flag: '--host <name>',
+    description:
+      'a name or address that watchers use for this server; repeatable; default: as before, or the name of this machine',
+    schema: z.array(z.string()),
+    default: [],
+    repeatable: true,
+    environment: false,
+    file: false,
+  },
+  expires: {
+    flag: '--expires <duration>',
+    description: 'how long it is valid',
+    schema: parsed(parseDuration),
+    default: '365d',
+    environment: false,
+    file: false,
+  },
+  newKey: {
+    flag: '--new-key',
+    description: 'make a new key as well; what pinned the old one will refuse it',
+    schema: z.boolean(),
+    default: false,
+    environment: false,
+    file: false,
+  },
+  client: {
+    flag: '--client <name>',
+    description: "a client's certificate, NAME.crt and NAME.key, instead of the server's",
+    schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'a name has letters, digits, "_", "." and "-"'),
+    environment: false,
+    file: false,
+  },
+  scope: {
+    flag: '--scope <scope>',
+    description: 'with --client: read, write or admin on --folder; default: everything',
+    schema: z.enum(SCOPES),
+    environment: false,
+    file: false,
+  },
+  folder: {
+    flag: '--folder <name>',
+    description: 'with --client and --scope: the folder; default: default',
+    schema: z.string(),
     environment: false,
     file: false,
   },

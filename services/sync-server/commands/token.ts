@@ -4,35 +4,44 @@
 import { ExitCode, errnoError, LockstepError } from '../../../common/ops/errors.ts';
 import { userInfo } from 'node:os';
 import { type Audited, AuditLog } from '../auth/audit-log.ts';
-import { TokenStore, type TokenRecord } from '../auth/token-store.ts';
+import type { Scope } from '../auth/token.ts';
+import { type CreatedToken, type TokenRecord, TokenStore } from '../auth/token-store.ts';
+import type { FolderSetup } from '../server.ts';
 import type { CommandContext } from './context.ts';
 import { allFolders, ensureDirectory, oneFolder } from './folders.ts';
 import { resolveCommand, tokenCreateOptions, tokenOptions } from './options.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
 
+export interface TokenWish {
+  readonly scope: Scope;
+  readonly label: string;
+  /** How long it is valid, in milliseconds. */
+  readonly expires: number | undefined;
+}
+
 /** The token goes to stdout and nothing else does, so that it can be piped into a file. */
 export async function createToken(flags: Flags, context: CommandContext): Promise<ExitCode> {
   const { values, file } = resolveCommand(tokenCreateOptions, flags, context);
-  const folder = oneFolder(values, file);
+  const { text, record } = issueToken(oneFolder(values, file), values);
+  process.stdout.write(`${text}\n`);
+  process.stderr.write(`token ${record.id}: ${record.scope} on "${record.folder}"; it is not shown again\n`);
+  return ExitCode.OK;
+}
+
+/** Makes a token and notes that in the audit log. @throws LockstepError */
+export function issueToken(folder: FolderSetup, { scope, label, expires }: TokenWish): CreatedToken {
   ensureDirectory(folder);
   const store = new TokenStore(folder.stateDirectory);
   try {
-    const { text, record } = store.create({
-      folder: folder.name,
-      scope: values.scope,
-      label: values.label,
-      expiresInMs: values.expires,
-    });
-    const details = { token: record.id, scope: record.scope, label: record.label };
+    const created = store.create({ folder: folder.name, scope, label, expiresInMs: expires });
+    const details = { token: created.record.id, scope, label };
     writeAudit(folder.stateDirectory, { folder: folder.name, what: 'token-created', details });
-    process.stdout.write(`${text}\n`);
-    process.stderr.write(`token ${record.id}: ${record.scope} on "${record.folder}"; it is not shown again\n`);
+    return created;
   } catch (error) {
     if (error instanceof LockstepError) throw error;
     throw errnoError(`write a token into ${folder.stateDirectory}`, error);
   }
-  return ExitCode.OK;
 }
 
 export async function listTokens(flags: Flags, context: CommandContext): Promise<ExitCode> {

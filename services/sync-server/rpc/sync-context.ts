@@ -147,7 +147,7 @@ export class SyncContext {
       throw new LockstepError('FOLDER_NOT_FOUND', `there is no folder ${JSON.stringify(folder.slice(0, 255))} here`);
     }
     try {
-      this.#access.requireScope(caller, scope);
+      this.#access.requireScope(caller, folder, scope);
     } catch (error) {
       this.#access.noteDenied(call, caller, folder, 'PERMISSION_DENIED');
       throw error;
