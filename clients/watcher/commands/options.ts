@@ -14,6 +14,8 @@ import {
 import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
 import { parseDeleteLimit, parseDuration } from '../../../common/ops/units.ts';
 import { parseAddress } from '../../../common/rpc/address.ts';
+import { parseInvitation } from '../../../common/rpc/invitation.ts';
+import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import type { CommandContext } from './context.ts';
 
 const path = z.string().min(1, 'a path is needed');
@@ -34,18 +36,24 @@ const localOptions = defineOptions({
   config: { flag: '--config <file>', description: 'a TOML file with the same options', schema: path, file: false },
 });
 
-const serverOptions = defineOptions({
+/** `serverChoice` makes one of them. */
+export const serverOptions = defineOptions({
   server: {
     flag: '--server <addr>',
     description: 'HOST:PORT, :PORT or unix:PATH of the sync-server',
     schema: parsed((text) => parseAddress(text, 'dial')),
-    required: true,
+  },
+  join: {
+    flag: '--join <line>',
+    description:
+      'an invitation, as sync-server invite prints it: server, folder, token and fingerprint; or LOCKSTEP_JOIN',
+    schema: parsed(parseInvitation),
+    file: false,
   },
   folder: {
     flag: '--folder <name>',
-    description: "the replica's name on the server",
+    description: "the replica's name on the server; default: default",
     schema: z.string(),
-    default: 'default',
   },
   tokenFile: {
     flag: '--token-file <file>',
@@ -55,6 +63,11 @@ const serverOptions = defineOptions({
   /** Never a flag: others could read it in the list of processes (S41). */
   token: { description: 'the token', schema: z.string(), file: false },
   ca: { flag: '--ca <file>', description: 'PEM of the authority to trust; means TLS', schema: path },
+  fingerprint: {
+    flag: '--fingerprint <sha256>',
+    description: 'trust the server with this key only, as sync-server cert prints it; means TLS',
+    schema: parsed(parseFingerprint),
+  },
   clientCert: { flag: '--client-cert <file>', description: 'our certificate, PEM', schema: path },
   clientKey: { flag: '--client-key <file>', description: 'its key, PEM, mode 0600', schema: path },
   insecure: { flag: '--insecure', description: 'no TLS, also to another machine', schema: onOff, default: false },

@@ -2,7 +2,6 @@
  * `sync-watcher verify`: reads every file here, and holds the tree against what the server has.
  */
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
-import type { OptionValues } from '../../../common/ops/configuration.ts';
 import { Backoff, sleep } from '../../../common/ops/async.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
@@ -17,14 +16,17 @@ import { compareTrees, recordDifferences, type TreeDifference } from '../verify/
 import { walkLocalTree } from '../verify/local-tree.ts';
 import type { CommandContext } from './context.ts';
 import { resolveCommand, verifyOptions } from './options.ts';
-
-type VerifyValues = OptionValues<typeof verifyOptions>;
+import { hideInvitation, type ServerChoice, serverChoice } from './server-choice.ts';
 
 /** 0 when the trees are equal, 1 when not; each difference is a line on standard output. */
 export async function verify(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
-  const { values } = resolveCommand(verifyOptions, flags, context);
+  hideInvitation(flags);
+  const resolved = resolveCommand(verifyOptions, flags, context);
+  const { values } = resolved;
+  const choice = serverChoice(resolved);
+  const { folder } = choice;
   using root = SafeRoot.open(values.dir);
-  const { connection, server } = await connect(values);
+  const { connection, server } = await connect(choice, values.timeout);
   const counts = { entries: 0, contentBytes: 0 };
   let differences = 0;
   const print = ({ what, path, detail }: TreeDifference) => {
@@ -33,7 +35,7 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
   };
   try {
     const never = new AbortController().signal;
-    const { entry } = await connection.getEntry({ folder: values.folder, path: '' }, never);
+    const { entry } = await connection.getEntry({ folder, path: '' }, never);
     if (entry !== undefined) {
       const { mode, mtimeNs } = root.directory(ROOT).stat();
       const here = { kind: 'directory', mode: mode & MODE_MASK, mtimeNs } as const;
@@ -42,7 +44,7 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
     const ignore = new IgnoreRules(values.exclude);
     const local = walkLocalTree(root, ignore, digestFunctionFromWire(server.folder.digestFunction));
     const isIgnored = (path: TreePath, isDirectory: boolean) => ignore.isIgnored(path, isDirectory);
-    const remote = remoteTree(connection, values.folder);
+    const remote = remoteTree(connection, folder);
     for await (const difference of compareTrees(local, remote, isIgnored, counts)) print(difference);
   } finally {
     connection.close();
@@ -54,22 +56,22 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
 
 /** Tries until `--timeout`. @throws LockstepError SERVER_UNREACHABLE, or what the server says. */
 async function connect(
-  values: VerifyValues,
+  { address, folder, security }: ServerChoice,
+  timeoutMs: number,
 ): Promise<{ readonly connection: Connection; readonly server: ServerFacts }> {
-  const address = values.server;
-  const signal = AbortSignal.timeout(Math.max(1, values.timeout));
+  const signal = AbortSignal.timeout(Math.max(1, timeoutMs));
   const backoff = new Backoff({ initialMs: 100, maxMs: 1000 });
   for (;;) {
-    const connection = new Connection({ address, security: values });
+    const connection = new Connection({ address, security });
     try {
-      return { connection, server: await greet(connection, values.folder, signal) };
+      return { connection, server: await greet(connection, folder, signal) };
     } catch (error) {
       connection.close();
       const isAbsent =
         error instanceof LockstepError && (error.reason === 'SERVER_UNREACHABLE' || error.reason === 'DRAINING');
       if (!isAbsent && !signal.aborted) throw error;
       if (signal.aborted || (await sleptTooLong(backoff.next(), signal))) {
-        const text = `no server could be reached at ${address.text} within ${formatDuration(values.timeout)}; is it running?`;
+        const text = `no server could be reached at ${address.text} within ${formatDuration(timeoutMs)}; is it running?`;
         throw new LockstepError('SERVER_UNREACHABLE', text, { cause: error });
       }
     }

@@ -16,6 +16,7 @@ import { defaultStateDirectory, openStateDirectory, prepareWatchedDirectory } fr
 import { Watcher } from '../watcher.ts';
 import type { CommandContext } from './context.ts';
 import { resolveCommand, watchOptions } from './options.ts';
+import { hideInvitation, serverChoice } from './server-choice.ts';
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -27,22 +28,26 @@ const STOP_DEADLINE_MS = 9_500;
 type WatchValues = OptionValues<typeof watchOptions>;
 
 export async function watch(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
-  const { values } = resolveCommand(watchOptions, flags, context);
+  hideInvitation(flags);
+  const resolved = resolveCommand(watchOptions, flags, context);
+  const { values } = resolved;
+  const server = serverChoice(resolved);
+  const { address, security } = server;
   const stateDirectory = values.state ?? defaultStateDirectory(values.dir, context.environment);
   // What cannot work is said before anything is made.
-  channelCredentials(values.server, values);
-  const token = readToken(values);
+  channelCredentials(address, security);
+  const token = readToken(security);
   const directory = prepareWatchedDirectory(values.dir, stateDirectory, values.create);
   using _lock = openStateDirectory(stateDirectory, directory);
   const { logger, progress } = makeSurroundings(values);
-  if (token !== undefined && values.insecure && !values.server.isLoopback) {
-    logger.warn(`the token travels to ${values.server.text} unencrypted, because of --insecure`);
+  if (token !== undefined && values.insecure && !address.isLoopback) {
+    logger.warn(`the token travels to ${address.text} unencrypted, because of --insecure`);
   }
   const watcher = new Watcher(
     {
-      engine: engineOptions(values, directory, stateDirectory),
-      address: values.server,
-      security: values,
+      engine: engineOptions(values, server.folder, directory, stateDirectory),
+      address,
+      security,
       timeoutMs: values.timeout,
       takeOver: values.takeOver,
       readyFile: values.readyFile,
@@ -74,12 +79,12 @@ export async function watch(flags: Readonly<Record<string, unknown>>, context: C
   }
 }
 
-function engineOptions(values: WatchValues, directory: string, stateDirectory: string): EngineOptions {
+function engineOptions(values: WatchValues, folder: string, directory: string, stateDirectory: string): EngineOptions {
   const defaultIntervalMs = values.watcher === 'poll' ? DEFAULT_POLL_INTERVAL_MS : DEFAULT_SCAN_INTERVAL_MS;
   return {
     directory,
     stateDirectory,
-    folder: values.folder,
+    folder,
     mode: values.dryRun ? 'dry-run' : values.once ? 'once' : 'watch',
     changeSource: values.watcher,
     scanIntervalMs: values.scanInterval ?? defaultIntervalMs,

@@ -3,11 +3,14 @@
  * others for contents, so that bulk never delays an acknowledgement. A connection that broke is thrown away; the next
  * attempt makes a new one (platform-facts 2.8).
  */
-import { type ClientDuplexStream, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
+import { isIP } from 'node:net';
+import { type ClientDuplexStream, type ClientOptions, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
 import type { Address } from '../../../common/rpc/address.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
 import { type ChangesFrame, serializeChanges, serializeUploadContent } from '../../../common/rpc/hot-codec.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { formatFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import {
   type AcquireLeaseRequest,
@@ -54,23 +57,31 @@ export class Connection {
   readonly #bulk: { readonly client: SyncServiceClient; openCalls: number }[] = [];
   readonly #bulkChannels: number;
   readonly #metadata = new Metadata();
+  /** Digest of the key of a server that is not the pinned one. */
+  #foreignKey: Uint8Array | undefined;
 
   /** @throws LockstepError USAGE when certificates or token cannot be used. */
   constructor(options: ConnectionOptions) {
     const { address, security } = options;
     this.address = address;
     this.watched = options.watched;
-    const credentials = channelCredentials(address, security);
+    const credentials = channelCredentials(address, security, (presented) => {
+      this.#foreignKey = presented;
+    });
     const token = readToken(security);
     // Not call credentials: those are refused on plaintext channels, also on this machine's own.
     if (token !== undefined) this.#metadata.set('authorization', `Bearer ${token}`);
-    this.#control = createClient(SyncServiceClient, address, credentials, { role: 'control' });
-    this.#makeBulk = () => createClient(SyncServiceClient, address, credentials, { role: 'bulk' });
+    const make = (role: 'control' | 'bulk') =>
+      createClient(SyncServiceClient, address, credentials, { role }, nameOverride(address, security));
+    this.#control = make('control');
+    this.#makeBulk = () => make('bulk');
     this.#bulkChannels = options.bulkChannels ?? 4;
   }
 
   getServerInfo(request: GetServerInfoRequest, signal: AbortSignal): Promise<GetServerInfoResponse> {
-    return unary(this.#control, this.#control.getServerInfo, request, this.#unaryOptions(CALL_DEADLINE_MS, signal));
+    return this.#recognised(
+      unary(this.#control, this.#control.getServerInfo, request, this.#unaryOptions(CALL_DEADLINE_MS, signal)),
+    );
   }
 
   acquireLease(request: AcquireLeaseRequest, signal: AbortSignal): Promise<AcquireLeaseResponse> {
@@ -78,7 +89,9 @@ export class Connection {
   }
 
   getEntry(request: GetEntryRequest, signal: AbortSignal): Promise<GetEntryResponse> {
-    return unary(this.#control, this.#control.getEntry, request, this.#unaryOptions(RECOVERY_DEADLINE_MS, signal));
+    return this.#recognised(
+      unary(this.#control, this.#control.getEntry, request, this.#unaryOptions(RECOVERY_DEADLINE_MS, signal)),
+    );
   }
 
   /** Batches travel as they were serialized by the engine; they are not decoded on the way. */
@@ -133,6 +146,21 @@ export class Connection {
     for (const { client } of this.#bulk) client.close();
   }
 
+  /** Says that another server stands there, where gRPC only says that it has no connection. */
+  async #recognised<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      if (this.#foreignKey === undefined) throw error;
+      const presented = formatFingerprint(this.#foreignKey);
+      throw new LockstepError(
+        'UNAUTHENTICATED',
+        `the server at ${this.address.text} is not the expected one: its key is ${presented}; if it was replaced, ask for a new invitation`,
+        { cause: error },
+      );
+    }
+  }
+
   #unaryOptions(deadlineMs: number, signal: AbortSignal) {
     return { deadlineMs, signal, metadata: this.#metadata };
   }
@@ -147,6 +175,14 @@ export class Connection {
     this.#bulk.push(channel);
     return channel;
   }
+}
+
+/** TLS has no place for an address as the server's name (RFC 6066), and Node complains; a pinned key needs none. */
+function nameOverride(address: Address, { fingerprint, ca }: SecurityOptions): Partial<ClientOptions> {
+  const isNameless = address.kind === 'unix' || isIP(address.host) !== 0;
+  return isNameless && fingerprint !== undefined && ca === undefined
+    ? { 'grpc.ssl_target_name_override': 'localhost' }
+    : {};
 }
 
 /** From its first turn on, so that no early error of the call goes unheard. */

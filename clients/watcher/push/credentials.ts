@@ -3,10 +3,11 @@
  * for; there is no fallback from one to the other (S17).
  */
 import { readFileSync, statSync } from 'node:fs';
-import { createSecureContext, getCACertificates } from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { Address } from '../../../common/rpc/address.ts';
+import { PinnedCredentials } from './pinned-credentials.ts';
 
 export interface SecurityOptions {
   /** PEM file of the authorities to trust, instead of the system's. */
@@ -16,8 +17,10 @@ export interface SecurityOptions {
   /** Plaintext to a server that is not on this machine. */
   readonly insecure: boolean;
   readonly tokenFile: string | undefined;
-  /** The token itself, from the environment. */
+  /** The token itself, from the environment or an invitation. */
   readonly token: string | undefined;
+  /** SHA-256 of the server's public key, which is then the only one that is trusted. */
+  readonly fingerprint?: Uint8Array | undefined;
 }
 
 /** Permission bits of group and others. */
@@ -26,32 +29,51 @@ const FOREIGN_BITS = 0o077;
 /** True when the connection to this address is encrypted. */
 export function usesTls(address: Address, options: SecurityOptions): boolean {
   if (options.insecure) return false;
-  return !address.isLoopback || options.ca !== undefined || options.clientCert !== undefined;
+  const { ca, clientCert, fingerprint } = options;
+  return !address.isLoopback || ca !== undefined || clientCert !== undefined || fingerprint !== undefined;
 }
 
 /**
- * Reads the files, anew at each call, so that rotated certificates come into use with the next connection.
+ * Reads the files, anew at each call, so that rotated certificates come into use with the next connection. `onMismatch`
+ * hears of a server whose key is not the pinned one; gRPC itself only says that there is no connection.
  * @throws LockstepError USAGE when a file cannot be used, or flags contradict each other.
  */
-export function channelCredentials(address: Address, options: SecurityOptions): ChannelCredentials {
+export function channelCredentials(
+  address: Address,
+  options: SecurityOptions,
+  onMismatch: (presented: Uint8Array) => void = () => {},
+): ChannelCredentials {
   if ((options.clientCert === undefined) !== (options.clientKey === undefined)) {
     throw new LockstepError('USAGE', '--client-cert and --client-key belong together; give both');
   }
-  if (options.insecure && (options.ca !== undefined || options.clientCert !== undefined)) {
-    throw new LockstepError('USAGE', '--insecure means no TLS; leave it away, or --ca and --client-cert');
+  const { insecure, fingerprint } = options;
+  if (insecure && (options.ca !== undefined || options.clientCert !== undefined || fingerprint !== undefined)) {
+    throw new LockstepError(
+      'USAGE',
+      '--insecure means no TLS; leave it away, or --ca, --fingerprint and --client-cert',
+    );
   }
   if (!usesTls(address, options)) return ChannelCredentials.createInsecure();
-  const ca = options.ca === undefined ? systemAuthorities() : readFile('--ca', options.ca);
-  const cert = options.clientCert === undefined ? null : readFile('--client-cert', options.clientCert);
-  const key = options.clientKey === undefined ? null : readSecretFile('--client-key', options.clientKey);
+  // Where one key is trusted, no authority is asked.
+  const trusted = fingerprint === undefined ? systemAuthorities() : Buffer.alloc(0);
+  const ca = options.ca === undefined ? trusted : readFile('--ca', options.ca);
+  const cert = options.clientCert === undefined ? undefined : readFile('--client-cert', options.clientCert);
+  const key = options.clientKey === undefined ? undefined : readSecretFile('--client-key', options.clientKey);
+  let context: SecureContext;
   try {
-    createSecureContext({ ca, ...(cert === null || key === null ? {} : { cert, key }) });
+    context = createSecureContext({
+      ca: ca.length === 0 ? [] : ca,
+      minVersion: 'TLSv1.3',
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    });
   } catch (error) {
     throw new LockstepError('USAGE', `--ca, --client-cert or --client-key is not usable: ${describeError(error)}`, {
       cause: error,
     });
   }
-  return ChannelCredentials.createSsl(ca, key, cert);
+  if (fingerprint === undefined) return ChannelCredentials.createFromSecureContext(context);
+  // With --ca as well, both must hold: the authority's signature on the name, and the key.
+  return new PinnedCredentials({ context, keyDigest: fingerprint, onlyKey: options.ca === undefined, onMismatch });
 }
 
 /**
