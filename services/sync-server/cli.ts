@@ -12,6 +12,7 @@ import {
   serveOptions,
   tokenCreateOptions,
   tokenOptions,
+  tokenRotateOptions,
   verifyOptions,
 } from './commands/options.ts';
 import type { OpenFolder } from './server.ts';
@@ -46,13 +47,18 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     .action(run(async (flags) => (await import('./commands/serve.ts')).serve(flags, command)));
   const token = program
     .command('token')
-    .description('create, list and revoke tokens; a running server notices at once');
+    .description('create, list, rotate and revoke tokens; a running server notices at once');
   addOptions(token.command('create'), tokenCreateOptions)
     .description('create a token and print it; it cannot be shown again')
     .action(run(async (flags) => (await tokenCommands()).createToken(flags, command)));
   addOptions(token.command('list'), tokenOptions)
-    .description('list tokens, without their secrets')
+    .description('list tokens and when they were last used, without their secrets')
     .action(run(async (flags) => (await tokenCommands()).listTokens(flags, command)));
+  addOptions(token.command('rotate <id>'), tokenRotateOptions)
+    .description('print a new token that allows the same; the old one stays good for the overlap')
+    .action((id: string, flags: Readonly<Record<string, unknown>>) =>
+      run(async () => (await tokenCommands()).rotateToken(id, flags, command))(flags),
+    );
   addOptions(token.command('revoke <id>'), tokenOptions)
     .description('revoke a token; streams that use it end within 5 s')
     .action((id: string, flags: Readonly<Record<string, unknown>>) =>

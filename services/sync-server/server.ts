@@ -124,6 +124,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   const access = new Access({
     audit,
     onAdmitted: (peer) => connections.admit(peer),
+    onTrouble: (error) => logger.warn({ err: error }, 'cannot write down when a token was last used'),
     stores: setup.folders.map(({ stateDirectory }) => new TokenStore(stateDirectory)),
     requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
   });

@@ -114,6 +114,27 @@ describe('an invited watcher', function () {
     expect(stdout).to.match(/\ba\b/);
   });
 
+  it('changes over to a new token while it runs, when the old one was rotated away (S20)', async () => {
+    const [id = ''] = /(?<=lockstep_)[0-9a-f]{16}/.exec(await invite()) ?? [];
+    const first = await output('token', 'create', '--dir', file('replica'), '--scope', 'write', '--label', 'rotated');
+    const fingerprint = await output('cert', '--out', file('tls'));
+    writeFileSync(file('token'), first, { mode: 0o600 });
+    const address = ['--server', `127.0.0.1:${port}`, '--fingerprint', fingerprint, '--token-file', file('token')];
+    const program = watcher('rotating', address);
+    await program.ready(file('rotating-ready'));
+    const rotate = ['token', 'rotate', first.split('_')[1] ?? '', '--dir', file('replica'), '--overlap', '1s'];
+    writeFileSync(file('token'), await output(...rotate), { mode: 0o600 });
+    await program.reaches('the end of the old token', () => program.stderr.includes('expired or was revoked'));
+    writeFileSync(file('rotating/late'), 'late');
+    await program.reaches('the new token', () => readdirSync(file('replica')).includes('late'));
+    // Gives the lease back.
+    await program.end();
+    const listed = await output('token', 'list', '--dir', file('replica'));
+    expect(listed.match(/\texpired\t.*\trotated$/gm)).to.have.length(1);
+    expect(listed.match(/\tvalid\t.*Z\trotated$/gm)).to.have.length(1);
+    expect(listed).to.match(new RegExp(`^${id}\t.*\tnever\t$`, 'm'));
+  });
+
   it('refuses a server with another key with status 4, and sends it nothing (S17)', async () => {
     const line = await invite();
     const received: Buffer[] = [];

@@ -53,6 +53,8 @@ export interface AccessOptions {
   readonly audit: Audit;
   /** Hears of each call whose caller was let in. */
   readonly onAdmitted?: ((peer: string) => void) | undefined;
+  /** Hears why the last use of a token could not be written down. */
+  readonly onTrouble?: ((error: unknown) => void) | undefined;
 }
 
 export class Access {
@@ -83,6 +85,7 @@ export class Access {
       throw this.#countedFailure(call, folder, error);
     }
     this.#options.onAdmitted?.(call.getPeer());
+    this.#noteUse(caller);
     return caller;
   }
 
@@ -140,6 +143,16 @@ export class Access {
     throw new LockstepError('UNAUTHENTICATED', 'the token is unknown, expired or revoked');
   }
 
+  #noteUse(caller: Caller): void {
+    if (caller.kind !== 'token') return;
+    try {
+      caller.store.noteUse(caller.token.id);
+    } catch (error) {
+      // A disk that is full keeps nobody out.
+      this.#options.onTrouble?.(error);
+    }
+  }
+
   #countedFailure(call: CredentialSource, folder: string, error: unknown): unknown {
     if (!(error instanceof LockstepError) || error.reason !== 'UNAUTHENTICATED') return error;
     const from = call.getPeer();
@@ -154,7 +167,10 @@ export class Access {
   #recheck(): void {
     for (const [caller, onRevoked] of [...this.#watched]) {
       const error = invalidityOf(caller);
-      if (error === undefined) continue;
+      if (error === undefined) {
+        this.#noteUse(caller);
+        continue;
+      }
       this.#watched.delete(caller);
       onRevoked(error);
     }

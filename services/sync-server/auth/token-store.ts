@@ -4,19 +4,25 @@
  *
  * A revoked or expired token keeps its file: a folder that ever had a token stays closed to callers without one.
  * Whoever wants it open again removes the directory.
+ *
+ * When a token was last used is beside it, in a file that the server alone writes: the token's own file has one writer at a
+ * time, the command line.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
-import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { writeFully } from '../../../common/fs/full-io.ts';
+import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { createToken, parseToken, SCOPES, type Scope } from './token.ts';
 
 const DIRECTORY_NAME = 'tokens';
 const FILE_NAME = /^[0-9a-f]{16}\.json$/;
 /** Revocation reaches live streams within 5 s: this, plus how often streams are looked at. */
 const REFRESH_MS = 1000;
+/** How exactly the last use of a token is known. */
+const USE_RESOLUTION_MS = 60_000;
 /** Two changes of a directory may show the same time within one tick of the file system's clock. */
 const CLOCK_TICK_MS = 100;
 
@@ -42,6 +48,8 @@ export interface TokenRecord {
   readonly createdAt: Date;
   readonly expiresAt: Date | undefined;
   readonly revokedAt: Date | undefined;
+  /** To the minute; undefined for a token that nobody has used yet. */
+  readonly lastUsedAt: Date | undefined;
 }
 
 export interface NewToken {
@@ -66,6 +74,8 @@ export class TokenStore {
   readonly #directory: string;
   readonly #now: () => number;
   #tokens: ReadonlyMap<string, StoredToken> = new Map();
+  /** By id, what this process has written down, in milliseconds since 1970. */
+  readonly #usedAtMs = new Map<string, number>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   /** The directory's mtime when it was read, undefined when it must be read again. */
   #seenMtimeNs: bigint | undefined;
@@ -98,7 +108,9 @@ export class TokenStore {
   /** All tokens, oldest first. */
   list(): readonly TokenRecord[] {
     this.#read();
-    return [...this.#tokens.values()].toSorted((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
+    return [...this.#tokens.values()]
+      .map((token) => ({ ...token, lastUsedAt: this.#lastUseOf(token.id) }))
+      .toSorted((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
   }
 
   /** False when there is no such token. Revoking again keeps the first time. */
@@ -106,18 +118,60 @@ export class TokenStore {
     this.#read();
     const stored = this.#tokens.get(id);
     if (stored === undefined) return false;
-    if (stored.revokedAt !== undefined) return true;
-    this.#write({
-      id: stored.id,
-      folder: stored.folder,
-      scope: stored.scope,
-      label: stored.label,
-      secretSha256: stored.secretDigest.toString('hex'),
-      createdAt: stored.createdAt.toISOString(),
-      expiresAt: stored.expiresAt?.toISOString() ?? null,
-      revokedAt: new Date(this.#now()).toISOString(),
-    });
+    if (stored.revokedAt === undefined) this.#write(toFile({ ...stored, revokedAt: new Date(this.#now()) }));
     return true;
+  }
+
+  /**
+   * A new token that allows the same, for as long as the old one was made for. The old one stays good for `overlapMs` more, so
+   * that who uses it has time to change over. Undefined when there is no such token.
+   * @throws LockstepError USAGE for a token that is revoked or expired already
+   */
+  rotate(id: string, overlapMs: number): CreatedToken | undefined {
+    this.#read();
+    const stored = this.#tokens.get(id);
+    if (stored === undefined) return undefined;
+    if (!this.#isValid(stored)) {
+      throw new LockstepError('USAGE', `the token ${id} is revoked or expired; create a new one`);
+    }
+    const { folder, scope, label, createdAt, expiresAt } = stored;
+    const expiresInMs = expiresAt === undefined ? undefined : expiresAt.getTime() - createdAt.getTime();
+    // First the new one: an interruption leaves two good tokens and not none.
+    const created = this.create({ folder, scope, label, expiresInMs });
+    const endMs = Math.min(this.#now() + overlapMs, expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
+    this.#write(toFile({ ...stored, expiresAt: new Date(endMs) }));
+    return created;
+  }
+
+  /** Writes down that a token is in use, at most once a minute. @throws an errno error when that cannot be written */
+  noteUse(id: string): void {
+    const nowMs = this.#now();
+    if (nowMs - (this.#usedAtMs.get(id) ?? Number.NEGATIVE_INFINITY) < USE_RESOLUTION_MS) return;
+    // Before the write: a full disk is not asked again by each call.
+    this.#usedAtMs.set(id, nowMs);
+    const { O_WRONLY, O_CREAT, O_NOFOLLOW } = constants;
+    const fd = openSync(this.#useFile(id), O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+    try {
+      // Always as many bytes, so that a reader sees the one or the other.
+      const bytes = Buffer.from(`${new Date(nowMs).toISOString()}\n`);
+      writeFully(fd, bytes, 0, bytes.length, 0);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #useFile(id: string): string {
+    return join(this.#directory, `${id}.used`);
+  }
+
+  #lastUseOf(id: string): Date | undefined {
+    try {
+      const usedAt = new Date(readFileSync(this.#useFile(id), 'latin1').trim());
+      return Number.isNaN(usedAt.getTime()) ? undefined : usedAt;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw errnoError(`read when the token ${id} was last used`, error);
+    }
   }
 
   /** True once a token was ever created. */
@@ -202,6 +256,20 @@ function fromFile(file: TokenFile): StoredToken {
     createdAt: new Date(file.createdAt),
     expiresAt: file.expiresAt === null ? undefined : new Date(file.expiresAt),
     revokedAt: file.revokedAt === null ? undefined : new Date(file.revokedAt),
+    lastUsedAt: undefined,
     secretDigest: Buffer.from(file.secretSha256, 'hex'),
+  };
+}
+
+function toFile(token: StoredToken): TokenFile {
+  return {
+    id: token.id,
+    folder: token.folder,
+    scope: token.scope,
+    label: token.label,
+    secretSha256: token.secretDigest.toString('hex'),
+    createdAt: token.createdAt.toISOString(),
+    expiresAt: token.expiresAt?.toISOString() ?? null,
+    revokedAt: token.revokedAt?.toISOString() ?? null,
   };
 }

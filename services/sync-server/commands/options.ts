@@ -124,6 +124,18 @@ export const tokenCreateOptions = defineOptions({
   ...newTokenOptions,
 });
 
+export const tokenRotateOptions = defineOptions({
+  ...folderOptions,
+  overlap: {
+    flag: '--overlap <duration>',
+    description: 'how long the old token stays good beside the new one',
+    schema: parsed(parseDuration),
+    default: '1d',
+    environment: false,
+    file: false,
+  },
+});
+
 /** `listen` and `tlsCert` are the server's own: a file that it is started with says enough. */
 export const inviteOptions = defineOptions({
   ...folderOptions,

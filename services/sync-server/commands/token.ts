@@ -1,15 +1,17 @@
 /**
- * `sync-server token create|list|revoke`: works on the state directory; a running server looks there by itself.
+ * `sync-server token create|list|rotate|revoke`: works on the state directory; a running server looks there by itself.
  */
 import { ExitCode, errnoError, LockstepError } from '../../../common/ops/errors.ts';
 import { userInfo } from 'node:os';
+import { formatDuration } from '../../../common/ops/units.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { type Audited, AuditLog } from '../auth/audit-log.ts';
 import type { Scope } from '../auth/token.ts';
 import { type CreatedToken, type TokenRecord, TokenStore } from '../auth/token-store.ts';
 import type { FolderSetup } from '../server.ts';
 import type { CommandContext } from './context.ts';
 import { allFolders, ensureDirectory, oneFolder } from './folders.ts';
-import { resolveCommand, tokenCreateOptions, tokenOptions } from './options.ts';
+import { resolveCommand, tokenCreateOptions, tokenOptions, tokenRotateOptions } from './options.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -52,7 +54,7 @@ export async function listTokens(flags: Flags, context: CommandContext): Promise
   const records = stores
     .flatMap((store) => store.list())
     .filter(({ folder }) => values.folder === undefined || values.folder === folder);
-  process.stdout.write('id\tfolder\tscope\tstate\tcreated\texpires\tlabel\n');
+  process.stdout.write('id\tfolder\tscope\tstate\tcreated\texpires\tlast used\tlabel\n');
   for (const record of records) process.stdout.write(`${lineOf(record)}\n`);
   return ExitCode.OK;
 }
@@ -61,11 +63,31 @@ export async function revokeToken(id: string, flags: Flags, context: CommandCont
   const { values, file } = resolveCommand(tokenOptions, flags, context);
   const folders = allFolders({ ...values, folder: undefined }, file);
   const holder = folders.find(({ stateDirectory }) => new TokenStore(stateDirectory).revoke(id));
-  if (holder === undefined)
-    throw new LockstepError('USAGE', `there is no token ${JSON.stringify(id)}; see sync-server token list`);
+  if (holder === undefined) throw unknownToken(id);
   writeAudit(holder.stateDirectory, { folder: holder.name, what: 'token-revoked', details: { token: id } });
   process.stderr.write(`token ${id} is revoked\n`);
   return ExitCode.OK;
+}
+
+/** As `token create`; the old token ends by itself when the overlap is over. */
+export async function rotateToken(id: string, flags: Flags, context: CommandContext): Promise<ExitCode> {
+  const { values, file } = resolveCommand(tokenRotateOptions, flags, context);
+  for (const { name, stateDirectory } of allFolders({ ...values, folder: undefined }, file)) {
+    const created = new TokenStore(stateDirectory).rotate(id, values.overlap);
+    if (created === undefined) continue;
+    const { text, record } = created;
+    const details = { token: record.id, scope: record.scope, label: record.label, replaces: id };
+    writeAudit(stateDirectory, { folder: name, what: 'token-created', details });
+    process.stdout.write(`${text}\n`);
+    const until = formatDuration(values.overlap);
+    process.stderr.write(`token ${record.id} replaces ${id}, which ends in ${until}; it is not shown again\n`);
+    return ExitCode.OK;
+  }
+  throw unknownToken(id);
+}
+
+function unknownToken(id: string): LockstepError {
+  return new LockstepError('USAGE', `there is no token ${JSON.stringify(id)}; see sync-server token list`);
 }
 
 interface TokenEvent {
@@ -87,9 +109,20 @@ function writeAudit(stateDirectory: string, event: TokenEvent): void {
 }
 
 function lineOf(record: TokenRecord): string {
+  const { id, folder, scope, createdAt, expiresAt, lastUsedAt, label } = record;
   const day = (date: Date | undefined) => date?.toISOString().slice(0, 10) ?? 'never';
-  const { id, folder, scope, createdAt, expiresAt, label } = record;
-  return [id, folder, scope, stateOf(record), day(createdAt), day(expiresAt), label.replaceAll(/\s+/g, ' ')].join('\t');
+  const used = lastUsedAt === undefined ? 'never' : `${lastUsedAt.toISOString().slice(0, 16)}Z`;
+  const words = [
+    id,
+    folder,
+    scope,
+    stateOf(record),
+    day(createdAt),
+    day(expiresAt),
+    used,
+    label.replaceAll(/\s+/g, ' '),
+  ];
+  return words.map(displayText).join('\t');
 }
 
 function stateOf({ revokedAt, expiresAt }: TokenRecord): string {

@@ -48,6 +48,43 @@ describe('token store (S20)', () => {
 
   const token = { folder: 'default', scope: 'read', label: 'ci', expiresInMs: undefined } as const;
 
+  it('rotates with an overlap: the new token allows the same, the old one ends by itself', () => {
+    const store = new TokenStore(directory, now);
+    const old = store.create({ ...token, expiresInMs: 90_000 });
+    const rotated = store.rotate(old.record.id, 30_000);
+    expect(rotated?.record).to.deep.include({ folder: 'default', scope: 'read', label: 'ci' });
+    expect(rotated?.record.expiresAt?.getTime()).to.equal(nowMs + 90_000);
+    const isGood = (text = '') => store.find(text) !== undefined;
+    expect([isGood(old.text), isGood(rotated?.text)]).to.deep.equal([true, true]);
+    nowMs += 30_000;
+    expect([isGood(old.text), isGood(rotated?.text)]).to.deep.equal([false, true]);
+    expect(store.rotate('unknown', 1)).to.equal(undefined);
+    expect(() => store.rotate(old.record.id, 1)).to.throw(/revoked or expired/);
+  });
+
+  it('an overlap never makes the old token live longer', () => {
+    const store = new TokenStore(directory, now);
+    const { record } = store.create({ ...token, expiresInMs: 1000 });
+    store.rotate(record.id, 60_000);
+    expect(store.list().map(({ expiresAt }) => expiresAt?.getTime())).to.deep.equal([nowMs + 1000, nowMs + 1000]);
+  });
+
+  it('knows to the minute when a token was last used, also in another process’ store', () => {
+    const store = new TokenStore(directory, now);
+    const { record } = store.create(token);
+    const lastUse = () => new TokenStore(directory, now).list()[0]?.lastUsedAt?.getTime();
+    expect(lastUse()).to.equal(undefined);
+    store.noteUse(record.id);
+    const firstMs = nowMs;
+    nowMs += 59_000;
+    store.noteUse(record.id);
+    expect(lastUse()).to.equal(firstMs);
+    nowMs += 1000;
+    store.noteUse(record.id);
+    expect(lastUse()).to.equal(nowMs);
+    expect(statSync(join(directory, 'tokens', `${record.id}.used`)).mode & 0o777).to.equal(0o600);
+  });
+
   it('finds a token that it created, also in another process’ store', () => {
     const { text, record } = new TokenStore(directory).create(token);
     expect(new TokenStore(directory).find(text)).to.deep.include({ id: record.id, scope: 'read', label: 'ci' });

@@ -139,7 +139,7 @@ describe('sync-server', function () {
 
     const id = created.stdout.split('_')[1] ?? '';
     const listed = (await run(['token', 'list', ...dir()])).stdout;
-    expect(listed).to.match(new RegExp(`^${id}\\tdefault\\tread\\tvalid\\t\\S+\\t\\S+\\tci$`, 'm'));
+    expect(listed).to.match(new RegExp(`^${id}\\tdefault\\tread\\tvalid\\t\\S+\\t\\S+\\t\\d{4}-\\S+Z\\tci$`, 'm'));
     expect(listed).not.to.include(created.stdout.trim().slice(-20));
     expect((await run(['token', 'revoke', id, ...dir()])).exitCode).to.equal(0);
     let revoked = '';
