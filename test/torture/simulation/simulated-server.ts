@@ -1,0 +1,201 @@
+/**
+ * The server's side of a simulation: the real applier, log, index and recovery in this thread, which dies at any of its
+ * steps when it is told to, and is opened again.
+ */
+import { cpSync, existsSync, lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type {
+  BatchResult,
+  CompareAnswer,
+  EngineEvent,
+  SessionFacts,
+  UploadRequest,
+  UploadResult,
+} from '../../../clients/watcher/engine/messages.ts';
+import { digestOf } from '../../../common/content/digest.ts';
+import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
+import { joinPath, nameOf, ROOT, toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
+import { Batch } from '../../../gen/lockstep/sync/v1/change.ts';
+import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { TestReplica } from '../../server/replica/support.ts';
+
+type BatchEvent = Extract<EngineEvent, { type: 'batch' }>;
+type CompareEvent = Extract<EngineEvent, { type: 'compare' }>;
+
+/** A defect that a simulation has to find. Each stands for one that synchronizers have had. */
+export type PlantedFault =
+  | 'a hint is lost and nobody looks'
+  | 'an answer comes before the log is synced'
+  | 'the changes of a batch are applied in another order'
+  | 'what cannot be read counts as deleted'
+  | 'an answer is believed that belongs to another session';
+
+/** Thrown where the server dies. */
+export class Crash extends Error {}
+
+/** Small, so that little trees meet every limit: contents above are uploaded. */
+const MAX_INLINE_BYTES = 60;
+const MAX_BATCH_CHANGES = 7;
+
+export interface Applied {
+  readonly results: readonly BatchResult[];
+  readonly drifted: readonly TreePath[];
+}
+
+export class SimulatedServer {
+  readonly directory: string;
+  /** The newest revision that somebody was told is durable. */
+  durableRevision = 0n;
+  #replica: TestReplica | undefined;
+  #stepsToCrash = Number.POSITIVE_INFINITY;
+  #unsynced: string | undefined;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.start();
+  }
+
+  get isRunning(): boolean {
+    return this.#replica !== undefined;
+  }
+
+  /** Dies at the n-th step from now on, wherever that is. */
+  crashAfter(steps: number): void {
+    this.#stepsToCrash = steps;
+  }
+
+  /** @throws Crash in the middle of recovery */
+  start(): void {
+    try {
+      this.#replica = TestReplica.open(this.directory, { crashPoint: () => this.#passStep() });
+    } catch (error) {
+      this.#stepsToCrash = Number.POSITIVE_INFINITY;
+      throw error;
+    }
+    if (this.#opened.core.state.revision < this.durableRevision) {
+      throw new Error(`revision ${this.durableRevision} was durable, and ${this.#opened.core.state.revision} is left`);
+    }
+  }
+
+  stop(): void {
+    this.#replica?.close();
+    this.#replica = undefined;
+    this.#stepsToCrash = Number.POSITIVE_INFINITY;
+  }
+
+  /** A session begins: the newest lease, and where the server stands. @throws Crash */
+  connect(): SessionFacts {
+    return this.#alive((replica) => {
+      replica.lease = replica.applier.nextLease();
+      const { core } = replica;
+      return {
+        lease: replica.lease,
+        epoch: core.state.epoch,
+        headRevision: core.state.revision,
+        headBatchId: core.state.headBatchId,
+        rootTreeDigest: core.index.treeDigest(ROOT),
+        digestFunction: 'blake3',
+        maxBatchBytes: 65_536,
+        maxBatchChanges: MAX_BATCH_CHANGES,
+        maxInlineBytes: MAX_INLINE_BYTES,
+        maxInFlightBytes: 20_000,
+        zstd: false,
+        compressAll: false,
+      };
+    });
+  }
+
+  /** Applies batches as one group. @throws Crash */
+  apply(batches: readonly BatchEvent[], fault?: PlantedFault): Applied {
+    if (fault === 'an answer comes before the log is synced') this.#keepUnsynced();
+    return this.#alive((replica) => {
+      const reorder = fault === 'the changes of a batch are applied in another order';
+      const incoming = batches.map(({ lease = 0n, encoded, form }) => ({
+        lease,
+        encoded: reorder ? reversed(encoded) : Buffer.from(encoded),
+        form,
+        acknowledgement: 'durable' as const,
+      }));
+      const { results, drifted } = replica.group(incoming);
+      return {
+        results: results.flatMap((result) => (result.outcome === 'applied' ? [result.answer] : [])),
+        drifted,
+      };
+    });
+  }
+
+  /** @throws Crash */
+  compare({ path, treeDigest }: CompareEvent): CompareAnswer {
+    return this.#alive(({ core: { index } }) => {
+      const isThere = path === ROOT || index.get(path)?.kind === 'directory';
+      const isEqual = isThere && index.treeDigest(path).equals(treeDigest);
+      const records = isThere && !isEqual ? index.recordsWithDigests(path) : [];
+      const root = path === ROOT ? index.get(ROOT) : undefined;
+      const encoded = CompareTreeResponse.encode({
+        path: toWirePath(path),
+        equal: isEqual,
+        missing: !isThere,
+        last: true,
+        children: records.map((record) => toWireEntry(joinPath(path, nameOf(record.path)), record, record.treeDigest)),
+        root: root && toWireEntry(ROOT, root),
+      }).finish();
+      return { path, outcome: isEqual ? 'equal' : isThere ? 'differs' : 'missing', encoded, last: true };
+    });
+  }
+
+  /** Reads a file of the source, and has its content in staging if nobody changed it meanwhile. */
+  upload(request: UploadRequest, source: string): UploadResult {
+    const { uploadId, path } = request;
+    const file = join(source, path);
+    const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+    const isExpected =
+      stat?.isFile() === true &&
+      stat.ino === request.ino &&
+      stat.mtimeNs === request.mtimeNs &&
+      stat.ctimeNs === request.ctimeNs;
+    if (!isExpected) return { uploadId, path, outcome: { type: 'changed' } };
+    const content = readFileSync(file);
+    const digest = digestOf('blake3', content);
+    const isKnown = request.knownDigest !== undefined && digest.equals(request.knownDigest);
+    const staged = join(this.directory, '.lockstep/staging', contentName(digest));
+    if (!isKnown && !existsSync(staged)) writeFileSync(staged, content, { mode: 0o600 });
+    return { uploadId, path, outcome: { type: 'done', digest, sentBytes: isKnown ? 0 : content.length } };
+  }
+
+  get #opened(): TestReplica {
+    if (this.#replica === undefined) throw new Error('the server does not run');
+    return this.#replica;
+  }
+
+  #alive<T>(act: (replica: TestReplica) => T): T {
+    try {
+      return act(this.#opened);
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error;
+      this.stop();
+      if (this.#unsynced !== undefined) {
+        rmSync(this.directory, { recursive: true });
+        renameSync(this.#unsynced, this.directory);
+        this.#unsynced = undefined;
+      }
+      throw error;
+    }
+  }
+
+  /** What the disk has if the last group never got there. */
+  #keepUnsynced(): void {
+    this.#unsynced = `${this.directory}-unsynced`;
+    rmSync(this.#unsynced, { recursive: true, force: true });
+    cpSync(this.directory, this.#unsynced, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  }
+
+  #passStep(): void {
+    if (--this.#stepsToCrash <= 0) throw new Crash('the server dies here');
+  }
+}
+
+function reversed(encoded: Uint8Array): Buffer {
+  const batch = Batch.decode(encoded);
+  return Buffer.from(Batch.encode({ ...batch, changes: batch.changes.toReversed() }).finish());
+}

@@ -1,0 +1,221 @@
+/**
+ * The watched side of a simulation: a directory in memory that is changed at random, the hints that an observer would give
+ * of that, and all that ever stood at each path.
+ */
+import {
+  appendFileSync,
+  chmodSync,
+  type Dirent,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { digestOf } from '../../../common/content/digest.ts';
+import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { Random } from '../../support/workloads.ts';
+
+export interface PendingHint {
+  readonly dir: TreePath;
+  readonly name: string;
+}
+
+const NAMES = ['a', 'b', 'c', 'd', 'e'];
+const SIZES = [0, 1, 20, 60, 61, 200, 5000];
+const MODES = [0o644, 0o600, 0o755];
+const MAX_DEPTH = 4;
+
+export class SimulatedSource {
+  readonly directory: string;
+  /** Not delivered yet, in the kernel's order. */
+  readonly hints: PendingHint[] = [];
+  /** By path: what stood there at any time, without times and modes. */
+  readonly #history = new Map<TreePath, Set<string>>();
+  /** Paths at which nothing stood at some time after something did. */
+  readonly #wasGone = new Set<TreePath>();
+  #present = new Set<TreePath>();
+  readonly #watched = new Set<bigint>();
+  /** Changes so far. */
+  mutations = 0;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.remember();
+  }
+
+  /** Whether this content ever stood at this path. */
+  everHad(path: TreePath, content: string): boolean {
+    return this.#history.get(path)?.has(content) === true;
+  }
+
+  wasEverGone(path: TreePath): boolean {
+    return this.#wasGone.has(path) || !this.#history.has(path);
+  }
+
+  /** An observer begins: all that is there is watched, and nothing of before is known to it. */
+  beginWatching(): void {
+    this.hints.length = 0;
+    this.#watched.clear();
+    this.watch([
+      ROOT,
+      ...[...walk(this.directory)].filter(([, content]) => content === 'directory').map(([path]) => path),
+    ]);
+  }
+
+  /** Changes in these directories lead to hints from now on. */
+  watch(paths: readonly TreePath[]): void {
+    for (const path of paths) {
+      const stat = lstatSync(this.#local(path), { bigint: true, throwIfNoEntry: false });
+      if (stat?.isDirectory() === true) this.#watched.add(stat.ino);
+    }
+  }
+
+  /** One change at random. Returns what it was, for the trace; what is not possible is no change. */
+  mutate(random: Random): string {
+    const parent = this.#someDirectory(random);
+    const path = joinPath(parent, random.of(NAMES));
+    this.mutations++;
+    try {
+      const what = this.#change(random, path);
+      this.remember();
+      return what;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) throw error;
+      this.remember();
+      return `${error.code} ${path}`;
+    }
+  }
+
+  /** Notes what stands where now. */
+  remember(): void {
+    const present = new Set<TreePath>();
+    for (const [path, content] of walk(this.directory)) {
+      present.add(path);
+      const known = this.#history.get(path);
+      if (known === undefined) this.#history.set(path, new Set([content]));
+      else known.add(content);
+    }
+    for (const path of this.#present) if (!present.has(path)) this.#wasGone.add(path);
+    this.#present = present;
+  }
+
+  #change(random: Random, path: TreePath): string {
+    const local = this.#local(path);
+    const kind = random.below(13);
+    switch (kind) {
+      case 0:
+      case 1:
+      case 2:
+        writeFileSync(local, this.#content(random));
+        this.#hint(path);
+        return `write ${path}`;
+      case 3:
+        appendFileSync(local, this.#content(random));
+        this.#hint(path);
+        return `append ${path}`;
+      case 4:
+        truncateSync(local, random.below(10));
+        this.#hint(path);
+        return `truncate ${path}`;
+      case 5:
+      case 6:
+        if (path.split('/').length <= MAX_DEPTH) mkdirSync(local);
+        this.#hint(path);
+        return `mkdir ${path}`;
+      case 7:
+      case 8: {
+        const to = joinPath(this.#someDirectory(random), random.of(NAMES));
+        renameSync(local, this.#local(to));
+        this.#hint(path);
+        this.#hint(to);
+        return `move ${path} ${to}`;
+      }
+      case 9:
+        this.#remove(path);
+        return `remove ${path}`;
+      case 10:
+        if (random.below(2) === 0)
+          chmodSync(local, lstatSync(local).isDirectory() ? 0o755 - random.below(2) * 5 : random.of(MODES));
+        else utimesSync(local, 0, random.below(2_000_000_000) + 0.5);
+        this.#hint(path);
+        return `touch ${path}`;
+      case 11:
+        symlinkSync(random.of(NAMES), local);
+        this.#hint(path);
+        return `symlink ${path}`;
+      default: {
+        const target = joinPath(this.#someDirectory(random), random.of(NAMES));
+        linkSync(this.#local(target), local);
+        this.#hint(path);
+        return `link ${path} ${target}`;
+      }
+    }
+  }
+
+  #remove(path: TreePath): void {
+    const stat = lstatSync(this.#local(path));
+    if (stat.isDirectory()) {
+      for (const name of readdirSync(this.#local(path))) this.#remove(joinPath(path, name));
+    }
+    // Told before it is gone, because then nobody knows any more whether it was watched.
+    this.#hint(path);
+    rmSync(this.#local(path), { recursive: true });
+  }
+
+  /** Only a watched directory tells of its names. */
+  #hint(path: TreePath): void {
+    const parent = lstatSync(this.#local(parentOf(path)), { bigint: true, throwIfNoEntry: false });
+    if (parent !== undefined && this.#watched.has(parent.ino))
+      this.hints.push({ dir: parentOf(path), name: nameOf(path) });
+  }
+
+  #content(random: Random): Buffer {
+    return Buffer.alloc(random.of(SIZES), `${this.mutations % 30} `);
+  }
+
+  #someDirectory(random: Random): TreePath {
+    let path = ROOT;
+    for (;;) {
+      const below = entriesOf(this.#local(path)).filter((entry) => entry.isDirectory());
+      if (below.length === 0 || random.below(3) === 0) return path;
+      path = joinPath(path, random.of(below).name);
+    }
+  }
+
+  #local(path: TreePath): string {
+    return path === ROOT ? this.directory : `${this.directory}/${path}`;
+  }
+}
+
+function entriesOf(directory: string): Dirent[] {
+  return readdirSync(directory, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** What stands at each path, without times and modes; `.lockstep` at the top left out. */
+export function* walk(directory: string): Generator<[TreePath, string]> {
+  const pending: TreePath[] = [ROOT];
+  for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+    const local = path === ROOT ? directory : `${directory}/${path}`;
+    for (const entry of entriesOf(local)) {
+      if (path === ROOT && entry.name === '.lockstep') continue;
+      const child = joinPath(path, entry.name);
+      const at = `${local}/${entry.name}`;
+      if (entry.isDirectory()) {
+        pending.push(child);
+        yield [child, 'directory'];
+      } else if (entry.isSymbolicLink()) {
+        yield [child, `link ${readlinkSync(at)}`];
+      } else {
+        yield [child, `file ${digestOf('blake3', readFileSync(at)).toString('hex')}`];
+      }
+    }
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The deterministic simulation, over many seeds. `make torture SEEDS=20000` for more; a failure names its seed and the
+ * actions that are left of it when all others are taken away.
+ */
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { removeDirectory, temporaryDirectory } from '../../support/pair.ts';
+import { Random, seedOfRun } from '../../support/workloads.ts';
+import { shrink } from './shrink.ts';
+import type { PlantedFault } from './simulated-server.ts';
+import { type Action, runOf, simulate } from './simulation.ts';
+
+const SEEDS = Number(process.env['SEEDS'] ?? 300);
+const ACTIONS_PER_PHASE = 150;
+/** Runs within which a planted fault must be found. */
+const RUNS_TO_FIND = 150;
+
+const FAULTS: readonly PlantedFault[] = [
+  'a hint is lost and nobody looks',
+  'an answer comes before the log is synced',
+  'the changes of a batch are applied in another order',
+  'what cannot be read counts as deleted',
+  'an answer is believed that belongs to another session',
+];
+
+describe('the simulation', function () {
+  this.timeout(0);
+  let base: string;
+  before(() => {
+    base = temporaryDirectory();
+  });
+  after(() => removeDirectory(base));
+
+  const failureOf = async (phases: readonly (readonly Action[])[], fault?: PlantedFault): Promise<unknown> => {
+    try {
+      await simulate(phases, { directory: join(base, 'run'), ...(fault === undefined ? {} : { fault }) });
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  };
+
+  it(`ends equal for ${SEEDS} seeds, whatever is cut, lost, late or killed (F01 to F12)`, async () => {
+    const first = seedOfRun();
+    for (let seed = first; seed < first + SEEDS; seed++) {
+      const phases = runOf(seed, ACTIONS_PER_PHASE);
+      const failure = await failureOf(phases);
+      if (failure === undefined) continue;
+      const last = phases.length - 1;
+      const shrunk = await shrink(phases.flat(), async (actions) => (await failureOf([actions])) !== undefined);
+      const whole = (await failureOf([shrunk])) === undefined ? phases[last] : shrunk;
+      throw new Error(
+        `LOCKSTEP_TEST_SEED=${seed}: ${String(failure)}\n  what is left of it: ${JSON.stringify(whole)}`,
+        { cause: failure },
+      );
+    }
+  });
+
+  it('does the same again for the same seed', async () => {
+    const phases = runOf(seedOfRun(), ACTIONS_PER_PHASE);
+    const directory = join(base, 'run');
+    expect(await simulate(phases, { directory })).to.equal(await simulate(phases, { directory }));
+  });
+
+  for (const fault of FAULTS) {
+    it(`finds it when ${fault}`, async () => {
+      const random = new Random(seedOfRun());
+      for (let run = 0; run < RUNS_TO_FIND; run++) {
+        if ((await failureOf(runOf(random.below(2 ** 31), ACTIONS_PER_PHASE), fault)) !== undefined) return;
+      }
+      throw new Error(`not found in ${RUNS_TO_FIND} runs`);
+    });
+  }
+});

@@ -1,0 +1,483 @@
+/**
+ * Watcher and server in one thread, with a network, a clock and crashes that one seed steers: everything that can happen in
+ * another order happens in another order. Both sides are the real ones (engine, planner, index; applier, log, recovery) on
+ * a file system in memory; what stands between them is here. The same actions give the same run.
+ */
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { Engine } from '../../../clients/watcher/engine/engine.ts';
+import type { EngineCommand, EngineEvent } from '../../../clients/watcher/engine/messages.ts';
+import { Directory } from '../../../common/fs/directory.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { treeOf } from '../../server/replica/support.ts';
+import { Random } from '../../support/workloads.ts';
+import { Crash, type PlantedFault, SimulatedServer } from './simulated-server.ts';
+import { SimulatedSource, walk } from './simulated-source.ts';
+
+/** One thing that happens; its seed says how. Leaving some out of a list leaves the others what they are. */
+export interface Action {
+  readonly kind: ActionKind;
+  readonly seed: number;
+}
+
+const KINDS = {
+  mutate: 30,
+  work: 30,
+  'deliver hints': 12,
+  'lose hints': 1,
+  'server reads': 16,
+  'watcher reads': 16,
+  wait: 8,
+  cut: 2,
+  connect: 6,
+  'server crashes': 1,
+  'watcher crashes': 1,
+  'keep index': 1,
+  'listing fails': 1,
+  flush: 2,
+  scan: 1,
+} as const;
+
+export type ActionKind = keyof typeof KINDS;
+
+export interface SimulationOptions {
+  readonly directory: string;
+  readonly fault?: PlantedFault;
+}
+
+type ToServer = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' }>;
+
+const PHASES = 3;
+const MAX_ROUNDS_TO_SETTLE = 3_000;
+
+/** The actions of one phase. */
+export function actionsOf(random: Random, count: number): Action[] {
+  const choices = Object.entries(KINDS).flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
+  return Array.from({ length: count }, () => ({ kind: random.of(choices) as ActionKind, seed: random.below(2 ** 31) }));
+}
+
+/** All phases of a run. */
+export function runOf(seed: number, actionsPerPhase: number): Action[][] {
+  const random = new Random(seed);
+  return Array.from({ length: PHASES }, () => actionsOf(random, 1 + random.below(actionsPerPhase)));
+}
+
+/** Runs the phases; after each, with all faults over, both trees must be equal. Returns the hash of all that happened. @throws what was wrong */
+export async function simulate(phases: readonly (readonly Action[])[], options: SimulationOptions): Promise<string> {
+  const simulation = new Simulation(options);
+  try {
+    for (const [number, phase] of phases.entries()) {
+      await simulation.play(phase);
+      await simulation.settle(`phase ${number}`);
+    }
+    return simulation.traceHash;
+  } finally {
+    simulation.close();
+  }
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #source: SimulatedSource;
+  readonly #server: SimulatedServer;
+  readonly #stateDirectory: string;
+  readonly #trace = createHash('sha256');
+  /** Of the current action. */
+  #random = new Random(0);
+  #nowMs = 1_000;
+  #root: SafeRoot | undefined;
+  #engine: Engine | undefined;
+  #isConnected = false;
+  /** On their way. */
+  #toServer: ToServer[] = [];
+  #toWatcher: EngineCommand[] = [];
+  /** Answers of sessions that are over. */
+  #late: EngineCommand[] = [];
+  #hintsWereLost = false;
+  #isSettling = false;
+  #nextFlush = 1;
+  /** With the mutations that there had been when it was asked for. */
+  #flushes = new Map<number, number>();
+  /** With the problems that it told of. */
+  #flushed = new Map<number, number>();
+  /** Listings of the watcher that are going to fail. */
+  #failures = 0;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    const { directory } = options;
+    rmSync(directory, { recursive: true, force: true });
+    this.#stateDirectory = join(directory, 'state');
+    for (const name of ['source', 'replica', 'state']) mkdirSync(join(directory, name), { recursive: true });
+    this.#source = new SimulatedSource(join(directory, 'source'));
+    this.#server = new SimulatedServer(join(directory, 'replica'));
+    this.#startWatcher();
+  }
+
+  get traceHash(): string {
+    return this.#trace.copy().digest('hex');
+  }
+
+  close(): void {
+    this.#engine?.close();
+    this.#root?.close();
+    this.#server.stop();
+    rmSync(this.#options.directory, { recursive: true, force: true });
+  }
+
+  async play(actions: readonly Action[]): Promise<void> {
+    for (const { kind, seed } of actions) {
+      this.#random = new Random(seed);
+      this.#note(kind);
+      await this.#act(kind);
+    }
+  }
+
+  /** Ends all faults and lets both sides come to rest. @throws when they do not, or are not equal then */
+  async settle(when: string): Promise<void> {
+    this.#random = new Random(1);
+    if (!this.#server.isRunning) this.#restartServer();
+    this.#isSettling = true;
+    this.#failures = 0;
+    this.#server.crashAfter(Number.POSITIVE_INFINITY);
+    let id = this.#flush();
+    for (let round = 0; this.#flushed.get(id) !== 0; round++) {
+      if (round > MAX_ROUNDS_TO_SETTLE) throw new Error(`${when}: it does not come to rest`);
+      if (this.#flushed.has(id)) {
+        // What could not be read is tried again after a while.
+        this.#nowMs += 61_000;
+        id = this.#flush();
+      }
+      if (!this.#isConnected) this.#connect();
+      this.#deliverHints(this.#source.hints.length);
+      const worked = await this.#work();
+      while (this.#toServer.length > 0) this.#serverReads(this.#toServer.length);
+      this.#watcherReads(this.#toWatcher.length);
+      this.#nowMs += worked ? 1 : 20;
+    }
+    this.#assertEqual(when);
+    this.#isSettling = false;
+  }
+
+  async #act(kind: ActionKind): Promise<void> {
+    switch (kind) {
+      case 'mutate':
+        this.#note(this.#source.mutate(this.#random));
+        break;
+      case 'work':
+        await this.#work();
+        break;
+      case 'deliver hints':
+        this.#deliverHints(1 + this.#random.below(this.#source.hints.length + 1));
+        break;
+      case 'lose hints':
+        this.#source.hints.length = 0;
+        this.#hintsWereLost = this.#options.fault !== 'a hint is lost and nobody looks';
+        break;
+      case 'server reads':
+        this.#serverReads(1 + this.#random.below(this.#toServer.length + 1));
+        break;
+      case 'watcher reads':
+        this.#watcherReads(1 + this.#random.below(this.#toWatcher.length + 1));
+        break;
+      case 'wait':
+        this.#nowMs += this.#random.below(30);
+        break;
+      case 'cut':
+        this.#cut();
+        break;
+      case 'connect':
+        if (!this.#server.isRunning) this.#restartServer();
+        else if (!this.#isConnected) this.#connect();
+        break;
+      case 'server crashes':
+        this.#server.crashAfter(1 + this.#random.below(60));
+        break;
+      case 'watcher crashes':
+        this.#crashWatcher();
+        break;
+      case 'keep index':
+        this.#keepIndex();
+        break;
+      case 'listing fails':
+        this.#failures = 1 + this.#random.below(3);
+        break;
+      case 'flush':
+        this.#flush();
+        break;
+      case 'scan':
+        this.#toEngine({ type: 'rescan', reason: 'asked for' });
+        break;
+    }
+  }
+
+  // ---- the watcher
+
+  #startWatcher(): void {
+    this.#source.beginWatching();
+    this.#hintsWereLost = false;
+    this.#root = SafeRoot.open(this.#source.directory);
+    this.#engine = new Engine({
+      options: {
+        directory: this.#source.directory,
+        stateDirectory: this.#stateDirectory,
+        folder: 'default',
+        mode: 'watch',
+        changeSource: 'native',
+        scanIntervalMs: 1e12,
+        excludes: [],
+        maxDelete: { limit: { kind: 'percent', percent: 100 }, floorEntries: 0 },
+        acknowledgement: 'durable',
+      },
+      root: this.#root,
+      hints: {
+        watchDirectories: async (directories) => {
+          this.#source.watch(directories);
+          // While the engine waits for this, anything may come.
+          await this.#interrupt();
+        },
+        settle: async () => {
+          const lost = this.#hintsWereLost;
+          this.#deliverHints(this.#source.hints.length);
+          return lost ? 'scan-needed' : 'delivered';
+        },
+      },
+      emit: (event) => this.#take(event),
+      clock: { nowMs: () => this.#nowMs, random: () => this.#random.below(1_000) / 1_000 },
+    });
+  }
+
+  #crashWatcher(): void {
+    this.#cut();
+    this.#engine?.close();
+    this.#root?.close();
+    const kept = `${this.#stateDirectory}-kept`;
+    if (existsSync(kept) && this.#random.below(3) === 0) {
+      // A power cut, or yesterday's backup: the index is of an earlier time.
+      rmSync(this.#stateDirectory, { recursive: true });
+      cpSync(kept, this.#stateDirectory, { recursive: true });
+    }
+    this.#flushes.clear();
+    this.#startWatcher();
+  }
+
+  #keepIndex(): void {
+    const kept = `${this.#stateDirectory}-kept`;
+    rmSync(kept, { recursive: true, force: true });
+    cpSync(this.#stateDirectory, kept, { recursive: true });
+  }
+
+  #flush(): number {
+    const id = this.#nextFlush++;
+    this.#flushes.set(id, this.#source.mutations);
+    this.#toEngine({ type: 'flush', id });
+    return id;
+  }
+
+  async #work(): Promise<boolean> {
+    const { prototype } = Directory;
+    const list = Object.getOwnPropertyDescriptor(prototype, 'list')?.value as Directory['list'];
+    const fails = (): boolean => this.#failures > 0 && this.#failures-- > 0;
+    const failure = () => {
+      if (this.#options.fault === 'what cannot be read counts as deleted') return [];
+      throw Object.assign(new Error('EIO: simulated'), { code: 'EIO', errno: -5, syscall: 'scandir' });
+    };
+    prototype.list = function failing(this: Directory) {
+      return fails() ? failure() : list.call(this);
+    };
+    try {
+      return (await this.#engine?.work()) === true;
+    } finally {
+      prototype.list = list;
+    }
+  }
+
+  #toEngine(command: EngineCommand): void {
+    this.#note(`> ${command.type}`);
+    this.#engine?.handle(command);
+  }
+
+  #take(event: EngineEvent): void {
+    switch (event.type) {
+      case 'batch':
+      case 'compare':
+      case 'upload':
+        if (this.#isConnected) this.#toServer.push(event);
+        return;
+      case 'flushed':
+        this.#flushed.set(event.id, event.problemCount);
+        // Nothing was changed since it was asked for: all of it has to be there now.
+        if (this.#flushes.get(event.id) === this.#source.mutations && event.problemCount === 0)
+          this.#assertEqual(`flush ${event.id}`);
+        return;
+      case 'changes':
+        this.#note(`${event.changes.operations} ${event.changes.paths.replaceAll(/aside-[0-9a-f]+/g, 'aside')}`);
+        return;
+      case 'log':
+      case 'status':
+      case 'cancel-upload':
+      case 'failed':
+      case 'closed':
+        return;
+    }
+  }
+
+  #deliverHints(count: number): void {
+    const { dirty } = this.#engine ?? {};
+    if (this.#hintsWereLost) dirty?.addEverything('hints were lost', this.#nowMs);
+    this.#hintsWereLost = false;
+    for (const { dir, name } of this.#source.hints.splice(0, count)) dirty?.addName(dir, name, this.#nowMs);
+  }
+
+  /** What may happen while the engine waits. */
+  async #interrupt(): Promise<void> {
+    if (this.#isSettling) return;
+    const random = this.#random;
+    for (let happenings = random.below(4); happenings > 0; happenings--) {
+      switch (random.below(5)) {
+        case 0:
+          this.#note(this.#source.mutate(random));
+          break;
+        case 1:
+          this.#serverReads(1 + random.below(3));
+          break;
+        case 2:
+        case 3:
+          this.#watcherReads(1 + random.below(3));
+          break;
+        default:
+          if (random.below(10) === 0) this.#cut();
+          else if (!this.#isConnected && this.#server.isRunning) this.#connect();
+      }
+    }
+  }
+
+  // ---- the wire
+
+  #connect(): void {
+    try {
+      const session = this.#server.connect();
+      this.#isConnected = true;
+      this.#toEngine({ type: 'connected', session });
+    } catch (error) {
+      this.#survive(error);
+    }
+  }
+
+  #cut(): void {
+    if (!this.#isConnected) return;
+    this.#isConnected = false;
+    this.#late = this.#toWatcher;
+    this.#toServer = [];
+    this.#toWatcher = [];
+    this.#toEngine({ type: 'disconnected' });
+  }
+
+  #serverReads(count: number): void {
+    const messages = this.#toServer.splice(0, count);
+    try {
+      for (let at = 0; at < messages.length && this.#isConnected; ) at += this.#serve(messages.slice(at));
+    } catch (error) {
+      this.#survive(error);
+    }
+  }
+
+  /** Answers the first message, and the batches that come right behind it in one group. Returns how many that were. */
+  #serve(messages: readonly ToServer[]): number {
+    const [first] = messages;
+    switch (first?.type) {
+      case undefined:
+        return 1;
+      case 'compare':
+        this.#toWatcher.push({ type: 'compared', answer: this.#server.compare(first) });
+        return 1;
+      case 'upload':
+        this.#toWatcher.push({ type: 'uploaded', result: this.#server.upload(first.request, this.#source.directory) });
+        return 1;
+      case 'batch': {
+        const end = messages.findIndex(({ type }) => type !== 'batch');
+        const batches = messages
+          .slice(0, end < 0 ? messages.length : end)
+          .filter((message) => message.type === 'batch');
+        this.#apply(batches);
+        return batches.length;
+      }
+    }
+  }
+
+  #apply(batches: readonly Extract<ToServer, { type: 'batch' }>[]): void {
+    const before = new Map(walk(this.#server.directory));
+    const { results, drifted } = this.#server.apply(batches, this.#options.fault);
+    this.#assertHonest(before);
+    for (const result of results) {
+      if (result.durable) this.#server.durableRevision = result.revision;
+      this.#toWatcher.push({ type: 'applied', result });
+    }
+    if (drifted.length > 0)
+      this.#toWatcher.push({ type: 'drifted', paths: drifted, headRevision: this.#server.durableRevision });
+  }
+
+  #watcherReads(count: number): void {
+    const fault = this.#options.fault === 'an answer is believed that belongs to another session';
+    if (fault) this.#toWatcher.unshift(...this.#late.splice(0));
+    for (const command of this.#toWatcher.splice(0, count)) this.#toEngine(command);
+  }
+
+  // ---- crashes
+
+  #survive(error: unknown): void {
+    if (!(error instanceof Crash)) throw error;
+    this.#note('crash');
+    this.#cut();
+  }
+
+  #restartServer(): void {
+    for (let tries = 0; !this.#server.isRunning; tries++) {
+      try {
+        this.#server.start();
+      } catch (error) {
+        if (!(error instanceof Crash) || tries > 3) throw error;
+      }
+    }
+  }
+
+  // ---- what must hold
+
+  /**
+   * Each path of the replica was so at the source at some time, or has what a rename brought there that is older than the
+   * source's; and nothing went that never went there.
+   */
+  #assertHonest(before: ReadonlyMap<TreePath, string>): void {
+    const now = new Map(walk(this.#server.directory));
+    const moved = new Set(before.values());
+    for (const [path, content] of now) {
+      if (before.get(path) === content || path.includes('.lockstep-aside-')) continue;
+      if (!moved.has(content) && !this.#source.everHad(path, content)) throw new Error(`${path} never was ${content} at the source`);
+    }
+    for (const path of before.keys()) {
+      if (now.has(path) || path.includes('.lockstep-aside-')) continue;
+      if (!this.#source.wasEverGone(path)) throw new Error(`${path} was deleted, and never was at the source`);
+    }
+  }
+
+  #assertEqual(when: string): void {
+    const [source, replica] = [treeOf(this.#source.directory), treeOf(this.#server.directory)];
+    const differences = [...new Set([...source.keys(), ...replica.keys()])].filter(
+      (path) => source.get(path) !== replica.get(path),
+    );
+    const [mine, theirs] = [this.#source.directory, this.#server.directory].map((path) => statSync(path));
+    if (differences.length === 0 && mine?.mode === theirs?.mode) return;
+    const lines = differences.map(
+      (path) => `${path}: ${source.get(path) ?? 'nothing'} | ${replica.get(path) ?? 'nothing'}`,
+    );
+    throw new Error(`${when}: after a flush the replica is another:\n  ${lines.join('\n  ')}`);
+  }
+
+  #note(what: string): void {
+    this.#trace.update(what);
+    this.#trace.update('\n');
+    if (process.env['LOCKSTEP_TRACE'] !== undefined) process.stdout.write(`${what}\n`);
+  }
+}
