@@ -174,7 +174,7 @@ function messageOf(error: unknown): string {
 }
 
 /** Control characters and bidirectional overrides could rewrite a terminal (S27); line breaks would make two lines. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text
     .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' ')
     .replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, codePointEscape);

@@ -56,7 +56,7 @@ export function createLogger(options: LoggerOptions): Logger {
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: serializeError, revision: String },
       redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
-      hooks: { streamWrite: withoutBearerTokens },
+      hooks: { streamWrite: (line) => withoutControls(withoutBearerTokens(line)) },
     },
     format === 'pretty' ? prettyDestination(raw, { colors: terminal && wantsColors() }) : raw,
   );
@@ -88,4 +88,12 @@ function serializeError(error: unknown): Record<string, unknown> {
 /** The last net: a header that was put into a message's text. */
 function withoutBearerTokens(line: string): string {
   return line.includes('earer ') ? line.replace(/([Bb]earer )[A-Za-z0-9._~+/=-]+/g, '$1[redacted]') : line;
+}
+
+/** What JSON leaves raw and a terminal would obey: DEL, C1 controls, bidirectional controls and separators (S27). */
+const RAW_CONTROLS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** The same JSON, with escapes for them: who parses the line gets what was there. */
+function withoutControls(line: string): string {
+  return line.replace(RAW_CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -4,6 +4,7 @@
  */
 import type { DestinationStream } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { printable } from './errors.ts';
 import { formatBytes, formatDuration } from './units.ts';
 
 export interface PrettyOptions {
@@ -47,11 +48,11 @@ function prettyLine(log: Fields, paint: Paint): string {
   if (level !== 'info') head.push(levelMark(String(level), paint));
   const { op, path, revision, bytes, ms, ...fields } = rest;
   const isChange = typeof op === 'string' && typeof path === 'string';
-  const parts = [isChange ? `${paint('bold', op.padEnd(OP_WIDTH))} ${path}` : textOf(msg)];
+  const parts = [isChange ? `${paint('bold', op.padEnd(OP_WIDTH))} ${textOf(path)}` : textOf(msg)];
   const tail: string[] = [];
   const known: Fields = isChange ? {} : { op, path };
   for (const [key, value] of Object.entries({ ...known, ...fields })) {
-    if (value !== undefined) tail.push(`${key}=${shown(value)}`);
+    if (value !== undefined) tail.push(printable(`${key}=${shown(value)}`));
   }
   if (revision !== undefined) tail.push(`rev ${textOf(revision)}`);
   if (typeof bytes === 'number') tail.push(formatBytes(bytes));
@@ -75,9 +76,10 @@ function clock(time: unknown): string {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${millis}`;
 }
 
+/** Whatever a peer has put into it, it cannot steer the terminal (S27). */
 function textOf(value: unknown): string {
   if (value === undefined || value === null) return '';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return printable(typeof value === 'string' ? value : JSON.stringify(value));
 }
 
 function shown(value: unknown): string {
@@ -94,6 +96,6 @@ function errorText(err: unknown, shownMessage: unknown, paint: Paint): string {
   const frames = stack
     .split('\n')
     .slice(1)
-    .map((line) => `    ${line.trim()}`);
+    .map((line) => `    ${printable(line.trim())}`);
   return `${text}${frames.map((line) => `\n${paint('dim', line)}`).join('')}`;
 }

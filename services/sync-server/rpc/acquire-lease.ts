@@ -2,6 +2,7 @@
  * AcquireLease: who writes the folder, and where it stands.
  */
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { toLockstepError } from '../../../common/rpc/errors.ts';
 import { unaryHandler } from '../../../common/rpc/serve.ts';
 import type { AcquireLeaseRequest, AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
@@ -38,7 +39,8 @@ export function acquireLease(context: SyncContext) {
     const details = { ...audited.details, lease: String(lease) };
     const revision = info.headRevision;
     context.audit(call, caller, { ...audited, what: 'lease-acquired', revision, result: 'ok', details });
-    context.logger.info({ folder: replica.folder, lease: String(lease), holder: request.holder }, 'lease acquired');
+    const holder = displayText(request.holder);
+    context.logger.info({ folder: replica.folder, lease: String(lease), holder }, 'lease acquired');
     return {
       lease,
       epoch: info.epoch,

@@ -2,6 +2,7 @@
  * GetServerInfo: what the server is and what it allows.
  */
 import { DIGEST_FUNCTIONS } from '../../../common/content/digest.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { unaryHandler } from '../../../common/rpc/serve.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import {
@@ -21,7 +22,8 @@ export const PROTOCOL_VERSION = 1;
 export function getServerInfo(context: SyncContext) {
   return unaryHandler<GetServerInfoRequest, GetServerInfoResponse>(async (call) => {
     const caller = context.callerOf(call);
-    context.logger.debug({ peer: call.getPeer(), clientVersion: call.request.clientVersion.slice(0, 100) }, 'client');
+    const clientVersion = displayText(call.request.clientVersion.slice(0, 100).toWellFormed());
+    context.logger.debug({ peer: call.getPeer(), clientVersion }, 'client');
     return {
       serverVersion: context.serverVersion,
       protocolVersion: PROTOCOL_VERSION,

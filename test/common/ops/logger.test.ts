@@ -63,6 +63,20 @@ describe('the log', () => {
     }
   });
 
+  it('shows what a peer said without a character that could steer a terminal, wherever it stands (S27)', () => {
+    const hostile = 'a\u001b]0;x\u0007\u007f\u0085\u009b31m\u202eb\u2028\nc';
+    for (const format of ['json', 'pretty'] as const) {
+      const { lines, logger } = newLogger(format);
+      logger.info({ epoch: hostile, list: [hostile], [hostile]: 1 }, hostile);
+      logger.error({ err: new LockstepError('IO', hostile, { details: { holder: hostile } }) }, 'failed');
+      logger.error({ err: new Error(hostile) }, 'failed');
+      logChange(logger, { op: 'put', path: hostile });
+      const text = lines.join('');
+      expect(text.replaceAll('\n', '')).not.to.match(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/);
+      if (format === 'json') expect(JSON.parse(lines[0] ?? '')).to.include({ epoch: hostile, msg: hostile });
+    }
+  });
+
   it('is quiet below its level', () => {
     const { lines, logger } = newLogger('json', 'warn');
     logChange(logger, { op: 'put', path: 'a' });
