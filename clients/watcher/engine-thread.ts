@@ -4,6 +4,7 @@
 import { Worker } from 'node:worker_threads';
 import { LockstepError } from '../../common/ops/errors.ts';
 import type { EngineCommand, EngineEvent, EngineOptions } from './engine/messages.ts';
+import { EngineBacklog, type TakenMessage } from './engine-backlog.ts';
 import type { EnginePort } from './push/engine-port.ts';
 import { workerUrl } from './worker-url.ts';
 
@@ -15,13 +16,24 @@ export interface EngineThread extends EnginePort {
 }
 
 export function startEngine(options: EngineOptions): EngineThread {
-  const worker = new Worker(workerUrl('./engine/engine-worker.ts', import.meta.url), {
+  const worker = new Worker(workerUrl('./engine-host.ts', import.meta.url), {
     workerData: options,
     name: 'engine',
   });
+  const backlog = new EngineBacklog();
+  worker.on('exit', () => backlog.close());
   return {
-    post: (command: EngineCommand, transfer = []) => worker.postMessage(command, transfer),
-    onEvent: (listener) => worker.on('message', listener),
+    post: (command: EngineCommand, transfer = []) => {
+      backlog.posted(command);
+      worker.postMessage(command, transfer);
+    },
+    untilRoom: () => backlog.untilRoom(),
+    onEvent: (listener) => {
+      worker.on('message', (message: EngineEvent | TakenMessage) => {
+        if (message.type === 'taken') backlog.taken();
+        else listener(message);
+      });
+    },
     onFailure: (listener) => {
       worker.on('error', (cause) => listener(new LockstepError('INTERNAL', 'the engine thread failed', { cause })));
     },

@@ -19,6 +19,8 @@ export class EngineDouble {
     this.onCommand(command);
   }
 
+  async untilRoom(): Promise<void> {}
+
   onEvent(listener: (event: EngineEvent) => void): void {
     this.#events.on('event', listener);
   }

@@ -19,6 +19,7 @@ import { Batch } from '../../gen/lockstep/sync/v1/change.ts';
 import { Compressor, DigestFunction, type Entry } from '../../gen/lockstep/sync/v1/entry.ts';
 import {
   type AcquireLeaseRequest,
+  type AcquireLeaseResponse,
   type ApplyChangesRequest,
   type ApplyChangesResponse,
   type BatchApplied,
@@ -48,7 +49,18 @@ export interface FakeServerScript {
     stagedBytes: number,
     attempt: number,
   ) => LockstepError | undefined;
-  readonly onCompare?: (request: CompareTreeRequest) => Partial<CompareTreeResponse>[];
+  /** The parts of an answer; the last of an array says that it is, those of an endless one say it themselves. */
+  readonly onCompare?: (request: CompareTreeRequest) => Iterable<Partial<CompareTreeResponse>>;
+  /** Overrides parts of what GetServerInfo and AcquireLease answer. */
+  readonly onInfo?: (info: GetServerInfoResponse) => GetServerInfoResponse;
+  readonly onLease?: (answer: AcquireLeaseResponse) => AcquireLeaseResponse;
+  /** Sent at once instead of what the protocol says, for each message of an upload. */
+  readonly onUploadAnswer?: (message: UploadContentRequest) => readonly Partial<UploadContentResponse>[];
+  /** Sent behind `opened` on each stream of changes, or before it. */
+  readonly unasked?: {
+    readonly before?: readonly ApplyChangesResponse[];
+    readonly after?: Iterable<ApplyChangesResponse>;
+  };
   /** For ListEntries, in tree order. */
   readonly entries?: readonly Entry[];
   /** Refuses calls without this bearer token. */
@@ -126,9 +138,12 @@ export class FakeServer {
     return {
       getServerInfo: unaryHandler(async (call) => {
         this.#authorize(call.metadata.get('authorization')[0]);
-        return this.#info();
+        return this.script.onInfo?.(this.#info()) ?? this.#info();
       }),
-      acquireLease: unaryHandler(async (call) => this.#acquire(call.request)),
+      acquireLease: unaryHandler(async (call) => {
+        const answer = this.#acquire(call.request);
+        return this.script.onLease?.(answer) ?? answer;
+      }),
       compareTree: bidi((call) => this.#compare(call)),
       uploadContent: bidi((call) => this.#upload(call)),
       applyChanges: bidi((call) => this.#apply(call)),
@@ -195,7 +210,7 @@ export class FakeServer {
     });
   }
 
-  #acquire(request: AcquireLeaseRequest) {
+  #acquire(request: AcquireLeaseRequest): AcquireLeaseResponse {
     this.acquisitions.push(request);
     const error = this.script.onAcquire?.(request, this.acquisitions.length);
     if (error !== undefined) throw error;
@@ -214,8 +229,9 @@ export class FakeServer {
   async #compare(call: ServerDuplexStream<CompareTreeRequest, CompareTreeResponse>): Promise<void> {
     for await (const request of readMessages(call)) {
       const parts = this.script.onCompare?.(request) ?? [{ equal: true }];
-      for (const [index, part] of parts.entries()) {
-        const last = index === parts.length - 1;
+      let index = 0;
+      for (const part of parts) {
+        const last = Array.isArray(parts) && ++index === parts.length;
         await writeMessage(call, { ...CompareTreeResponse.fromPartial({ path: request.path, last }), ...part });
       }
     }
@@ -229,7 +245,9 @@ export class FakeServer {
         if (message?.$case === 'open') {
           if (message.value.lease !== this.lease) throw new LockstepError('LEASE_STALE', 'a newer lease was given out');
           const opened = { headRevision: this.revision };
+          for (const response of this.script.unasked?.before ?? []) await writeMessage(call, response);
           await writeMessage(call, { message: { $case: 'opened', value: opened } });
+          for (const response of this.script.unasked?.after ?? []) await writeMessage(call, response);
         } else if (message !== undefined) {
           await this.#answerBatch(call, message.$case === 'batch' ? message.value : inflated(message.value.data));
         }
@@ -257,6 +275,12 @@ export class FakeServer {
     let size = 0n;
     for await (const message of readMessages(call)) {
       this.uploads.push(message);
+      if (this.script.onUploadAnswer !== undefined) {
+        for (const answer of this.script.onUploadAnswer(message)) {
+          await writeMessage(call, { uploadId: message.uploadId, committedSize: 0n, complete: false, ...answer });
+        }
+        continue;
+      }
       if (message.uploadId.length > 0) {
         id = Buffer.from(message.uploadId).toString('hex');
         size = message.size;

@@ -7,29 +7,31 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import type { ChangesFrame } from '../../../common/rpc/hot-codec.ts';
-import { fromWirePath } from '../../../common/tree/tree-path.ts';
+import { fromWirePath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { type ChangeProblem, ChangeProblemKind } from '../../../gen/lockstep/sync/v1/change.ts';
 import type { ApplyChangesResponse, BatchApplied, OpenChanges } from '../../../gen/lockstep/sync/v1/sync_service.ts';
-import type { BatchResult, EngineCommand } from '../engine/messages.ts';
+import type { BatchResult } from '../engine/messages.ts';
 import type { ChangesCall } from './connection.ts';
+import type { EnginePort } from './engine-port.ts';
 
 type ProblemKind = BatchResult['problems'][number]['kind'];
 
 export class ChangeStream {
   readonly #call: ChangesCall;
-  readonly #deliver: (command: EngineCommand) => void;
+  readonly #engine: EnginePort;
   readonly #opened = new Deferred<void>();
   readonly #waiting: ChangesFrame[] = [];
   #isBlocked = false;
   #isFinished = false;
   #answers = 0;
+  #namedDrifts = 0;
   /** Resolves when the server ended the stream after our half-close; rejects with why it broke otherwise. */
   readonly ended: Promise<void>;
 
-  /** `deliver` gets `applied`, `durable` and `drifted` in the order of their arrival. */
-  constructor(call: ChangesCall, open: OpenChanges, deliver: (command: EngineCommand) => void) {
+  /** The engine gets `applied`, `durable` and `drifted` in the order of their arrival. */
+  constructor(call: ChangesCall, open: OpenChanges, engine: EnginePort) {
     this.#call = call;
-    this.#deliver = deliver;
+    this.#engine = engine;
     call.on('drain', () => {
       this.#isBlocked = false;
       this.#flush();
@@ -86,8 +88,17 @@ export class ChangeStream {
   }
 
   async #receive(): Promise<void> {
-    for await (const response of readMessages(this.#call)) this.#handle(response);
+    for await (const response of readMessages(this.#call)) {
+      this.#handle(response);
+      await this.#engine.untilRoom();
+    }
     if (!this.#isFinished) throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of changes');
+  }
+
+  /** The directories to compare. The root stands for all of them, so that no server can name directories without end. */
+  #drifted(paths: readonly string[]): readonly TreePath[] {
+    this.#namedDrifts += paths.length;
+    return this.#namedDrifts > MAX_NAMED_DRIFTS ? [ROOT] : paths.map((path) => fromWirePath(path));
   }
 
   #handle(response: ApplyChangesResponse): void {
@@ -98,14 +109,14 @@ export class ChangeStream {
         break;
       case 'applied':
         this.#answers++;
-        this.#deliver({ type: 'applied', result: resultOf(message.value) });
+        this.#engine.post({ type: 'applied', result: resultOf(message.value) });
         break;
       case 'durable':
-        this.#deliver({ type: 'durable', revision: message.value.revision });
+        this.#engine.post({ type: 'durable', revision: message.value.revision });
         break;
       case 'drifted': {
         const { paths, headRevision } = message.value;
-        this.#deliver({ type: 'drifted', paths: paths.map((path) => fromWirePath(path)), headRevision });
+        this.#engine.post({ type: 'drifted', paths: this.#drifted(paths), headRevision });
         break;
       }
       case undefined:
@@ -114,6 +125,9 @@ export class ChangeStream {
     }
   }
 }
+
+/** What a session remembers by name; a server that lists more means "everywhere". */
+const MAX_NAMED_DRIFTS = 10_000;
 
 /** Above any size at which the memory could be shared with other, smaller values. */
 const MIN_RELEASED_BYTES = 128 * 1024;

@@ -13,6 +13,9 @@ const EQUAL = 2;
 const MISSING = 3;
 const LAST = 5;
 
+/** Four times what our server takes: a tree that it makes up as it goes must end. */
+const DEEPEST = { maxPathBytes: 262_144, maxDepth: 4096 };
+
 export type DecodedAnswer = { readonly answer: CompareAnswer } | { readonly error: LockstepError };
 
 /** For a deserializer, which must not throw: grpc-js would hide the reason. `encoded` is a copy with a buffer of its own. */
@@ -41,5 +44,5 @@ function decode(message: Uint8Array): CompareAnswer {
     else reader.skip(wireType, field);
   }
   const outcome = equal ? 'equal' : missing ? 'missing' : 'differs';
-  return { path: fromWirePath(path), outcome, encoded: new Uint8Array(message), last };
+  return { path: fromWirePath(path, DEEPEST), outcome, encoded: new Uint8Array(message), last };
 }

@@ -12,7 +12,8 @@ import type { CompareCall } from './connection.ts';
 export interface CompareStreamOptions {
   readonly folder: string;
   readonly open: () => CompareCall;
-  readonly onAnswer: (answer: CompareAnswer) => void;
+  /** Nothing more is read before it resolves. */
+  readonly onAnswer: (answer: CompareAnswer) => Promise<void>;
   /** Called once when the stream broke while the session lives. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -74,7 +75,7 @@ export class CompareStream {
   async #receive(call: CompareCall): Promise<void> {
     for await (const decoded of readMessages(call)) {
       if ('error' in decoded) throw decoded.error;
-      this.#options.onAnswer(decoded.answer);
+      await this.#options.onAnswer(decoded.answer);
     }
     throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the comparison');
   }

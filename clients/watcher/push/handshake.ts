@@ -5,6 +5,7 @@
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import { placeOf, relationOf } from '../../../common/fs/place.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { Compressor, DigestFunction as WireDigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { FolderInfo, GetServerInfoResponse, Limits } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { VERSION } from '../version.ts';
@@ -42,7 +43,7 @@ export async function greet(connection: Connection, folderName: string, signal: 
   if (folder === undefined) throw folderNotFound(connection, folderName, info.folders);
   if (connection.watched !== undefined) assertApart(connection.watched, folder.place);
   return {
-    serverVersion: info.serverVersion,
+    serverVersion: shownVersion(info),
     limits: checkedLimits(info.limits),
     zstd: info.compressors.includes(Compressor.COMPRESSOR_ZSTD),
     folder,
@@ -78,12 +79,23 @@ function unknownProtocol(connection: Connection, info: GetServerInfoResponse): L
   const older = info.protocolVersion > PROTOCOL_VERSION ? 'sync-watcher' : 'sync-server';
   return new LockstepError(
     'PROTOCOL_UNSUPPORTED',
-    `the server at ${connection.address.text} (version ${info.serverVersion}) speaks version ${info.protocolVersion} of the protocol and this program version ${PROTOCOL_VERSION}; update ${older}`,
+    `the server at ${connection.address.text} (version ${shownVersion(info)}) speaks version ${info.protocolVersion} of the protocol and this program version ${PROTOCOL_VERSION}; update ${older}`,
   );
 }
 
+const MAX_VERSION_CHARS = 64;
+const MAX_NAMED_FOLDERS = 20;
+
+/** For people, whatever the server calls its version. */
+function shownVersion({ serverVersion }: GetServerInfoResponse): string {
+  return displayText(serverVersion.slice(0, MAX_VERSION_CHARS).toWellFormed());
+}
+
 function folderNotFound(connection: Connection, name: string, folders: readonly FolderInfo[]): LockstepError {
-  const known = folders.map(({ folder }) => `"${folder}"`).join(', ');
+  const named = folders.slice(0, MAX_NAMED_FOLDERS).map(({ folder }) => `"${folder.slice(0, 255)}"`);
+  const known = [...named, ...(folders.length > named.length ? [`${folders.length - named.length} more`] : [])].join(
+    ', ',
+  );
   const remedy =
     known === '' ? 'it has none that you may see; check the token' : `it has ${known}; choose with --folder`;
   return new LockstepError(

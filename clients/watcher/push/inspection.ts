@@ -33,7 +33,10 @@ export class Inspection implements LiveSession {
     this.#compare = new CompareStream({
       folder,
       open: () => connection.compareTree(),
-      onAnswer: (answer) => engine.post({ type: 'compared', answer }),
+      onAnswer: (answer) => {
+        engine.post({ type: 'compared', answer });
+        return engine.untilRoom();
+      },
       onFailure: (error) => this.#end.reject(error),
     });
   }

@@ -6,10 +6,11 @@
  * engine counts as unsent what was not acknowledged.
  */
 import { Deferred, sleep } from '../../../common/ops/async.ts';
+import { digestFromBytes } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { Acknowledgement, type AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
-import type { EngineCommand, EngineEvent, SessionFacts, UploadResult } from '../engine/messages.ts';
+import type { EngineEvent, SessionFacts, UploadResult } from '../engine/messages.ts';
 import { ChangeStream } from './change-stream.ts';
 import { CompareStream } from './compare-stream.ts';
 import type { Connection } from './connection.ts';
@@ -67,16 +68,19 @@ export class Session implements LiveSession {
     options: SessionOptions,
     server: ServerFacts,
     facts: SessionFacts,
-    makeChanges: (deliver: (command: EngineCommand) => void) => ChangeStream,
+    makeChanges: () => ChangeStream,
   ) {
     const { connection, engine, folder } = options;
     this.server = server;
     this.facts = facts;
-    this.#changes = makeChanges((command) => engine.post(command));
+    this.#changes = makeChanges();
     this.#compare = new CompareStream({
       folder,
       open: () => connection.compareTree(),
-      onAnswer: (answer) => engine.post({ type: 'compared', answer }, [exactBuffer(answer.encoded)]),
+      onAnswer: (answer) => {
+        engine.post({ type: 'compared', answer }, [exactBuffer(answer.encoded)]);
+        return engine.untilRoom();
+      },
       onFailure: (error) => this.#failure.reject(error),
     });
     this.#uploads = new Uploads({
@@ -119,7 +123,7 @@ export class Session implements LiveSession {
       options,
       server,
       facts,
-      (deliver) => new ChangeStream(connection.applyChanges(), open, deliver),
+      () => new ChangeStream(connection.applyChanges(), open, options.engine),
     );
     try {
       const deadline = AbortSignal.timeout(OPENING_DEADLINE_MS);
@@ -178,7 +182,19 @@ export class Session implements LiveSession {
   }
 }
 
+/** Far above what any server gives. */
+const MAX_EPOCH_CHARS = 255;
+const MAX_BATCH_ID_BYTES = 255;
+
+/** What the server says of its state, checked. @throws LockstepError INVALID_ARGUMENT, PROTOCOL_UNSUPPORTED */
 function factsOf(server: ServerFacts, lease: AcquireLeaseResponse, compress: boolean): SessionFacts {
+  const { epoch, headBatchId, rootTreeDigest } = lease;
+  if (epoch.length > MAX_EPOCH_CHARS || headBatchId.length > MAX_BATCH_ID_BYTES) {
+    throw new LockstepError('INVALID_ARGUMENT', 'the server describes its state in a way that makes no sense');
+  }
+  if (rootTreeDigest.length !== 0 && digestFromBytes(rootTreeDigest) === undefined) {
+    throw new LockstepError('INVALID_ARGUMENT', `the server's tree digest has ${rootTreeDigest.length} bytes`);
+  }
   const { maxBatchBytes, maxBatchChanges, maxInlineBytes, maxInFlightBytes } = server.limits;
   return {
     lease: lease.lease,
