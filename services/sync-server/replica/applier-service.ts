@@ -57,6 +57,7 @@ export class ApplierService implements ApplierApi {
   #syncTimer: NodeJS.Timeout | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
   #checkpointTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
   #isCheckpointOwed = false;
 
   /** Opens the replica and replays its log; the first look through it goes on afterwards. @throws what `openCore` does */
@@ -82,6 +83,8 @@ export class ApplierService implements ApplierApi {
   async nextLease(): Promise<bigint> {
     await this.#ready.promise;
     this.#assertOpen();
+    // The index is in the middle of what failed; recovery is on its way.
+    if (this.#broken !== undefined) throw asLockstepError(this.#broken.error);
     const lease = this.#applier.nextLease();
     this.#tell();
     return lease;
@@ -172,6 +175,7 @@ export class ApplierService implements ApplierApi {
     clearTimeout(this.#driftTimer);
     clearTimeout(this.#syncTimer);
     clearTimeout(this.#checkpointTimer);
+    clearTimeout(this.#retryTimer);
     while (this.#isReady && this.#broken === undefined && this.#queue.length > 0) this.#applyGroup();
     const error = new LockstepError('DRAINING', 'the server is shutting down');
     for (const { answer } of this.#queue.splice(0)) answer.reject(error);
@@ -258,8 +262,16 @@ export class ApplierService implements ApplierApi {
       this.#tell();
       return;
     }
-    this.#broken = { error, retryAtMs: performance.now() + RETRY_MS };
+    this.#retryLater(error);
     this.#tell();
+  }
+
+  /** Also when nobody asks for anything meanwhile: who waits for a lease sends no batches. */
+  #retryLater(error: unknown): void {
+    this.#broken = { error, retryAtMs: performance.now() + RETRY_MS };
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.#schedule(), RETRY_MS + 1);
+    this.#retryTimer.unref();
   }
 
   /** What the log has and the disk has not is made good by recovery, as after a crash. */
@@ -278,7 +290,8 @@ export class ApplierService implements ApplierApi {
         return;
       } catch (error) {
         this.#core.index.rollback();
-        this.#broken = { error, retryAtMs: performance.now() + RETRY_MS };
+        this.#core.log.discard();
+        this.#retryLater(error);
       }
     }
     for (const { answer } of this.#queue.splice(0)) answer.reject(asLockstepError(broken.error));

@@ -41,6 +41,7 @@ export class Checkpointer {
   async #checkpoint(): Promise<void> {
     const { log, index, settings, crashPoint } = this.#core;
     if (log.sizeBytes === 0) return;
+    log.mend();
     const segment = log.rotate();
     crashPoint('rotated');
     await this.#syncFileSystem(settings.directory);

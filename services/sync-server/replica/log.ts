@@ -12,6 +12,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   writevSync,
@@ -40,6 +41,8 @@ export class Log {
   #segments: number[];
   #fd: number;
   #segmentBytes: number;
+  /** Of the newest segment; the older ones are synced as a whole. What was found when opening counts as not synced. */
+  #syncedBytes = 0;
   #olderBytes: number;
   #pending: Uint8Array[] = [];
   readonly #reserve: LogReserve;
@@ -132,20 +135,52 @@ export class Log {
     try {
       fdatasyncSync(this.#fd);
     } catch (error) {
-      if (errnoOf(error) === 'EINVAL') return;
-      this.#failure = new LockstepError(
-        'IO',
-        `syncing the log failed (${errnoOf(error)}): the disk may have lost data`,
-        {
-          cause: error,
-        },
-      );
-      throw this.#failure;
+      if (errnoOf(error) !== 'EINVAL') {
+        const message = `syncing the log failed (${errnoOf(error)}): the disk may have lost data`;
+        this.#failure = new LockstepError('IO', message, { cause: error });
+        throw this.#failure;
+      }
     }
+    this.#syncedBytes = this.#segmentBytes;
   }
 
-  /** Begins a new segment; returns its number, for `removeBefore`. */
+  /**
+   * After a failure: what was not synced is written once more, into a new segment, because syncing again could
+   * succeed without the data that the kernel dropped (E86).
+   * @throws IO …; then the log is as unusable as before
+   */
+  mend(): void {
+    if (this.#failure === undefined) return;
+    const next = this.#newest() + 1;
+    const [old, mending] = [this.#pathOf(this.#newest()), `${this.#pathOf(next)}.mending`];
+    const unsynced = readFileSync(old).subarray(this.#syncedBytes, this.#segmentBytes);
+    let fd = -1;
+    try {
+      fd = openSync(mending, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC, 0o600);
+      writeAll(fd, [unsynced]);
+      fdatasyncSync(fd);
+      // The same records must never stand in two segments. A crash behind this loses what was never said to be durable.
+      ftruncateSync(this.#fd, this.#syncedBytes);
+      fdatasyncSync(this.#fd);
+      renameSync(mending, this.#pathOf(next));
+      syncDirectory(this.#directory);
+    } catch (error) {
+      if (fd >= 0) closeSync(fd);
+      throw errnoError('mend the log', error);
+    }
+    this.#segments.push(next);
+    this.#olderBytes += this.#syncedBytes;
+    closeSync(this.#fd);
+    this.#fd = fd;
+    this.#segmentBytes = unsynced.length;
+    this.#syncedBytes = unsynced.length;
+    this.#failure = undefined;
+  }
+
+  /** Begins a new segment; returns its number, for `removeBefore`. @throws as `sync` */
   rotate(): number {
+    // A sync of the new segment says nothing about this one.
+    if (this.#syncedBytes < this.#segmentBytes) this.sync();
     const next = this.#newest() + 1;
     const fd = openSync(this.#pathOf(next), constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600);
     closeSync(this.#fd);
@@ -154,6 +189,7 @@ export class Log {
     this.#segments.push(next);
     this.#olderBytes += this.#segmentBytes;
     this.#segmentBytes = 0;
+    this.#syncedBytes = 0;
     return next;
   }
 

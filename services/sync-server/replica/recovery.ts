@@ -39,7 +39,8 @@ function ignore(): void {}
 
 /** Leaves index, log and replica in agreement about every path of the log. The whole replica is for the drift pass. */
 export function recover(core: ReplicaCore): RecoveryOutcome {
-  const { index, state, root, planner } = core;
+  const { index, state, root, planner, log } = core;
+  log.mend();
   index.rollback();
   state.reload();
   root.forgetAll();

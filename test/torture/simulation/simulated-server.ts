@@ -2,7 +2,7 @@
  * The server's side of a simulation: the real applier, log, index and recovery in this thread, which dies at any of its
  * steps when it is told to, and is opened again.
  */
-import { cpSync, existsSync, lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type {
   BatchResult,
@@ -18,6 +18,7 @@ import { joinPath, nameOf, ROOT, toWirePath, type TreePath } from '../../../comm
 import { Batch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { lookAt } from './simulated-source.ts';
 import { TestReplica } from '../../server/replica/support.ts';
 
 type BatchEvent = Extract<EngineEvent, { type: 'batch' }>;
@@ -148,7 +149,7 @@ export class SimulatedServer {
   upload(request: UploadRequest, source: string): UploadResult {
     const { uploadId, path } = request;
     const file = join(source, path);
-    const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+    const stat = lookAt(file);
     const isExpected =
       stat?.isFile() === true &&
       stat.ino === request.ino &&

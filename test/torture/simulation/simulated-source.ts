@@ -4,6 +4,7 @@
  */
 import {
   appendFileSync,
+  type BigIntStats,
   chmodSync,
   type Dirent,
   linkSync,
@@ -25,7 +26,8 @@ import type { Random } from '../../support/workloads.ts';
 
 export interface PendingHint {
   readonly dir: TreePath;
-  readonly name: string;
+  /** Undefined for everything below the directory. */
+  readonly name: string | undefined;
 }
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];
@@ -73,7 +75,7 @@ export class SimulatedSource {
   /** Changes in these directories lead to hints from now on. */
   watch(paths: readonly TreePath[]): void {
     for (const path of paths) {
-      const stat = lstatSync(this.#local(path), { bigint: true, throwIfNoEntry: false });
+      const stat = lookAt(this.#local(path));
       if (stat?.isDirectory() === true) this.#watched.add(stat.ino);
     }
   }
@@ -136,6 +138,8 @@ export class SimulatedSource {
         renameSync(local, this.#local(to));
         this.#hint(path);
         this.#hint(to);
+        // The observer finds a directory that it watched under its new name, and says so.
+        if (lookAt(this.#local(to))?.isDirectory() === true) this.hints.push({ dir: to, name: undefined });
         return `move ${path} ${to}`;
       }
       case 9:
@@ -148,7 +152,8 @@ export class SimulatedSource {
         this.#hint(path);
         return `touch ${path}`;
       case 11:
-        symlinkSync(random.of(NAMES), local);
+        // Leading nowhere: what is written through a link changes another path than the one that is hinted at.
+        symlinkSync(`nowhere/${random.of(NAMES)}`, local);
         this.#hint(path);
         return `symlink ${path}`;
       default: {
@@ -172,7 +177,7 @@ export class SimulatedSource {
 
   /** Only a watched directory tells of its names. */
   #hint(path: TreePath): void {
-    const parent = lstatSync(this.#local(parentOf(path)), { bigint: true, throwIfNoEntry: false });
+    const parent = lookAt(this.#local(parentOf(path)));
     if (parent !== undefined && this.#watched.has(parent.ino))
       this.hints.push({ dir: parentOf(path), name: nameOf(path) });
   }
@@ -192,6 +197,15 @@ export class SimulatedSource {
 
   #local(path: TreePath): string {
     return path === ROOT ? this.directory : `${this.directory}/${path}`;
+  }
+}
+
+/** Undefined where nothing is. */
+export function lookAt(file: string): BigIntStats | undefined {
+  try {
+    return lstatSync(file, { bigint: true });
+  } catch {
+    return undefined; // Not even a directory that could hold it.
   }
 }
 

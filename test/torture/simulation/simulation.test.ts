@@ -31,9 +31,9 @@ describe('the simulation', function () {
   });
   after(() => removeDirectory(base));
 
-  const failureOf = async (phases: readonly (readonly Action[])[], fault?: PlantedFault): Promise<unknown> => {
+  const failureOf = async (actions: readonly Action[], fault?: PlantedFault): Promise<unknown> => {
     try {
-      await simulate(phases, { directory: join(base, 'run'), ...(fault === undefined ? {} : { fault }) });
+      await simulate(actions, { directory: join(base, 'run'), ...(fault === undefined ? {} : { fault }) });
       return undefined;
     } catch (error) {
       return error;
@@ -43,23 +43,20 @@ describe('the simulation', function () {
   it(`ends equal for ${SEEDS} seeds, whatever is cut, lost, late or killed (F01 to F12)`, async () => {
     const first = seedOfRun();
     for (let seed = first; seed < first + SEEDS; seed++) {
-      const phases = runOf(seed, ACTIONS_PER_PHASE);
-      const failure = await failureOf(phases);
+      const actions = runOf(seed, ACTIONS_PER_PHASE);
+      const failure = await failureOf(actions);
       if (failure === undefined) continue;
-      const last = phases.length - 1;
-      const shrunk = await shrink(phases.flat(), async (actions) => (await failureOf([actions])) !== undefined);
-      const whole = (await failureOf([shrunk])) === undefined ? phases[last] : shrunk;
-      throw new Error(
-        `LOCKSTEP_TEST_SEED=${seed}: ${String(failure)}\n  what is left of it: ${JSON.stringify(whole)}`,
-        { cause: failure },
-      );
+      const left = await shrink(actions, async (fewer) => (await failureOf(fewer)) !== undefined);
+      throw new Error(`LOCKSTEP_TEST_SEED=${seed}: ${String(failure)}\n  what is left of it: ${JSON.stringify(left)}`, {
+        cause: failure,
+      });
     }
   });
 
   it('does the same again for the same seed', async () => {
-    const phases = runOf(seedOfRun(), ACTIONS_PER_PHASE);
+    const actions = runOf(seedOfRun(), ACTIONS_PER_PHASE);
     const directory = join(base, 'run');
-    expect(await simulate(phases, { directory })).to.equal(await simulate(phases, { directory }));
+    expect(await simulate(actions, { directory })).to.equal(await simulate(actions, { directory }));
   });
 
   for (const fault of FAULTS) {

@@ -18,7 +18,8 @@ import { SimulatedSource, walk } from './simulated-source.ts';
 
 /** One thing that happens; its seed says how. Leaving some out of a list leaves the others what they are. */
 export interface Action {
-  readonly kind: ActionKind;
+  /** `settle`: all faults are over, and both sides come to rest and are compared. */
+  readonly kind: ActionKind | 'settle';
   readonly seed: number;
 }
 
@@ -58,20 +59,21 @@ export function actionsOf(random: Random, count: number): Action[] {
   return Array.from({ length: count }, () => ({ kind: random.of(choices) as ActionKind, seed: random.below(2 ** 31) }));
 }
 
-/** All phases of a run. */
-export function runOf(seed: number, actionsPerPhase: number): Action[][] {
+/** The actions of a run, in phases that end with a settling. */
+export function runOf(seed: number, actionsPerPhase: number): readonly Action[] {
   const random = new Random(seed);
-  return Array.from({ length: PHASES }, () => actionsOf(random, 1 + random.below(actionsPerPhase)));
+  return Array.from({ length: PHASES }, () => [
+    ...actionsOf(random, 1 + random.below(actionsPerPhase)),
+    { kind: 'settle', seed: 0 } as const,
+  ]).flat();
 }
 
-/** Runs the phases; after each, with all faults over, both trees must be equal. Returns the hash of all that happened. @throws what was wrong */
-export async function simulate(phases: readonly (readonly Action[])[], options: SimulationOptions): Promise<string> {
+/** Runs the actions, and settles in the end. Returns the hash of all that happened. @throws what was wrong */
+export async function simulate(actions: readonly Action[], options: SimulationOptions): Promise<string> {
   const simulation = new Simulation(options);
   try {
-    for (const [number, phase] of phases.entries()) {
-      await simulation.play(phase);
-      await simulation.settle(`phase ${number}`);
-    }
+    for (const action of actions) await simulation.play(action);
+    await simulation.play({ kind: 'settle', seed: 0 });
     return simulation.traceHash;
   } finally {
     simulation.close();
@@ -127,24 +129,22 @@ class Simulation {
     rmSync(this.#options.directory, { recursive: true, force: true });
   }
 
-  async play(actions: readonly Action[]): Promise<void> {
-    for (const { kind, seed } of actions) {
-      this.#random = new Random(seed);
-      this.#note(kind);
-      await this.#act(kind);
-    }
+  async play({ kind, seed }: Action): Promise<void> {
+    this.#random = new Random(seed);
+    this.#note(kind);
+    if (kind === 'settle') await this.#settle();
+    else await this.#act(kind);
   }
 
   /** Ends all faults and lets both sides come to rest. @throws when they do not, or are not equal then */
-  async settle(when: string): Promise<void> {
-    this.#random = new Random(1);
+  async #settle(): Promise<void> {
     if (!this.#server.isRunning) this.#restartServer();
     this.#isSettling = true;
     this.#failures = 0;
     this.#server.crashAfter(Number.POSITIVE_INFINITY);
     let id = this.#flush();
     for (let round = 0; this.#flushed.get(id) !== 0; round++) {
-      if (round > MAX_ROUNDS_TO_SETTLE) throw new Error(`${when}: it does not come to rest`);
+      if (round > MAX_ROUNDS_TO_SETTLE) throw new Error('it does not come to rest');
       if (this.#flushed.has(id)) {
         // What could not be read is tried again after a while.
         this.#nowMs += 61_000;
@@ -157,7 +157,7 @@ class Simulation {
       this.#watcherReads(this.#toWatcher.length);
       this.#nowMs += worked ? 1 : 20;
     }
-    this.#assertEqual(when);
+    this.#assertEqual('at rest');
     this.#isSettling = false;
   }
 
@@ -328,7 +328,10 @@ class Simulation {
     const { dirty } = this.#engine ?? {};
     if (this.#hintsWereLost) dirty?.addEverything('hints were lost', this.#nowMs);
     this.#hintsWereLost = false;
-    for (const { dir, name } of this.#source.hints.splice(0, count)) dirty?.addName(dir, name, this.#nowMs);
+    for (const { dir, name } of this.#source.hints.splice(0, count)) {
+      if (name === undefined) dirty?.addDirectory(dir, true, this.#nowMs);
+      else dirty?.addName(dir, name, this.#nowMs);
+    }
   }
 
   /** What may happen while the engine waits. */
@@ -454,7 +457,8 @@ class Simulation {
     const moved = new Set(before.values());
     for (const [path, content] of now) {
       if (before.get(path) === content || path.includes('.lockstep-aside-')) continue;
-      if (!moved.has(content) && !this.#source.everHad(path, content)) throw new Error(`${path} never was ${content} at the source`);
+      if (!moved.has(content) && !this.#source.everHad(path, content))
+        throw new Error(`${path} never was ${content} at the source`);
     }
     for (const path of before.keys()) {
       if (now.has(path) || path.includes('.lockstep-aside-')) continue;
