@@ -11,7 +11,7 @@
  */
 import type { Server as NetServer, Socket } from 'node:net';
 import type { Server } from '@grpc/grpc-js';
-import { addressGroup } from './peer-address.ts';
+import { addressGroup, isLoopbackHost } from './peer-address.ts';
 
 export interface ConnectionBounds {
   /** From the connection's start until a caller is let in, in milliseconds. */
@@ -81,6 +81,17 @@ export class ConnectionGuard {
   admit(peer: string): void {
     const socket = this.#byPeer.get(peer);
     if (socket !== undefined) this.#endWaiting(socket);
+  }
+
+  /**
+   * A question that needs no credentials was answered: health, reflection. On this machine that is who supervises or looks, and
+   * he stays; from elsewhere it begins the time anew, and the place stays one of the bounded ones.
+   */
+  answer(peer: string): void {
+    const socket = this.#byPeer.get(peer);
+    if (socket === undefined) return;
+    if (isLoopbackHost(socket.remoteAddress ?? '')) this.#endWaiting(socket);
+    else this.#waiting.get(socket)?.timer.refresh();
   }
 
   #take(socket: Socket): void {

@@ -46,8 +46,9 @@ export class Health {
     return this.#statuses.get(service);
   }
 
-  addToServer(server: Server, calls: TrackedCalls): void {
-    server.addService(HealthService, calls.tracking(HealthService, this.#implementation()));
+  /** `onCall` hears of the peer of each call. */
+  addToServer(server: Server, calls: TrackedCalls, onCall?: (peer: string) => void): void {
+    server.addService(HealthService, calls.tracking(HealthService, this.#implementation(), onCall));
   }
 
   #announce(): void {

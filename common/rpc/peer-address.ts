@@ -1,7 +1,7 @@
 /**
  * Addresses of peers as limits count them. Pure.
  */
-import { isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6 } from 'node:net';
 
 /** "10.0.0.1:4711" and "fe80::1:4711" without the port: grpc-js writes IPv6 without brackets. */
 export function hostOfPeer(peer: string): string {
@@ -14,11 +14,25 @@ export function hostOfPeer(peer: string): string {
  * whoever has one such address usually has all of them.
  */
 export function addressGroup(host: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host)?.[1];
-  if (mapped !== undefined) return mapped;
-  const plain = host.replace(/%.*$/, '');
-  if (!isIPv6(plain)) return host;
+  const plain = unmapped(host).replace(/%.*$/, '');
+  if (!isIPv6(plain)) return unmapped(host);
   return `${groupsOf(plain).slice(0, 4).join(':')}::/64`;
+}
+
+/** IPv4 that was mapped into IPv6 as it is. */
+function unmapped(host: string): string {
+  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(host)?.[1] ?? host;
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+/** Whether a socket's address is one of this machine's own. */
+export function isLoopbackHost(host: string): boolean {
+  const plain = unmapped(host);
+  const family = isIP(plain);
+  return family !== 0 && loopback.check(plain, family === 6 ? 'ipv6' : 'ipv4');
 }
 
 /** The eight groups of an IPv6 address, without leading zeros. */

@@ -21,13 +21,14 @@ export const REFLECTION_SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc
 
 /**
  * Adds both versions. `image` is a serialized FileDescriptorSet (see `readDescriptorImage`); `services` are the full
- * names of what this server offers, and what `list` shows.
+ * names of what this server offers, and what `list` shows; `onCall` hears of the peer of each call.
  */
 export function addReflection(
   server: Server,
   calls: TrackedCalls,
   image: Uint8Array,
   services: readonly string[],
+  onCall?: (peer: string) => void,
 ): void {
   const index = new DescriptorIndex(image);
   // Both versions have the same messages, so that one handler serves them.
@@ -39,7 +40,7 @@ export function addReflection(
     },
   );
   for (const service of [ServerReflectionService, ServerReflectionV1alphaService]) {
-    server.addService(service, calls.tracking(service, { serverReflectionInfo }));
+    server.addService(service, calls.tracking(service, { serverReflectionInfo }, onCall));
   }
 }
 

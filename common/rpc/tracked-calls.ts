@@ -8,6 +8,10 @@ import { endWithError } from './call-stream.ts';
 import { superviseCall } from './call-supervision.ts';
 import type { ResponseStreamCall } from './serve.ts';
 
+interface PeerOfCall {
+  getPeer(): string;
+}
+
 export class TrackedCalls {
   readonly #open = new Set<ResponseStreamCall>();
   #closing: LockstepError | undefined;
@@ -31,18 +35,23 @@ export class TrackedCalls {
     return true;
   }
 
-  /** The same service, with each of its response streams tracked. For `server.addService`. */
+  /**
+   * The same service, with each of its response streams tracked. For `server.addService`. `onCall` hears of the peer of each
+   * call of any shape, when its handler begins.
+   */
   tracking<Implementation extends UntypedServiceImplementation>(
     service: ServiceDefinition,
     implementation: Implementation,
+    onCall?: (peer: string) => void,
   ): Implementation {
     const tracked: UntypedServiceImplementation = { ...implementation };
     for (const [name, method] of Object.entries(service)) {
       const handler = implementation[name];
-      if (!method.responseStream || handler === undefined) continue;
-      const start = handler as unknown as (call: ResponseStreamCall) => void;
-      tracked[name] = (call: ResponseStreamCall) => {
-        if (this.track(call)) start.call(implementation, call);
+      if (handler === undefined || (!method.responseStream && onCall === undefined)) continue;
+      const start = handler as unknown as (call: ResponseStreamCall, ...callback: readonly unknown[]) => void;
+      tracked[name] = (call: ResponseStreamCall & PeerOfCall, ...callback: readonly unknown[]) => {
+        onCall?.(call.getPeer());
+        if (!method.responseStream || this.track(call)) start.call(implementation, call, ...callback);
       };
     }
     // Only handlers were wrapped; names and shapes are those of the given implementation.

@@ -19,7 +19,7 @@ import { Health, OVERALL } from '../../common/rpc/health.ts';
 import { addReflection, readDescriptorImage, REFLECTION_SERVICES } from '../../common/rpc/reflection.ts';
 import { createServer } from '../../common/rpc/server-options.ts';
 import { TrackedCalls } from '../../common/rpc/tracked-calls.ts';
-import { Access } from './auth/access.ts';
+import { Access, type AccessOptions } from './auth/access.ts';
 import { Audit } from './auth/audit.ts';
 import { LeaseDesk } from './auth/lease-desk.ts';
 import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
@@ -58,6 +58,8 @@ export interface ServerSetup {
   readonly version: string;
   readonly limits?: Limits | undefined;
   readonly connections?: ConnectionBounds | undefined;
+  /** Replaces parts of the limits on what one caller may do at a time. */
+  readonly callers?: Pick<AccessOptions, 'calls' | 'maxOpenStreams'> | undefined;
 }
 
 export interface OpenFolderOptions {
@@ -122,6 +124,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   undo.defer(() => audit.close());
   const connections = new ConnectionGuard(setup.connections ?? DEFAULT_CONNECTION_BOUNDS);
   const access = new Access({
+    ...setup.callers,
     audit,
     onAdmitted: (peer) => connections.admit(peer),
     onTrouble: (error) => logger.warn({ err: error }, 'cannot write down when a token was last used'),
@@ -134,12 +137,10 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   const calls = new TrackedCalls();
   const health = new Health();
   addSyncService(server, calls, context);
-  health.addToServer(server, calls);
-  addReflection(server, calls, readDescriptorImage(), [
-    SYNC_SERVICE_NAME,
-    'grpc.health.v1.Health',
-    ...REFLECTION_SERVICES,
-  ]);
+  const onQuestion = (peer: string) => connections.answer(peer);
+  health.addToServer(server, calls, onQuestion);
+  const services = [SYNC_SERVICE_NAME, 'grpc.health.v1.Health', ...REFLECTION_SERVICES];
+  addReflection(server, calls, readDescriptorImage(), services, onQuestion);
   undo.defer(async () => {
     state = 'draining';
     context.drain();

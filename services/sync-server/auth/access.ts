@@ -10,17 +10,22 @@
  * audit log; a right credential still gets in, because a neighbour behind the same address must not lock it out, and
  * 256 bits cannot be guessed at any rate.
  */
+import { isIP } from 'node:net';
 import type { Metadata } from '@grpc/grpc-js';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { addressGroup, hostOfPeer } from '../../../common/rpc/peer-address.ts';
+import { addressGroup, hostOfPeer, isLoopbackHost } from '../../../common/rpc/peer-address.ts';
 import { type Grant, grantsOf } from './certificate-grant.ts';
-import { AttemptLimiter } from './attempt-limiter.ts';
+import { AttemptLimiter, type AttemptLimits } from './attempt-limiter.ts';
 import type { Audit } from './audit.ts';
 import { includesScope, type Scope } from './token.ts';
 import type { TokenRecord, TokenStore } from './token-store.ts';
 
 /** Half of the promise of 5 s; the store's own refresh is within it. */
 const RECHECK_MS = 2000;
+/** Calls of one caller; a watcher needs some a second, whoever reads a tree file by file some thousands. */
+const CALLS = { burst: 10_000, refillMs: 1, maxAddresses: 10_000 };
+/** Streams of one caller that are open at a time: far more than all connections of a watcher have. */
+const MAX_OPEN_STREAMS = 256;
 /** Generous for a watcher with an old token that tries again and again; tiny for whoever guesses. */
 const FAILED_ATTEMPTS = { burst: 100, refillMs: 1000, maxAddresses: 10_000 };
 const BEARER = /^Bearer +(\S+)$/i;
@@ -51,6 +56,9 @@ export interface AccessOptions {
   /** Callers without credentials are refused even where no token exists. */
   readonly requireCredentials: boolean;
   readonly audit: Audit;
+  /** Replaces parts of the limit on calls. */
+  readonly calls?: Partial<AttemptLimits> | undefined;
+  readonly maxOpenStreams?: number | undefined;
   /** Hears of each call whose caller was let in. */
   readonly onAdmitted?: ((peer: string) => void) | undefined;
   /** Hears why the last use of a token could not be written down. */
@@ -61,10 +69,13 @@ export class Access {
   readonly #options: AccessOptions;
   readonly #watched = new Map<TokenCaller, (error: LockstepError) => void>();
   readonly #failedAttempts = new AttemptLimiter(FAILED_ATTEMPTS);
+  readonly #calls: AttemptLimiter;
+  readonly #openStreams = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: AccessOptions) {
     this.#options = options;
+    this.#calls = new AttemptLimiter({ ...CALLS, ...options.calls });
     this.#timer = setInterval(() => this.#recheck(), RECHECK_MS).unref();
   }
 
@@ -75,7 +86,7 @@ export class Access {
 
   /**
    * `folder` is the one that the call is about, for the audit log; '' for none.
-   * @throws UNAUTHENTICATED, LIMIT_EXCEEDED after too many failed attempts
+   * @throws UNAUTHENTICATED, LIMIT_EXCEEDED after too many failed attempts, or calls
    */
   callerOf(call: CredentialSource, folder = ''): Caller {
     let caller: Caller;
@@ -85,6 +96,10 @@ export class Access {
       throw this.#countedFailure(call, folder, error);
     }
     this.#options.onAdmitted?.(call.getPeer());
+    const key = this.#keyOf(call, caller);
+    if (key !== undefined && !this.#calls.tryTake(key)) {
+      throw new LockstepError('LIMIT_EXCEEDED', 'too many calls in a short time; send fewer');
+    }
     this.#noteUse(caller);
     return caller;
   }
@@ -122,6 +137,32 @@ export class Access {
     const given = held.map((grant) => grant.scope).join(', ');
     const message = `this needs a ${caller.kind} of scope ${scope}, and the one given has scope ${given}`;
     throw new LockstepError('PERMISSION_DENIED', message);
+  }
+
+  /** Counts a stream among the caller's. @returns what to call at its end. @throws LIMIT_EXCEEDED */
+  beginStream(call: CredentialSource, caller: Caller): () => void {
+    const key = this.#keyOf(call, caller);
+    if (key === undefined) return () => {};
+    const open = this.#openStreams.get(key) ?? 0;
+    if (open >= (this.#options.maxOpenStreams ?? MAX_OPEN_STREAMS)) {
+      throw new LockstepError('LIMIT_EXCEEDED', `${open} streams are open already; end one of them first`);
+    }
+    this.#openStreams.set(key, open + 1);
+    let isOpen = true;
+    return () => {
+      if (!isOpen) return;
+      isOpen = false;
+      const left = (this.#openStreams.get(key) ?? 1) - 1;
+      if (left === 0) this.#openStreams.delete(key);
+      else this.#openStreams.set(key, left);
+    };
+  }
+
+  /** Whose calls are counted together (S33); undefined for this machine's own, who needs no credentials and has no limit. */
+  #keyOf(call: CredentialSource, caller: Caller): string | undefined {
+    if (caller.kind !== 'anonymous') return nameOf(caller);
+    const host = hostOfPeer(call.getPeer());
+    return isIP(host) === 0 || isLoopbackHost(host) ? undefined : `address:${addressGroup(host)}`;
   }
 
   /** Calls back once, when the caller's credentials are no longer good. @returns a function that ends the watch */

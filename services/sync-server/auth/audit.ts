@@ -40,9 +40,13 @@ export class Audit {
     }
   }
 
-  /** Something that was refused, and that anyone can bring about as often as he likes. */
+  /**
+   * Something that was refused, and that anyone can bring about as often as he likes. Who may not know whether the folder exists
+   * has one budget for all names: else a name that is written down, where others are not any more, would show by its time (S19).
+   */
   recordFailure(event: AuditEvent): void {
-    const key = this.#logs.has(event.folder) ? event.folder : '';
+    const isStranger = event.what === 'authentication-failed' || event.result === 'FOLDER_NOT_FOUND';
+    const key = !isStranger && this.#logs.has(event.folder) ? event.folder : '';
     const leftOut = this.#leftOut.get(key) ?? 0;
     if (!this.#failures.tryTake(key)) {
       this.#leftOut.set(key, leftOut + 1);

@@ -106,11 +106,17 @@ export class SyncContext {
   authorizeStream(call: CredentialSource & StreamingCall & WritableCall, folder: string, scope: Scope): ServedFolder {
     const caller = this.callerOf(call, folder);
     const served = this.#authorized(call, caller, folder, scope);
+    const endStream = this.#access.beginStream(call, caller);
     const stopWatching = this.#access.watch(caller, (error) => endWithError(call, error));
-    const stopListening = superviseCall(call).onOver(() => {
+    const supervision = superviseCall(call);
+    const end = () => {
       stopWatching();
+      endStream();
       stopListening();
-    });
+    };
+    const stopListening = supervision.onOver(end);
+    // A client that gave up while it was looked at is not heard of again.
+    if (supervision.isOver || supervision.failure !== undefined) end();
     return served;
   }
 

@@ -1,9 +1,11 @@
 /**
  * Failed attempts: how many an address may have, and what counts as one address.
  */
+import type { Metadata } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { addressGroup, hostOfPeer } from '../../../common/rpc/peer-address.ts';
+import { addressGroup, hostOfPeer, isLoopbackHost } from '../../../common/rpc/peer-address.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import { AttemptLimiter } from '../../../services/sync-server/auth/attempt-limiter.ts';
 import { TokenStore } from '../../../services/sync-server/auth/token-store.ts';
@@ -54,6 +56,8 @@ describe('the limit of failed attempts (S19)', () => {
     expect(group('::1:80')).to.equal('0:0:0:0::/64');
     expect(group('fe80::1%eth0:80')).to.equal('fe80:0:0:0::/64');
     expect(group('unknown')).to.equal('unknown');
+    const local = ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'];
+    expect([...local, '10.0.0.1', '::ffff:10.0.0.1', '::2', 'unknown', ''].filter(isLoopbackHost)).to.deep.equal(local);
   });
 
   it('tells an address that it has tried too often, and still lets a right token in', async () => {
@@ -71,6 +75,57 @@ describe('the limit of failed attempts (S19)', () => {
     expect([...reasons]).to.deep.equal(['UNAUTHENTICATED', 'LIMIT_EXCEEDED']);
     expect(await info(bearer(text))).to.equal('no error');
     expect(verifyAuditLog(fixture.stateDirectory())).to.have.property('lines').that.is.at.most(103);
+    await fixture.stop();
+  });
+});
+
+describe('what one token may do at a time (S33)', () => {
+  const token = (fixture: SyncFixture) =>
+    bearer(
+      new TokenStore(fixture.stateDirectory()).create({
+        folder: 'default',
+        scope: 'read',
+        label: '',
+        expiresInMs: undefined,
+      }).text,
+    );
+
+  it('is so many calls, and its neighbour is none the worse', async () => {
+    const fixture = await SyncFixture.start({ setup: { callers: { calls: { burst: 20, refillMs: 3_600_000 } } } });
+    const [greedy, modest] = [token(fixture), token(fixture)];
+    const { client } = fixture;
+    const ask = (metadata: Metadata) =>
+      reasonOf(unary(client, client.getServerInfo, { clientVersion: '' }, { metadata }));
+    const reasons: string[] = [];
+    for (let count = 0; count < 30; count++) reasons.push(await ask(greedy));
+    expect(reasons.filter((reason) => reason === 'no error')).to.have.length(20);
+    expect(reasons.at(-1)).to.equal('LIMIT_EXCEEDED');
+    expect(await ask(modest)).to.equal('no error');
+    await fixture.stop();
+  });
+
+  it('is so many open streams, over all its connections, and each that ends makes room', async () => {
+    const fixture = await SyncFixture.start({ setup: { callers: { maxOpenStreams: 3 } } });
+    const metadata = token(fixture);
+    const open = async () => {
+      const call = fixture.connect().watchChanges({ folder: 'default', epoch: '', afterRevision: 0n }, metadata);
+      const messages = readMessages(call);
+      return { call, reason: await reasonOf(messages.next()) };
+    };
+    const first = await open();
+    expect([first.reason, (await open()).reason, (await open()).reason]).to.deep.equal(Array(3).fill('no error'));
+    expect((await open()).reason).to.equal('LIMIT_EXCEEDED');
+    first.call.cancel();
+    let reason = '';
+    while (reason !== 'no error') ({ reason } = await open());
+    await fixture.stop();
+  });
+
+  it('has no limit where no credentials are needed, on this machine', async () => {
+    const callers = { calls: { burst: 1, refillMs: 3_600_000 }, maxOpenStreams: 1 };
+    const fixture = await SyncFixture.start({ setup: { callers } });
+    const { client } = fixture;
+    for (let count = 0; count < 5; count++) await unary(client, client.getServerInfo, { clientVersion: '' });
     await fixture.stop();
   });
 });

@@ -8,11 +8,14 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { parseAddress } from '../../../common/rpc/address.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { ConnectionGuard, DEFAULT_CONNECTION_BOUNDS } from '../../../common/rpc/connection-guard.ts';
 import { unary } from '../../../common/rpc/unary.ts';
+import { HealthCheckResponse_ServingStatus, HealthClient } from '../../../gen/grpc/health/v1/health.ts';
+import { ServerReflectionClient } from '../../../gen/grpc/reflection/v1/reflection.ts';
 import { putFile, reasonOf, SyncFixture, until } from '../../support/sync-fixture.ts';
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
@@ -110,6 +113,23 @@ describe('connections from which nobody was let in (S15, F20)', function () {
     await until(() => silent.closed);
     // 2 is READY: it was never lost.
     expect(channel.getConnectivityState(false)).to.equal(2);
+    await fixture.stop();
+  });
+
+  it('who asks for health, or what there is, stays on this machine (F20)', async () => {
+    const fixture = await start({ admissionMs: 200 });
+    const probe = new HealthClient(fixture.server.grpc.target, credentials.createInsecure());
+    const { status } = await unary(probe, probe.check, { service: '' });
+    expect(status).to.equal(HealthCheckResponse_ServingStatus.SERVING);
+    const looker = new ServerReflectionClient(fixture.server.grpc.target, credentials.createInsecure());
+    const call = looker.serverReflectionInfo();
+    call.write({ host: '', messageRequest: { $case: 'listServices', value: '' } });
+    await readMessages(call).next();
+    const silent = await stall(portOf(fixture), '', sockets);
+    await until(() => silent.closed);
+    expect([probe, looker].map((client) => client.getChannel().getConnectivityState(false))).to.deep.equal([2, 2]);
+    call.cancel();
+    for (const client of [probe, looker]) client.close();
     await fixture.stop();
   });
 
