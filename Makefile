@@ -6,7 +6,7 @@ BIN := node_modules/.bin
 SOURCES := common services clients test bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build proto lint format bench torture fuzz soak clean
+.PHONY: help run test setup build proto lint format bench torture fuzz soak sbom clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -50,8 +50,12 @@ fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
 soak: setup ## Random changes and large trees, longer than CI has time for
 	@$(NODE) scripts/run-tests.ts test/soak
 
+sbom: setup ## Software bill of materials: sbom.cdx.json (CycloneDX), from the lock file
+	@$(NODE) scripts/sbom.ts > sbom.cdx.json
+	@echo 'wrote sbom.cdx.json'
+
 clean: ## Removes what was installed, generated or built; leaves dir/ alone
-	@rm -rf node_modules .tools dist coverage
+	@rm -rf node_modules .tools dist coverage sbom.cdx.json
 
 # A machine whose Node is new enough gets none of its own.
 .tools/ready: Makefile scripts/node

@@ -121,6 +121,22 @@ describe('the audit log (S37)', () => {
     expect(verifyAuditLog(directory).damage).to.equal(undefined);
   });
 
+  it('strangers have one budget for all names, so that none shows by being written down (S19)', () => {
+    const audit = new Audit(
+      [{ name: 'default', stateDirectory: directory }],
+      createLogger({ name: 'server', level: 'silent' }),
+    );
+    const denied = { ...event, what: 'access-denied', result: 'FOLDER_NOT_FOUND' } as const;
+    for (let count = 0; count < 200; count++) audit.recordFailure({ ...denied, folder: `unknown ${count}` });
+    const before = linesIn(directory).length;
+    audit.recordFailure(denied);
+    audit.recordFailure({ ...event, what: 'authentication-failed' });
+    expect(linesIn(directory).length).to.equal(before);
+    audit.recordFailure({ ...event, what: 'lease-refused', result: 'LEASE_HELD' });
+    expect(linesIn(directory).length).to.equal(before + 1);
+    audit.close();
+  });
+
   it('a log that cannot be written does not stop the service', () => {
     const lines: string[] = [];
     const logger = createLogger({ name: 'server', level: 'silent' });
