@@ -7,7 +7,7 @@ import type { OpenFolder } from './server.ts';
 /** Pause between two looks through the whole replica for what others changed in it. */
 const DRIFT_INTERVAL_MS = 10 * 60_000;
 
-export const openFolder: OpenFolder = (folder, { limits, logger, purpose }) =>
+export const openFolder: OpenFolder = (folder, { limits, logger, purpose, scrub }) =>
   openReplica({
     folder: folder.name,
     directory: folder.directory,
@@ -16,4 +16,5 @@ export const openFolder: OpenFolder = (folder, { limits, logger, purpose }) =>
     driftIntervalMs: DRIFT_INTERVAL_MS,
     looksForDrift: purpose === 'serve',
     limits,
+    scrub: purpose === 'serve' ? scrub : undefined,
   });

@@ -29,6 +29,7 @@ import { registerFolderMetrics, registerProcessMetrics } from './http/process-me
 import { folderStatus, type ServerState, type ServerStatus } from './http/server-status.ts';
 import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
+import type { ScrubSettings } from './replica/scrub.ts';
 import { ChangeLog } from './rpc/change-log.ts';
 import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
 import { createServerMetrics } from './rpc/server-metrics.ts';
@@ -57,6 +58,8 @@ export interface ServerSetup {
   readonly readyFile: string | undefined;
   readonly version: string;
   readonly limits?: Limits | undefined;
+  /** How replicas are read again in the background; undefined: not at all. */
+  readonly scrub?: ScrubSettings | undefined;
   readonly connections?: ConnectionBounds | undefined;
   /** Replaces parts of the limits on what one caller may do at a time. */
   readonly callers?: Pick<AccessOptions, 'calls' | 'maxOpenStreams'> | undefined;
@@ -67,6 +70,7 @@ export interface OpenFolderOptions {
   readonly logger: Logger;
   /** "verify": what others changed in the replica is left to be found. */
   readonly purpose: 'serve' | 'verify';
+  readonly scrub?: ScrubSettings | undefined;
 }
 
 export type OpenFolder = (folder: FolderSetup, options: OpenFolderOptions) => Promise<Replica>;
@@ -110,7 +114,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   const http = await openHttp(setup, { status, metrics: () => registry.expose(), logger });
   if (http !== undefined) undo.defer(() => http.close());
   for (const folder of setup.folders) {
-    const replica = await openFolder(folder, { limits, logger, purpose: 'serve' });
+    const replica = await openFolder(folder, { limits, logger, purpose: 'serve', scrub: setup.scrub });
     undo.defer(() => replica.close());
     folders.set(folder.name, {
       replica,

@@ -13,7 +13,7 @@ import {
 } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
-import { parseDuration } from '../../../common/ops/units.ts';
+import { parseDuration, parseSize } from '../../../common/ops/units.ts';
 import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
 import { SCOPES } from '../auth/token.ts';
 import type { CommandContext } from './context.ts';
@@ -84,6 +84,18 @@ export const serveOptions = defineOptions({
     flag: '--ready-file <file>',
     description: 'written once the server serves, with its addresses and pid as JSON',
     schema: path,
+  },
+  scrubInterval: {
+    flag: '--scrub-interval <duration>',
+    description: 'pause between two readings of all contents that find what the disk lost; or off',
+    schema: parsed((text) => (text === 'off' ? undefined : parseDuration(text))),
+    default: '7d',
+  },
+  scrubRate: {
+    flag: '--scrub-rate <size>',
+    description: 'how much of them is read per second, such as 16MiB',
+    schema: parsed(parseRate),
+    default: '16MiB',
   },
   ...logOptions,
 });
@@ -261,4 +273,13 @@ function parseHttpAddress(text: string): TcpAddress | undefined {
   const address = parseAddress(text, 'listen');
   if (address.kind === 'tcp') return address;
   throw new LockstepError('USAGE', `"${text}" is not an address for http; write for example 127.0.0.1:9464, or off`);
+}
+
+function parseRate(text: string): number {
+  const bytesPerSecond = parseSize(text);
+  if (bytesPerSecond > 0) return bytesPerSecond;
+  throw new LockstepError(
+    'USAGE',
+    'a rate of nothing would never end; write for example 16MiB, or --scrub-interval off',
+  );
 }

@@ -29,6 +29,10 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
     insecure: values.insecure,
     readyFile: values.readyFile,
     version: context.version,
+    scrub:
+      values.scrubInterval === undefined
+        ? undefined
+        : { intervalMs: values.scrubInterval, bytesPerSecond: values.scrubRate },
   };
 
   const stopped = new Deferred<void>();

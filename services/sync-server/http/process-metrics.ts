@@ -3,6 +3,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { MetricsRegistry } from '../../../common/ops/metrics.ts';
+import type { ScrubCounts } from '../replica/replica.ts';
 import type { ServedFolder } from '../rpc/sync-context.ts';
 
 /** A revision as a number: exact up to 2^53 commits, which is enough for a graph. */
@@ -21,6 +22,17 @@ export function registerFolderMetrics(registry: MetricsRegistry, folders: () => 
   gauge('lockstep_folder_ready', '1 when the folder is ready, 0 when it is degraded or recovering', ({ replica }) =>
     replica.info().state === 'ready' ? 1 : 0,
   );
+  const scrub = (name: string, help: string, valueOf: (counts: ScrubCounts) => number) => {
+    registry.gauge(name, help, () =>
+      [...folders()].flatMap(({ replica }) => {
+        const counts = replica.info().scrub;
+        return counts === undefined ? [] : [{ labels: { folder: replica.folder }, value: valueOf(counts) }];
+      }),
+    );
+  };
+  scrub('lockstep_scrub_passes', 'Readings of all contents since the start', ({ passes }) => passes);
+  scrub('lockstep_scrub_bytes', 'Bytes of contents read again since the start', ({ contentBytes }) => contentBytes);
+  scrub('lockstep_scrub_mismatches', 'Entries found wrong by that since the start', ({ mismatches }) => mismatches);
   gauge('lockstep_lease_held', '1 while a writer is connected', ({ leases }) => (leases.holder?.isConnected ? 1 : 0));
 }
 

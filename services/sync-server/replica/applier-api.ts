@@ -34,10 +34,16 @@ export interface ApplierApi {
   /** Newest revision first asked for: those after `after`, empty when there is none yet. @throws COMPACTED */
   readFeed(after: bigint): Promise<readonly FeedRevision[]>;
   verificationPage(directory: TreePath, after: string, limit: number): Promise<VerificationPage | undefined>;
-  /** Sets the index to what the disk has, contents read anew. */
-  repair(paths: readonly TreePath[]): Promise<void>;
+  /** Sets the index to what the disk has, contents read anew; a file whose content went bad is moved aside before. */
+  repair(found: readonly RepairRequest[]): Promise<void>;
   /** Makes a checkpoint and lets go of everything. */
   close(): Promise<void>;
+}
+
+/** `isContent`: of a file, the content is wrong. */
+export interface RepairRequest {
+  readonly path: TreePath;
+  readonly isContent: boolean;
 }
 
 export interface LocatedFile {

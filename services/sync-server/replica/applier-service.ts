@@ -8,13 +8,21 @@ import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
 import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Applier } from './applier.ts';
-import type { ApplierApi, ApplierEvents, ApplierInfo, LocatedFile, VerificationPage } from './applier-api.ts';
+import type {
+  ApplierApi,
+  ApplierEvents,
+  ApplierInfo,
+  LocatedFile,
+  RepairRequest,
+  VerificationPage,
+} from './applier-api.ts';
 import { Checkpointer, type SyncFileSystem } from './checkpoint.ts';
 import { DriftPass } from './drift-pass.ts';
 import { recordDrift } from './drift-record.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
+import { quarantine } from './quarantine.ts';
 import { runToEnd } from './steps.ts';
 import { recover } from './recovery.ts';
 import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest } from './replica.ts';
@@ -141,17 +149,18 @@ export class ApplierService implements ApplierApi {
     return this.#core.feed.read(after, this.#core.state.revision);
   }
 
-  async repair(paths: readonly TreePath[]): Promise<void> {
+  async repair(found: readonly RepairRequest[]): Promise<void> {
     const index = await this.#index();
     const { reconciler, state, log, feed, root } = this.#core;
     root.forgetAll();
     const corrected: TreePath[] = [];
     index.begin();
     try {
-      for (const path of paths) {
+      for (const { path, isContent } of found) {
+        if (isContent) quarantine(this.#core, path);
         // Without an identity the content is read anew, however unchanged the file looks (E98).
         if (index.has(path) && path !== ROOT) index.setIdentity(path, undefined);
-        runToEnd(reconciler.settleTree(path, (found) => corrected.push(found)));
+        runToEnd(reconciler.settleTree(path, (settled) => corrected.push(settled)));
       }
       if (corrected.length > 0) {
         recordDrift(this.#core, corrected);

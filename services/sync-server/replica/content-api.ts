@@ -19,8 +19,13 @@ export interface ContentApi {
   /** Fewer bytes than asked for only at the end. */
   readContent(handle: number, offset: number, length: number): Promise<Buffer>;
   closeContent(handle: number): Promise<void>;
-  /** Holds a part of a directory, which begins after the name `after`, against the disk. */
-  verifyPage(directory: TreePath, after: string, page: VerificationPage): Promise<PageFindings>;
+  /** Holds a part of a directory, which begins after the name `after`, against the disk; no faster than that, if given. */
+  verifyPage(
+    directory: TreePath,
+    after: string,
+    page: VerificationPage,
+    bytesPerSecond?: number,
+  ): Promise<PageFindings>;
   /** Removes what is in the trash, and staged contents whose time is over. */
   sweep(): Promise<void>;
   close(): Promise<void>;

@@ -43,6 +43,8 @@ export class ContentService implements ContentApi {
   #sweeping: Promise<void> | undefined;
   #sweepAgain = false;
   #isClosed = false;
+  /** A slow verification must not hold up the end. */
+  readonly #closing = new AbortController();
 
   constructor({ settings, logger, space }: ContentServiceOptions) {
     const { root, staging } = openStaging(settings.directory);
@@ -100,8 +102,18 @@ export class ContentService implements ContentApi {
     if (fd !== undefined) closeSync(fd);
   }
 
-  verifyPage(directory: TreePath, after: string, page: VerificationPage): Promise<PageFindings> {
-    return runInTurns(verifyPage(this.#root, this.#settings.digestFunction, directory, after, page));
+  verifyPage(
+    directory: TreePath,
+    after: string,
+    page: VerificationPage,
+    bytesPerSecond = Number.POSITIVE_INFINITY,
+  ): Promise<PageFindings> {
+    let readBytes = 0;
+    const onRead = (count: number): void => {
+      readBytes += count;
+    };
+    const steps = verifyPage(this.#root, this.#settings.digestFunction, directory, after, page, onRead);
+    return runInTurns(steps, { minimumMs: () => (readBytes / bytesPerSecond) * 1000, signal: this.#closing.signal });
   }
 
   async sweep(): Promise<void> {
@@ -120,6 +132,7 @@ export class ContentService implements ContentApi {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#closing.abort(new LockstepError('CANCELLED', 'the folder is closed'));
     clearInterval(this.#sweepTimer);
     await this.#sweeping?.catch(() => undefined); // Reported where it was started.
     this.#uploads.close();

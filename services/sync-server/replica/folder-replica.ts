@@ -6,7 +6,7 @@ import type { Digest, DigestFunction } from '../../../common/content/digest.ts';
 import { Deferred } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
-import { displayPath, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { ApplierApi, ApplierInfo } from './applier-api.ts';
 import type { ContentApi } from './content-api.ts';
 import { readContent } from './content-reader.ts';
@@ -26,6 +26,8 @@ import type {
   VerifyItem,
   VerifyOptions,
 } from './replica.ts';
+import type { ReplicaLog } from './replica-log.ts';
+import { Scrub, type ScrubSettings } from './scrub.ts';
 import { verifyFolder } from './verify-folder.ts';
 
 export interface FolderReplicaOptions {
@@ -33,6 +35,7 @@ export interface FolderReplicaOptions {
   readonly digestFunction: DigestFunction;
   readonly applier: ApplierApi;
   readonly content: ContentApi;
+  readonly scrub?: (ScrubSettings & { readonly logger: ReplicaLog }) | undefined;
   /** Ends both workers and lets go of the directory. */
   readonly close: () => Promise<void>;
 }
@@ -45,6 +48,7 @@ export class FolderReplica implements Replica {
   readonly #applier: ApplierApi;
   readonly #content: ContentApi;
   readonly #close: () => Promise<void>;
+  readonly #scrub: Scrub | undefined;
   readonly #driftListeners = new Set<DriftListener>();
   /** Who waits for a revision to become durable. */
   #waiting: { readonly revision: bigint; readonly durable: Deferred<void> }[] = [];
@@ -60,6 +64,7 @@ export class FolderReplica implements Replica {
     this.#content = options.content;
     this.#close = options.close;
     this.#info = info;
+    this.#scrub = options.scrub && this.#startScrub(options.scrub);
   }
 
   /** From the applier. */
@@ -86,7 +91,8 @@ export class FolderReplica implements Replica {
   }
 
   info(): ReplicaInfo {
-    const { lease: _, ...info } = this.#info;
+    const { lease: _, ...known } = this.#info;
+    const info = { ...known, scrub: this.#scrub?.counts };
     return this.#failure === undefined ? info : { ...info, state: 'degraded', stateReason: this.#failure.message };
   }
 
@@ -186,8 +192,17 @@ export class FolderReplica implements Replica {
   }
 
   async close(): Promise<void> {
+    this.#scrub?.stop();
     await this.#close();
     this.fail(new LockstepError('DRAINING', 'the folder is closed'));
+  }
+
+  #startScrub(options: ScrubSettings & { readonly logger: ReplicaLog }): Scrub {
+    const { bytesPerSecond } = options;
+    return new Scrub({
+      ...options,
+      verify: (signal) => this.verify({ path: ROOT, repair: true, bytesPerSecond }, signal),
+    });
   }
 
   /** @throws LEASE_STALE */

@@ -13,6 +13,7 @@ import { FolderReplica } from './folder-replica.ts';
 import type { Replica } from './replica.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits, type ReplicaSettings } from './replica-options.ts';
+import type { ScrubSettings } from './scrub.ts';
 import { ReplicaWorker } from './replica-worker.ts';
 import { makeStateDirectory } from './state-files.ts';
 import type { WorkerEvent } from './worker-messages.ts';
@@ -31,6 +32,8 @@ export interface OpenReplicaOptions {
   /** Default true. False leaves the index as it is, for an open replica that only verifies. */
   readonly looksForDrift?: boolean | undefined;
   readonly limits?: ReplicaLimits | undefined;
+  /** Default: none. */
+  readonly scrub?: ScrubSettings | undefined;
   /** Length of the log after which a checkpoint is made; default 64 MiB. */
   readonly checkpointBytes?: number | undefined;
   /** Length of the change feed that is kept; default 32 MiB. */
@@ -49,7 +52,7 @@ export async function openReplica(options: OpenReplicaOptions): Promise<Replica>
   const settings = settingsOf(options);
   const locks = lockDirectories(settings);
   try {
-    return await openWorkers(settings, options.logger, locks);
+    return await openWorkers(settings, options, locks);
   } catch (error) {
     for (const lock of locks) lock.release();
     throw error;
@@ -90,7 +93,7 @@ function lockDirectories(settings: ReplicaSettings): readonly DirectoryLock[] {
 
 async function openWorkers(
   settings: ReplicaSettings,
-  logger: ReplicaLog,
+  { logger, scrub }: Pick<OpenReplicaOptions, 'logger' | 'scrub'>,
   locks: readonly DirectoryLock[],
 ): Promise<Replica> {
   // What the workers say before the facade exists is kept for it.
@@ -141,7 +144,10 @@ async function openWorkers(
   };
   const { folder, digestFunction } = settings;
   const replica = new FolderReplica(
-    { folder, digestFunction, applier: applier.api, content: contentWorker.api, close: once(close) },
+    {
+      ...{ folder, digestFunction, applier: applier.api, content: contentWorker.api, close: once(close) },
+      scrub: scrub && { ...scrub, logger },
+    },
     latest,
   );
   facade.replica = replica;

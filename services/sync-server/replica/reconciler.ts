@@ -217,14 +217,19 @@ export class Reconciler {
   }
 }
 
-/** The digest of an open file, a step at a time. */
-export function* hashInSteps(fd: number, digestFunction: DigestFunction): Steps<Digest> {
+/** The digest of an open file, a step at a time; `onRead` hears of the bytes of each step. */
+export function* hashInSteps(
+  fd: number,
+  digestFunction: DigestFunction,
+  onRead: (count: number) => void = () => undefined,
+): Steps<Digest> {
   const hasher = new ContentHasher(digestFunction);
   const chunk = Buffer.allocUnsafeSlow(Math.min(HASH_STEP_BYTES, Math.max(1, statOf(fd).sizeBytes + 1)));
   for (let position = 0; ; ) {
     const count = readFully(fd, chunk, 0, chunk.length, position);
     if (count > 0) hasher.update(chunk.subarray(0, count));
     position += count;
+    onRead(count);
     if (count < chunk.length) return hasher.digest();
     yield;
   }

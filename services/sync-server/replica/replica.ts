@@ -77,6 +77,8 @@ export interface ReplicaInfo {
   readonly state: 'ready' | 'degraded' | 'recovering';
   /** Why it is not ready, one sentence; else empty. */
   readonly stateReason: string;
+  /** Undefined where there is none. */
+  readonly scrub?: ScrubCounts | undefined;
 }
 
 export interface IncomingBatch {
@@ -167,8 +169,18 @@ export type FeedChange =
 
 export interface VerifyOptions {
   readonly path: TreePath;
-  /** Correct the index to the disk. */
+  /** Correct the index to the disk; contents that went bad are moved aside first. */
   readonly repair: boolean;
+  /** Contents are read no faster, on average. Default: as fast as it goes. */
+  readonly bytesPerSecond?: number | undefined;
+}
+
+/** What the background scrub did since the start. */
+export interface ScrubCounts {
+  readonly passes: number;
+  readonly entries: number;
+  readonly contentBytes: number;
+  readonly mismatches: number;
 }
 
 export interface VerifyCounts {

@@ -16,12 +16,16 @@ import { errnoText } from './performer.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { Steps } from './steps.ts';
 
+/** What looking at an entry counts as, besides its content. */
+const ENTRY_BYTES = 4096;
+
 export function* verifyPage(
   root: SafeRoot,
   digestFunction: DigestFunction,
   path: TreePath,
   after: string,
   page: VerificationPage,
+  onRead: (count: number) => void,
 ): Steps<PageFindings> {
   const mismatches: Mismatch[] = [];
   let contentBytes = 0;
@@ -36,9 +40,10 @@ export function* verifyPage(
   for (const row of page.rows) {
     names.delete(row.name);
     const child = joinPath(path, row.name);
-    const result = yield* verifyRow(root, digestFunction, path, child, row);
+    const result = yield* verifyRow(root, digestFunction, path, child, row, onRead);
     if (result !== undefined) mismatches.push(result);
     else if (row.kind === 'file') contentBytes += row.sizeBytes;
+    onRead(ENTRY_BYTES);
     yield;
   }
   const last = page.rows.at(-1)?.name ?? '';
@@ -58,6 +63,7 @@ function* verifyRow(
   parent: TreePath,
   path: TreePath,
   row: VerificationRow,
+  onRead: (count: number) => void,
 ): Steps<Mismatch | undefined> {
   try {
     const directory = root.tryDirectory(parent);
@@ -65,7 +71,7 @@ function* verifyRow(
     if (directory === undefined || stat === undefined)
       return mismatch('missing', path, 'is in the index and not on the disk');
     if (stat.kind !== row.kind) return mismatch('kind', path, `is a ${stat.kind} and should be a ${row.kind}`);
-    const hasContent = yield* hasRightContent(directory, digestFunction, row, stat);
+    const hasContent = yield* hasRightContent(directory, digestFunction, row, stat, onRead);
     if (!hasContent) return mismatch('content', path, 'has another content than the index says');
     if (!hasSameMetadata(row, stat)) return mismatch('metadata', path, 'has another mode or time than the index says');
     return undefined;
@@ -80,13 +86,14 @@ function* hasRightContent(
   digestFunction: DigestFunction,
   row: VerificationRow,
   stat: Stat,
+  onRead: (count: number) => void,
 ): Steps<boolean> {
   if (row.kind === 'directory') return true;
   if (row.kind === 'symlink') return row.target !== undefined && directory.readLink(row.name).equals(row.target);
   if (stat.sizeBytes !== row.sizeBytes) return false;
   const fd = directory.openFile(row.name);
   try {
-    const digest = yield* hashInSteps(fd, digestFunction);
+    const digest = yield* hashInSteps(fd, digestFunction, onRead);
     return row.digest?.equals(digest) === true;
   } finally {
     closeSync(fd);

@@ -15,7 +15,7 @@ export async function* verifyFolder(
   applier: ApplierApi,
   content: ContentApi,
   headRevision: () => bigint,
-  { path, repair }: VerifyOptions,
+  { path, repair, bytesPerSecond }: VerifyOptions,
   signal: AbortSignal,
 ): AsyncGenerator<VerifyItem, void, void> {
   const entry = await applier.getEntry(path);
@@ -35,13 +35,16 @@ export async function* verifyFolder(
       if (page === undefined) break;
       isLast = page.isLast;
       const looked = only === undefined ? page : onlyRow(page, only);
-      const findings = await content.verifyPage(directory, after, looked);
+      const findings = await content.verifyPage(directory, after, looked, bytesPerSecond);
       counts.entries += looked.rows.length;
       counts.contentBytes += findings.contentBytes;
       const mismatches = await confirmed(applier, content, directory, after, findings.mismatches);
       counts.mismatches += mismatches.length;
       yield* mismatches;
-      if (repair && mismatches.length > 0) await applier.repair(mismatches.map((mismatch) => mismatch.path));
+      if (repair && mismatches.length > 0)
+        await applier.repair(
+          mismatches.map(({ path: wrong, kind }) => ({ path: wrong, isContent: kind === 'content' })),
+        );
       for (const row of looked.rows)
         if (row.kind === 'directory') pending.push({ directory: joinPath(directory, row.name), only: undefined });
       after = page.rows.at(-1)?.name ?? after;
