@@ -20,6 +20,8 @@ export interface BinOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Another user to run as; needs root. */
   readonly uid?: number | undefined;
+  /** A command that starts it: `prlimit` and the like. */
+  readonly wrapper?: readonly string[] | undefined;
 }
 
 export interface Exit {
@@ -45,7 +47,8 @@ export class BinProgram {
     // What the one who runs the tests has set for himself is not what is tested.
     const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith('LOCKSTEP_'));
     const startedMs = performance.now();
-    this.#child = spawn(join(REPOSITORY, 'bin', name), [...options.arguments], {
+    const [command = '', ...words] = [...(options.wrapper ?? []), join(REPOSITORY, 'bin', name), ...options.arguments];
+    this.#child = spawn(command, words, {
       env: { ...Object.fromEntries(inherited), ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),

@@ -24,6 +24,11 @@ export interface PairOptions {
   /** Asked at each start of the program. */
   readonly serverEnvironment?: () => Readonly<Record<string, string>>;
   readonly watcherEnvironment?: () => Readonly<Record<string, string>>;
+  /** Commands that start the programs: `prlimit` and the like. */
+  readonly serverWrapper?: readonly string[];
+  readonly watcherWrapper?: readonly string[];
+  /** Where the watched directory is, when not in the pair's own place. */
+  readonly source?: string;
   /** The watcher talks to the server through a proxy that counts. */
   readonly counting?: boolean;
   /** The watcher talks to the server through this. */
@@ -67,7 +72,7 @@ export class Pair {
   private constructor(options: PairOptions) {
     this.options = options;
     this.base = temporaryDirectory();
-    this.source = join(this.base, 'source');
+    this.source = options.source ?? join(this.base, 'source');
     this.replica = options.replica ?? join(this.base, 'replica');
     this.watcherState = options.watcherState ?? join(this.base, 'watcher-state');
     for (const directory of [this.source, this.replica, this.watcherState]) mkdirSync(directory, { recursive: true });
@@ -268,8 +273,10 @@ export class Pair {
     if (former?.isRunning === true) throw new Error(`${name} runs already`);
     if (former !== undefined) this.#former.push(former);
     const { watcherUid, environment, serverEnvironment, watcherEnvironment } = this.options;
+    const { serverWrapper, watcherWrapper } = this.options;
     return new BinProgram(name, {
       arguments: args,
+      wrapper: name === 'sync-server' ? serverWrapper : watcherWrapper,
       environment: { ...environment, ...(name === 'sync-server' ? serverEnvironment : watcherEnvironment)?.() },
       ...(name === 'sync-watcher' && watcherUid !== undefined ? { uid: watcherUid } : {}),
     });
