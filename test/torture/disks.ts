@@ -2,7 +2,7 @@
  * File systems of the test's own: small ones in memory, and ext4 in a file, whose power can be cut. Needs the right to
  * mount; where that is missing, `disksUnavailable` says why.
  */
-import { closeSync, mkdirSync, openSync, ftruncateSync, rmSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeDirectory, temporaryDirectory } from '../support/pair.ts';
 import { run, runQuietly } from '../support/writing.ts';
@@ -49,6 +49,17 @@ export class Disk {
 
   unmount(): void {
     run('umount', [this.path]);
+  }
+
+  /** While it is not mounted: flips the first byte of this content wherever it is. As disks do, without a trace. */
+  flipByteIn(content: Buffer): void {
+    const image = join(this.#base, 'image');
+    const bytes = readFileSync(image);
+    const fd = openSync(image, 'r+');
+    for (let at = bytes.indexOf(content); at >= 0; at = bytes.indexOf(content, at + 1)) {
+      writeSync(fd, Buffer.of((content[0] ?? 0) ^ 1), 0, 1, at);
+    }
+    closeSync(fd);
   }
 
   /** Everything that is open on it stays open. */
