@@ -40,7 +40,13 @@ export interface SenderEffects {
   /** Takes a finished batch; the memory of `encoded` is given away. */
   readonly send: (batch: SentBatch, form: 'batch' | 'compressed', encoded: Buffer) => void;
   /** The file is too large to travel inline. */
-  readonly upload: (path: TreePath, now: ObservedFile, before: FileRecord | undefined, seenMs: number) => void;
+  readonly upload: (
+    path: TreePath,
+    now: ObservedFile,
+    before: FileRecord | undefined,
+    seenMs: number,
+    copyOf: FileRecord | undefined,
+  ) => void;
   /** Nothing to send: only the identity is new. */
   readonly refresh: (path: TreePath, identity: DiskIdentity) => void;
   /** It was not what it was any more when it was read. */
@@ -103,7 +109,7 @@ export class ChangeSender {
   #write(change: PlannedChange): void {
     switch (change.type) {
       case 'put':
-        this.#put(change.path, change.now, change.before);
+        this.#put(change);
         break;
       case 'mkdir':
         this.#open().makeDirectory(change.path, recordOf(change.now));
@@ -135,14 +141,14 @@ export class ChangeSender {
     this.#closeWhenFull();
   }
 
-  #put(path: TreePath, now: ObservedFile, before: FileRecord | undefined): void {
+  #put({ path, now, before, copyOf }: Extract<PlannedChange, { readonly type: 'put' }>): void {
     const delayMs = this.#effects.delay(path, now, before);
     if (delayMs > 0) {
       this.#effects.postpone(path, delayMs, this.#seenMs);
       return;
     }
     if (now.sizeBytes > this.#limits.maxInlineBytes) {
-      this.#effects.upload(path, now, before, this.#seenMs);
+      this.#effects.upload(path, now, before, this.#seenMs, copyOf);
       return;
     }
     const directory = this.#scanner.directory(parentOf(path));

@@ -4,7 +4,6 @@
  */
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
-import { monotonicMs } from '../observe/hints.ts';
 import type { MassDeleteGuard } from '../observe/mass-delete-guard.ts';
 import type { RootGuard } from '../observe/root-guard.ts';
 import type { Scanner } from '../observe/scanner.ts';
@@ -17,6 +16,7 @@ const NAMES_AT_A_TIME = 1024;
 export interface DeletionsOptions {
   readonly guard: MassDeleteGuard;
   readonly rootGuard: RootGuard;
+  readonly nowMs: () => number;
   /** So many of so many are held back until they are confirmed. */
   readonly onHeld: (count: number, entries: number) => void;
 }
@@ -112,6 +112,6 @@ export class Deletions {
 
   #admit(count: number, index: TreeIndex): boolean {
     if (count > 0) this.#options.rootGuard.check();
-    return this.#options.guard.admit(count, index.count(), monotonicMs()) === 'go';
+    return this.#options.guard.admit(count, index.count(), this.#options.nowMs()) === 'go';
   }
 }

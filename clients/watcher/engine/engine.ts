@@ -8,7 +8,7 @@
  */
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
 import type { DirtySet } from '../observe/dirty-set.ts';
@@ -34,7 +34,7 @@ import type {
   SessionFacts,
 } from './messages.ts';
 import { Outgoing } from './outgoing.ts';
-import { Problems } from './problems.ts';
+import { type Aspect, Problems } from './problems.ts';
 import { Reconciliation } from './reconciliation.ts';
 import { Revisits } from './revisits.ts';
 import { Signing } from './signing.ts';
@@ -48,12 +48,21 @@ export interface Hints {
   settle(): Promise<'delivered' | 'scan-needed'>;
 }
 
+/** Time and chance, as far as they steer the engine. */
+export interface EngineClock {
+  /** Milliseconds that never jump, with the same origin as those of hints. */
+  readonly nowMs: () => number;
+  /** From 0 to below 1. */
+  readonly random: () => number;
+}
+
 export interface EngineDependencies {
   readonly options: EngineOptions;
   readonly root: SafeRoot;
   /** Undefined when the tree is looked at once. */
   readonly hints: Hints | undefined;
   readonly emit: (event: EngineEvent, transfer?: readonly ArrayBuffer[]) => void;
+  readonly clock?: EngineClock;
 }
 
 /** Events that belong together arrive within this time: the halves of a rename, the steps of an atomic save. */
@@ -69,6 +78,7 @@ export class Engine {
   readonly #root: SafeRoot;
   readonly #hints: Hints | undefined;
   readonly #emit: EngineDependencies['emit'];
+  readonly #clock: EngineClock;
   readonly #rootGuard: RootGuard;
   readonly #revisits = new Revisits();
   readonly #problems = new Problems();
@@ -91,7 +101,7 @@ export class Engine {
   #isClosing = false;
   #isOver = false;
   #firstSyncDone = false;
-  readonly #startedMs = monotonicMs();
+  readonly #startedMs: number;
   #signUntilMs: number | undefined;
   #degraded = '';
   #changeSource = '';
@@ -101,16 +111,20 @@ export class Engine {
   #isWoken = false;
   #wake: (() => void) | undefined;
 
-  constructor({ options, root, hints, emit }: EngineDependencies) {
+  constructor({ options, root, hints, emit, clock = { nowMs: monotonicMs, random: Math.random } }: EngineDependencies) {
     this.#options = options;
     this.#root = root;
     this.#hints = hints;
     this.#emit = emit;
-    this.#wholeScan = new WholeScan({ intervalMs: options.scanIntervalMs, random: Math.random }, monotonicMs());
+    this.#clock = clock;
+    this.#startedMs = clock.nowMs();
+    const { nowMs } = clock;
+    this.#wholeScan = new WholeScan({ intervalMs: options.scanIntervalMs, random: clock.random }, nowMs());
     this.#rootGuard = new RootGuard(root);
     this.#deletions = new Deletions({
       guard: new MassDeleteGuard(options.maxDelete),
       rootGuard: this.#rootGuard,
+      nowMs,
       onHeld: (count, entries) =>
         this.#log('warn', `${count} of ${entries} entries were deleted here; this is held back until it is confirmed`, {
           reason: 'MASS_DELETE',
@@ -125,6 +139,7 @@ export class Engine {
     this.#outgoing = new Outgoing({
       mode: options.mode,
       root,
+      nowMs,
       revisits: this.#revisits,
       problems: this.#problems,
       reconciliation: this.#reconciliation,
@@ -140,17 +155,22 @@ export class Engine {
     const { inFlight, uploads } = this.#outgoing;
     this.#lookout = new Lookout({
       root,
+      nowMs,
       dirty: this.dirty,
       ignore: new IgnoreRules(options.excludes, () =>
         this.#report('.lockstep' as TreePath, 'RESERVED_NAME', "this name is the server's own; it is not kept in step"),
       ),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
       isInFlight: (path, seenMs) => inFlight.postpones(path, seenMs),
-      onListed: (directory, seenMs) => inFlight.postponeIn(directory, seenMs),
+      onListed: (directory, seenMs, recursive) => {
+        inFlight.postponeIn(directory, seenMs);
+        if (recursive) this.#problems.solveNames(directory);
+      },
+      replacedAbove: (directory) => inFlight.replacedAbove(directory, (path) => this.#scanner?.directoryInodeAt(path)),
       onVanishedIn: (directory) => this.#deletions.suspect(directory),
       onNowhere: (path) => {
         uploads.drop(path);
-        this.#problems.solve(path);
+        this.#problems.forget(path);
       },
       onRootListed: (entries) => this.#judgeRoot(entries),
       onRulesProblem: (path, problem) => this.#report(path, problem.reason, problem.message),
@@ -168,19 +188,27 @@ export class Engine {
   /** Works until `close` is commanded. @throws what makes going on unsafe or impossible: a root that is gone, an index that cannot be written */
   async run(): Promise<void> {
     try {
-      while (!this.#isClosing) {
-        const worked = await this.#step();
-        this.#settle();
-        this.#publishStatus(!worked);
-        await (worked ? nextTurn() : this.#idle());
-      }
+      while (!this.#isClosing) await ((await this.work()) ? nextTurn() : this.#idle());
     } finally {
-      // Answers may still come; they have nobody to go to, and must not hide why this ended.
-      this.#isOver = true;
-      this.#signatures?.signing.close();
-      this.#signatures?.store.close();
-      this.#index?.close();
+      this.close();
     }
+  }
+
+  /** One round: does a portion of work, and answers who waits. False when there is nothing to be done now. @throws as `run` */
+  async work(): Promise<boolean> {
+    const worked = await this.#step();
+    this.#settle();
+    this.#publishStatus(!worked);
+    return worked;
+  }
+
+  /** Ends at once; what is not acknowledged counts as not sent. */
+  close(): void {
+    // Answers may still come; they have nobody to go to, and must not hide why this ended.
+    this.#isOver = true;
+    this.#signatures?.signing.close();
+    this.#signatures?.store.close();
+    this.#index?.close();
   }
 
   /** Something happened: hints, a command. */
@@ -245,7 +273,7 @@ export class Engine {
 
   /** Does one portion of work. False when there is none to be done now. */
   async #step(): Promise<boolean> {
-    const nowMs = monotonicMs();
+    const nowMs = this.#clock.nowMs();
     this.#steppedMs = nowMs;
     this.#takeDue(nowMs);
     const connected = this.#connected;
@@ -291,7 +319,7 @@ export class Engine {
   /** A watcher has all the time; one that looks once takes a small part of what the sync has taken. */
   #hasTimeToSign(): boolean {
     if (this.#options.mode !== 'once') return this.#options.mode === 'watch';
-    const nowMs = monotonicMs();
+    const nowMs = this.#clock.nowMs();
     const shareMs = SIGNING_SHARE * (nowMs - this.#startedMs);
     this.#signUntilMs ??= nowMs + Math.min(MAX_SIGNING_MS, Math.max(MIN_SIGNING_MS, shareMs));
     return nowMs < this.#signUntilMs;
@@ -303,7 +331,7 @@ export class Engine {
       this.#isWoken = false;
       return;
     }
-    const nowMs = monotonicMs();
+    const nowMs = this.#clock.nowMs();
     const gatheredMs = this.dirty.oldestMs === undefined ? undefined : this.dirty.oldestMs + GATHERING_MS;
     const statusMs = this.#hasPending() ? this.#lastStatusMs + STATUS_INTERVAL_MS : undefined;
     const dueMs = [gatheredMs, statusMs, this.#revisits.dueMs, this.#problems.nextRetryMs, this.#wholeScan.dueMs];
@@ -333,9 +361,9 @@ export class Engine {
 
   /** A directory that could not be read was not watched either: all below it may have changed unseen (E49). */
   #retryProblems(nowMs: number): void {
-    for (const path of this.#problems.takeDue(nowMs)) {
+    for (const { path, aspect } of this.#problems.takeDue(nowMs)) {
       this.#revisits.again(path, nowMs);
-      if (path !== ROOT) this.#lookout.scanLater(path, nowMs);
+      if (aspect === 'names') this.#lookout.scanLater(path, nowMs);
     }
   }
 
@@ -346,7 +374,7 @@ export class Engine {
 
   // ---- the whole scan
 
-  #wantWholeScan(reason: string, seenMs = monotonicMs()): void {
+  #wantWholeScan(reason: string, seenMs = this.#clock.nowMs()): void {
     this.#wholeScan.want(reason, seenMs);
     this.wake();
   }
@@ -369,7 +397,7 @@ export class Engine {
     this.#startedEmpty = false;
     const root = scanner.lookAtRoot();
     if (root !== undefined) this.#send(connected, [root], this.#wholeScan.oldestSeenMs ?? BEFORE_ALL_MS);
-    this.#wholeScan.end(monotonicMs());
+    this.#wholeScan.end(this.#clock.nowMs());
   }
 
   /** An emptied root is suspicious, unless the user has said that everything may be deleted. */
@@ -414,6 +442,8 @@ export class Engine {
       root: this.#root,
       index: index.tree,
       isIgnored: (path, isDirectory) => this.#lookout.isIgnored(path, isDirectory),
+      noDirectory: (path) => this.#problems.solveNames(path),
+      unlisted: (path, reason, message) => this.#report(path, reason, message, 'names'),
       report: (path, reason, message) => this.#report(path, reason, message),
       shared: (ino) => this.#outgoing.sharedInodes.add(ino),
       fine: (path) => this.#problems.solve(path),
@@ -461,7 +491,7 @@ export class Engine {
 
   async #flush(id: number): Promise<void> {
     if ((await this.#hints?.settle()) !== 'delivered') this.#wantWholeScan('flush');
-    this.#flushes.add(id, monotonicMs());
+    this.#flushes.add(id, this.#clock.nowMs());
     this.wake();
   }
 
@@ -510,7 +540,7 @@ export class Engine {
   }
 
   #publishStatus(isIdle: boolean): void {
-    const nowMs = monotonicMs();
+    const nowMs = this.#clock.nowMs();
     if (!isIdle && nowMs - this.#lastStatusMs < STATUS_INTERVAL_MS) return;
     this.#lastStatusMs = nowMs;
     this.#emit({ type: 'status', status: this.#status() });
@@ -547,8 +577,8 @@ export class Engine {
     this.#emit(lease === undefined ? event : { ...event, lease }, transfer);
   }
 
-  #report(path: TreePath, reason: string, message: string): void {
-    if (this.#problems.add(path, reason, message, monotonicMs())) {
+  #report(path: TreePath, reason: string, message: string, aspect?: Aspect): void {
+    if (this.#problems.add(path, reason, message, this.#clock.nowMs(), aspect)) {
       this.#log('warn', message, { path: displayPath(path), reason });
     }
   }

@@ -34,6 +34,8 @@ export class InFlight {
   readonly #batches = new Map<string, SentBatch>();
   readonly #paths = new Map<TreePath, number>();
   readonly #pathsIn = new Map<TreePath, Set<TreePath>>();
+  /** Inodes of the directories among them. */
+  readonly #directories = new Map<TreePath, bigint>();
   /** Where there is no directory (any more) when the change is applied. */
   readonly #leaving = new Map<TreePath, number>();
   /** Paths to look at again, with the time of the oldest reason: once their own change is answered … */
@@ -73,6 +75,10 @@ export class InFlight {
     this.#changes += batch.changes.length;
     if (batch.structural) this.#structural++;
     for (const path of leavingOf(batch)) this.#leaving.set(path, (this.#leaving.get(path) ?? 0) + 1);
+    for (const { update } of batch.changes) {
+      if (update.type !== 'put' || update.entry.kind !== 'directory' || update.identity === undefined) continue;
+      this.#directories.set(update.entry.path, update.identity.ino);
+    }
     for (const path of pathsOf(batch)) {
       this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1);
       if (path === ROOT) continue;
@@ -96,6 +102,20 @@ export class InFlight {
   /** As `postpones`, for all paths in a directory. */
   postponeIn(directory: TreePath, seenMs: number): void {
     for (const path of this.#pathsIn.get(directory) ?? []) this.#remember(this.#touchedAgain, path, seenMs);
+  }
+
+  /**
+   * The nearest directory, from this one up, that is on its way and by now is another one on the disk: until that is settled,
+   * what is below belongs to neither.
+   * @param inodeAt the inode of the directory that the disk has at a path
+   */
+  replacedAbove(directory: TreePath, inodeAt: (path: TreePath) => bigint | undefined): TreePath | undefined {
+    if (this.#directories.size === 0) return undefined;
+    for (let at = directory; at !== ROOT; at = parentOf(at)) {
+      const ino = this.#directories.get(at);
+      if (ino !== undefined && inodeAt(at) !== ino) return at;
+    }
+    return undefined;
   }
 
   /** Whether the server will have at the path what the index has there. */
@@ -141,6 +161,7 @@ export class InFlight {
     const paths = [...this.#paths.keys(), ...this.#waitingBelow.keys()];
     this.#batches.clear();
     this.#paths.clear();
+    this.#directories.clear();
     this.#pathsIn.clear();
     this.#leaving.clear();
     this.#touchedAgain.clear();
@@ -165,6 +186,7 @@ export class InFlight {
 
   #remove(path: TreePath): void {
     this.#paths.delete(path);
+    this.#directories.delete(path);
     if (path === ROOT) return;
     const siblings = this.#pathsIn.get(parentOf(path));
     siblings?.delete(path);

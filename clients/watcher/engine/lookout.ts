@@ -6,7 +6,6 @@ import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { LockstepError } from '../../../common/ops/errors.ts';
 import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { DirtySet } from '../observe/dirty-set.ts';
-import { monotonicMs } from '../observe/hints.ts';
 import { readIgnoreFile } from '../observe/ignore-file.ts';
 import { IGNORE_FILE_NAME, type IgnoreRules } from '../observe/ignore-rules.ts';
 import type { Scanner } from '../observe/scanner.ts';
@@ -20,15 +19,21 @@ const SLICE_MS = 15;
 
 export interface LookoutOptions {
   readonly root: SafeRoot;
+  readonly nowMs: () => number;
   readonly ignore: IgnoreRules;
   readonly dirty: DirtySet;
   /** Resolves when changes in these directories will be hinted at: they are looked through only then (E25). */
   readonly watchDirectories: (directories: readonly TreePath[]) => Promise<void>;
   /** True when a change of this path is on its way: its past is not settled, and it will be hinted at again when it is. */
   readonly isInFlight: (path: TreePath, seenMs: number) => boolean;
+  /** A directory from this one up that the disk has replaced while it is on its way: it will be hinted at again. */
+  readonly replacedAbove: (directory: TreePath) => TreePath | undefined;
   readonly onVanishedIn: (directory: TreePath) => void;
-  /** To hint again at all that is on its way in a directory: what vanished of it is neither in the listing nor in the index. */
-  readonly onListed: (directory: TreePath, seenMs: number) => void;
+  /**
+   * To hint again at all that is on its way in a directory: what vanished of it is neither in the listing nor in the index.
+   * `recursive`: all below follows.
+   */
+  readonly onListed: (directory: TreePath, seenMs: number, recursive: boolean) => void;
   /** Neither the disk nor the index has it. */
   readonly onNowhere: (path: TreePath) => void;
   /** The root was listed. @throws to stop before anything is concluded from it */
@@ -72,11 +77,14 @@ export class Lookout {
   serveHints(scanner: Scanner): Found {
     const { root, dirty, ignore } = this.#options;
     const directories = dirty.takeSome(SLICE_NAMES);
-    const seenMs = directories.reduce((oldest, { firstHintMs }) => Math.min(oldest, firstHintMs), monotonicMs());
+    const seenMs = directories.reduce(
+      (oldest, { firstHintMs }) => Math.min(oldest, firstHintMs),
+      this.#options.nowMs(),
+    );
     const found = new Map<TreePath, Difference>();
     root.forgetAll();
     for (const { dir, scope, names, firstHintMs } of directories) {
-      if (ignore.isIgnored(dir, true)) continue;
+      if (ignore.isIgnored(dir, true) || this.#waits(dir, firstHintMs)) continue;
       if (scope !== 'names') {
         this.queue.push(dir, firstHintMs, scope === 'subtree');
       } else {
@@ -92,11 +100,11 @@ export class Lookout {
 
   /** Goes on with the directories that wait. Missing names are suspected, not reported: they may have been renamed. */
   async scanSlice(scanner: Scanner): Promise<Found> {
-    const endMs = monotonicMs() + SLICE_MS;
+    const endMs = this.#options.nowMs() + SLICE_MS;
     const found = new Map<TreePath, Difference>();
-    let seenMs = monotonicMs();
+    let seenMs = this.#options.nowMs();
     this.#options.root.forgetAll();
-    while (found.size < SLICE_DIFFERENCES && monotonicMs() < endMs) {
+    while (found.size < SLICE_DIFFERENCES && this.#options.nowMs() < endMs) {
       await this.#watchNew();
       const open = this.queue.open ?? this.#openNext(scanner, found);
       if (open === undefined) break;
@@ -140,16 +148,23 @@ export class Lookout {
     for (let next = this.queue.takeNext(); next !== undefined; next = this.queue.takeNext()) {
       this.#reloadRules(next.path);
       if (next.path !== ROOT && this.#options.ignore.isIgnored(next.path, true)) continue;
+      if (this.#waits(next.path, next.seenMs)) continue;
       const scan = scanner.open(next.path);
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
       // The root of a whole scan is looked at when that ends.
       if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, next.seenMs, found);
       else if (!next.recursive && !this.#options.isInFlight(ROOT, next.seenMs)) note(scanner.lookAtRoot(), found);
-      this.#options.onListed(next.path, next.seenMs);
+      this.#options.onListed(next.path, next.seenMs, next.recursive);
       return this.queue.begin(next, scan);
     }
     return undefined;
+  }
+
+  /** What is below a directory that was replaced is looked at when it is known that it was: all of it. */
+  #waits(directory: TreePath, seenMs: number): boolean {
+    const replaced = this.#options.replacedAbove(directory);
+    return replaced !== undefined && this.#options.isInFlight(replaced, seenMs);
   }
 
   /** What came into a directory after its parent was listed and before it was watched has changed its time without a hint. */

@@ -6,11 +6,11 @@ import { randomBytes } from 'node:crypto';
 import type { Digest } from '../../../common/content/digest.ts';
 import { decodeSignature } from '../../../common/content/signature-codec.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { FileRecord } from '../../../common/tree/entry.ts';
 import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
-import { monotonicMs } from '../observe/hints.ts';
 import { HotFiles } from '../observe/hot-files.ts';
 import { withMoves } from '../observe/move-detection.ts';
-import type { Difference } from '../plan/difference.ts';
+import type { Difference, ObservedFile } from '../plan/difference.ts';
 import { ASIDE_PREFIX, type Plan } from '../plan/plan.ts';
 import { planChanges } from '../plan/planner.ts';
 import type { SenderEffects } from './change-sender.ts';
@@ -29,6 +29,7 @@ import { UploadDesk } from './upload-desk.ts';
 export interface OutgoingOptions {
   readonly mode: EngineOptions['mode'];
   readonly root: SafeRoot;
+  readonly nowMs: () => number;
   readonly revisits: Revisits;
   readonly problems: Problems;
   readonly reconciliation: Reconciliation;
@@ -167,7 +168,7 @@ export class Outgoing {
       this.sentContentBytes += contentBytes;
     }
     if (done.length > 0) {
-      const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : monotonicMs() - batch.seenMs;
+      const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : this.#options.nowMs() - batch.seenMs;
       const changes = packChanges(done, revision, milliseconds);
       this.#options.emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
     }
@@ -196,12 +197,12 @@ export class Outgoing {
 
   /** What the sender of a session needs of this room. */
   senderEffects({ index: { tree }, signatures: { maker } }: Pick<Connected, 'index' | 'signatures'>): SenderEffects {
-    const { mode, revisits, problems, report } = this.#options;
+    const { mode, nowMs, revisits, problems, report } = this.#options;
     return {
       send: (batch, form, encoded) => this.#transmit(batch, form, encoded),
-      upload: (path, now, before, seenMs) => {
+      upload: (path, now, before, seenMs, copyOf) => {
         if (mode === 'dry-run') this.#hashInDryRun(path, now, before, seenMs);
-        else this.uploads.want(path, now, before, seenMs);
+        else this.uploads.want(path, now, before, seenMs, copyOf);
       },
       refresh: (path, identity) => {
         problems.solve(path);
@@ -209,12 +210,11 @@ export class Outgoing {
       },
       changed: (path, seenMs) => this.#isBusy(path, seenMs),
       delay: (path, now, before) => {
-        const nowMs = monotonicMs();
-        if (now.sizeBytes === 0 && (before?.sizeBytes ?? 0) > 0) return this.#hot.emptiedDelayFor(path, nowMs);
+        if (now.sizeBytes === 0 && (before?.sizeBytes ?? 0) > 0) return this.#hot.emptiedDelayFor(path, nowMs());
         this.#hot.filled(path);
-        return this.#hot.delayFor(path, nowMs);
+        return this.#hot.delayFor(path, nowMs());
       },
-      postpone: (path, delayMs, seenMs) => revisits.later(path, monotonicMs() + delayMs, seenMs),
+      postpone: (path, delayMs, seenMs) => revisits.later(path, nowMs() + delayMs, seenMs),
       deltaOf: (content, before) => maker.deltaOf(content, before),
       unreadable: (path, errno) => report(path, 'PERMISSION_DENIED', `cannot be read (${errno})`),
     };
@@ -245,7 +245,8 @@ export class Outgoing {
     const { mode, emitInSession } = this.#options;
     // A scan comes by once: only files that somebody is heard writing can be hot.
     if (!this.#isScanning && mode === 'watch') {
-      for (const { path, operation } of batch.changes) if (operation === 'put') this.#hot.acted(path, monotonicMs());
+      for (const { path, operation } of batch.changes)
+        if (operation === 'put') this.#hot.acted(path, this.#options.nowMs());
     }
     this.inFlight.add(batch);
     const { batchId, changes } = batch;
@@ -272,6 +273,7 @@ export class Outgoing {
         return;
       }
       case 'content-needed':
+        this.uploads.mustSend(path);
         revisits.again(path, seenMs);
         return;
       case 'drifted':
@@ -292,7 +294,7 @@ export class Outgoing {
     }
   }
 
-  #hashInDryRun(...[path, now, before, seenMs]: Parameters<UploadDesk['want']>): void {
+  #hashInDryRun(path: TreePath, now: ObservedFile, before: FileRecord | undefined, seenMs: number): void {
     if (this.#connected === undefined) return;
     const { scanner, sender, session } = this.#connected;
     const directory = scanner.directory(parentOf(path));
@@ -302,7 +304,7 @@ export class Outgoing {
 
   /** The file changed while it was read. */
   #isBusy(path: TreePath, seenMs: number): void {
-    const nowMs = monotonicMs();
+    const nowMs = this.#options.nowMs();
     this.#hot.acted(path, nowMs);
     if (this.#retries.isBusy(path)) {
       this.#options.report(path, 'BUSY', 'it keeps changing while it is read');

@@ -9,7 +9,16 @@ const MAX_REMEMBERED = 10_000;
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
 
+/** What cannot be synced: the entry itself, or, of a directory, what it holds. Each has its own cure. */
+export type Aspect = 'entry' | 'names';
+
+export interface DueProblem {
+  readonly path: TreePath;
+  readonly aspect: Aspect;
+}
+
 interface Remembered extends EngineProblem {
+  readonly aspect: Aspect;
   readonly pauseMs: number;
   retryAtMs: number;
 }
@@ -25,7 +34,7 @@ const LASTING: ReadonlySet<string> = new Set([
 const BY_RULE = LASTING;
 
 export class Problems {
-  readonly #problems = new Map<TreePath, Remembered>();
+  readonly #problems = new Map<string, Remembered>();
   #beyondBound = 0;
 
   /** Problems that keep the folder from being in step. */
@@ -36,21 +45,33 @@ export class Problems {
   }
 
   /** Returns true when this was not known of the path. */
-  add(path: TreePath, reason: string, message: string, nowMs: number): boolean {
-    const known = this.#problems.get(path);
+  add(path: TreePath, reason: string, message: string, nowMs: number, aspect: Aspect = 'entry'): boolean {
+    const key = keyOf(path, aspect);
+    const known = this.#problems.get(key);
     if (known === undefined && this.#problems.size >= MAX_REMEMBERED) {
       this.#beyondBound++;
       return true;
     }
     const pauseMs = known === undefined ? FIRST_PAUSE_MS : Math.min(MAX_PAUSE_MS, known.pauseMs * 2);
     const retryAtMs = LASTING.has(reason) ? Number.POSITIVE_INFINITY : nowMs + pauseMs;
-    this.#problems.set(path, { path, reason, message, pauseMs, retryAtMs });
+    this.#problems.set(key, { path, aspect, reason, message, pauseMs, retryAtMs });
     return known === undefined || known.reason !== reason;
   }
 
-  /** The path is in step now, or gone. */
+  /** The entry is in step now. */
   solve(path: TreePath): void {
     if (this.#problems.size > 0) this.#problems.delete(path);
+  }
+
+  /** The directory was listed. */
+  solveNames(path: TreePath): void {
+    if (this.#problems.size > 0) this.#problems.delete(keyOf(path, 'names'));
+  }
+
+  /** Nothing is there any more. */
+  forget(path: TreePath): void {
+    this.solve(path);
+    this.solveNames(path);
   }
 
   /** A whole scan begins and finds anew what there is. */
@@ -59,13 +80,13 @@ export class Problems {
     this.#beyondBound = 0;
   }
 
-  /** Paths to look at again now. */
-  takeDue(nowMs: number): TreePath[] {
-    const due: TreePath[] = [];
+  /** What to look at again now. */
+  takeDue(nowMs: number): DueProblem[] {
+    const due: DueProblem[] = [];
     for (const problem of this.#problems.values()) {
       if (problem.retryAtMs > nowMs) continue;
       problem.retryAtMs = nowMs + problem.pauseMs;
-      due.push(problem.path);
+      due.push(problem);
     }
     return due;
   }
@@ -84,4 +105,8 @@ export class Problems {
     }
     return list;
   }
+}
+
+function keyOf(path: TreePath, aspect: Aspect): string {
+  return aspect === 'entry' ? path : `${path}/`;
 }

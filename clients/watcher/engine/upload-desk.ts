@@ -17,6 +17,7 @@ export interface WantedContent {
   readonly path: TreePath;
   readonly now: ObservedFile;
   readonly before: FileRecord | undefined;
+  readonly copyOf: FileRecord | undefined;
   readonly uploadId: string;
   /** When the oldest reason for it was seen. */
   seenMs: number;
@@ -34,6 +35,7 @@ export class UploadDesk {
   /** In the order in which they were first wanted; the requested ones come first. */
   readonly #wanted = new Map<TreePath, WantedContent>();
   readonly #requested = new Set<string>();
+  readonly #toBeSent = new Set<TreePath>();
   #bytes = 0;
 
   constructor(effects: UploadDeskEffects) {
@@ -58,8 +60,18 @@ export class UploadDesk {
     return oldest;
   }
 
-  /** Wants the content of a file as it is now. An upload of an older state of the same path is given up. */
-  want(path: TreePath, now: ObservedFile, before: FileRecord | undefined, seenMs: number): void {
+  /**
+   * Wants the content of a file as it is now. An upload of an older state of the same path is given up.
+   * @param before what the server has at the path
+   * @param copyOf what it has elsewhere, and this file may be
+   */
+  want(
+    path: TreePath,
+    now: ObservedFile,
+    before: FileRecord | undefined,
+    seenMs: number,
+    copyOf: FileRecord | undefined,
+  ): void {
     const uploadId = uploadIdOf(path, now);
     const known = this.#wanted.get(path);
     const oldestMs = Math.min(seenMs, known?.seenMs ?? seenMs);
@@ -68,12 +80,18 @@ export class UploadDesk {
       return;
     }
     if (known !== undefined) this.drop(path);
-    this.#wanted.set(path, { path, now, before, uploadId, seenMs: oldestMs });
+    this.#wanted.set(path, { path, now, before, copyOf, uploadId, seenMs: oldestMs });
     this.#bytes += now.sizeBytes;
+  }
+
+  /** The server does not have at hand what it was believed to have: the content is to be sent, whatever is known of it. */
+  mustSend(path: TreePath): void {
+    if (this.#toBeSent.size < MANY_WAITING) this.#toBeSent.add(path);
   }
 
   /** The path is gone, or is no large file any more. */
   drop(path: TreePath): void {
+    this.#toBeSent.delete(path);
     const known = this.#wanted.get(path);
     if (known === undefined) return;
     this.#remove(known);
@@ -85,6 +103,7 @@ export class UploadDesk {
     this.#requested.delete(uploadId);
     const known = this.#wanted.get(path);
     if (known?.uploadId !== uploadId) return undefined;
+    this.#toBeSent.delete(path);
     this.#remove(known);
     return known;
   }
@@ -105,11 +124,12 @@ export class UploadDesk {
     }
   }
 
-  #requestOf({ path, now, before, uploadId }: WantedContent): UploadRequest {
+  #requestOf({ path, now, before, copyOf, uploadId }: WantedContent): UploadRequest {
     const { ino, mtimeNs, ctimeNs } = now.identity;
     const request = { uploadId, path, sizeBytes: now.sizeBytes, ino, mtimeNs, ctimeNs };
-    if (before === undefined) return request;
-    const known = before.sizeBytes === now.sizeBytes ? { ...request, knownDigest: before.digest } : request;
+    const same = [copyOf, before].find((record) => record?.sizeBytes === now.sizeBytes);
+    const known = same === undefined || this.#toBeSent.has(path) ? request : { ...request, knownDigest: same.digest };
+    if (before === undefined) return known;
     const signature = this.#effects.signatureOf(before.digest);
     return signature === undefined ? known : { ...known, basis: { digest: before.digest, path, signature } };
   }

@@ -23,9 +23,13 @@ export function withMoves(
   isSettled: (path: TreePath) => boolean,
   detectFiles = true,
 ): readonly Difference[] {
+  const paths = new Set(differences.map(({ path }) => path));
+  // What else came to an old path has to be planned together with the rename, or is to follow later, which leaves a gap there.
+  const maySource = (path: TreePath, now: bigint | undefined) =>
+    isSettled(path) && (now === undefined || paths.has(path));
   return differences.map((difference) => {
     if (!detectFiles && difference.now?.kind === 'file') return difference;
-    const movedFrom = sourceOf(difference, index, scanner, isSettled);
+    const movedFrom = sourceOf(difference, index, scanner, maySource);
     return movedFrom === undefined ? difference : { ...difference, movedFrom };
   });
 }
@@ -34,20 +38,21 @@ function sourceOf(
   difference: Difference,
   index: TreeIndex,
   scanner: Scanner,
-  isSettled: (path: TreePath) => boolean,
+  maySource: (path: TreePath, now: bigint | undefined) => boolean,
 ): IndexedEntry | undefined {
   const { path, before, now } = difference;
   if (path === ROOT || now === undefined || before?.identity?.ino === now.identity.ino) return undefined;
-  return index
-    .findByInode(now.identity.dev, now.identity.ino)
-    .find(
-      (entry) =>
-        entry.path !== path &&
-        entry.kind === now.kind &&
-        isSettled(entry.path) &&
-        looksTheSame(entry, difference, index, scanner) &&
-        scanner.hasInode(entry.path, now.identity.ino) === false,
-    );
+  const { dev, ino } = now.identity;
+  let found: IndexedEntry | undefined;
+  for (const entry of index.findByInode(dev, ino)) {
+    if (entry.path === path || entry.kind !== now.kind || !looksTheSame(entry, difference, index, scanner)) continue;
+    const there = scanner.inodeAt(entry.path);
+    if (there === ino || there === 'unknown' || !maySource(entry.path, there)) continue;
+    // Of several names that it had, one is best where nothing is now.
+    if (there === undefined) return entry;
+    found ??= entry;
+  }
+  return found;
 }
 
 function looksTheSame(entry: IndexedEntry, { path, now }: Difference, index: TreeIndex, scanner: Scanner): boolean {
@@ -60,7 +65,7 @@ function looksTheSame(entry: IndexedEntry, { path, now }: Difference, index: Tre
 function sharesChildren(known: TreePath, found: TreePath, index: TreeIndex, scanner: Scanner): boolean {
   const rows = index.childRows(known, { limit: EVIDENCE_CHILDREN });
   const shared = rows.filter(
-    ({ name, identity }) => identity !== undefined && scanner.hasInode(joinPath(found, name), identity.ino) === true,
+    ({ name, identity }) => identity !== undefined && scanner.inodeAt(joinPath(found, name)) === identity.ino,
   );
   return shared.length > 0 && shared.length * 2 >= rows.length;
 }

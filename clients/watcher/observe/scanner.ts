@@ -23,6 +23,10 @@ export interface ScannerOptions {
   readonly index: TreeIndex;
   /** Whether the rules exclude a path; then it is as if neither side had it. */
   readonly isIgnored: (path: TreePath, isDirectory: boolean) => boolean;
+  /** There is no directory at this path (any more). */
+  readonly noDirectory: (path: TreePath) => void;
+  /** The names of a directory stay unknown, and so does all below. */
+  readonly unlisted: (path: TreePath, reason: string, message: string) => void;
   /** Something that cannot be kept in step, for a reason that lies on this side. */
   readonly report: (path: TreePath, reason: string, message: string) => void;
   /** A file with other names differs, or went: what is sent of this inode under another name may be old already (E19). */
@@ -41,7 +45,7 @@ export interface Findings {
   readonly directories: TreePath[];
   /** Other names, in the index, of files that differ: a write through one name is no event of the others (E19). */
   readonly linked: TreePath[];
-  /** Names that neither side has (any more). */
+  /** Names that neither side has (any more), or whose directory is not there. */
   readonly nowhere: TreePath[];
   /** Names looked at. */
   readonly looked: number;
@@ -62,12 +66,12 @@ export class Scanner {
    */
   open(path: TreePath): DirectoryScan | undefined {
     try {
-      const directory = this.#options.root.tryDirectory(path);
-      if (directory === undefined) return undefined;
-      const names = directory.list();
-      return new DirectoryScan(this, path, names.sort(), this.#options.index);
+      const names = this.#options.root.tryDirectory(path)?.list();
+      if (names !== undefined) return new DirectoryScan(this, path, names.sort(), this.#options.index);
+      this.#options.noDirectory(path);
+      return undefined;
     } catch (error) {
-      this.#reportUnreadable(path, error);
+      this.#reportUnreadable(path, error, this.#options.unlisted);
       return undefined;
     }
   }
@@ -78,8 +82,10 @@ export class Scanner {
     const path = joinPath(directoryPath, name);
     try {
       const directory = this.#options.root.tryDirectory(directoryPath);
-      if (directory === undefined) this.#options.fine(path);
-      else this.compare(directory, directoryPath, name, this.#options.index.get(path), findings);
+      if (directory === undefined) {
+        findings.nowhere.push(path);
+        findings.linked.push(...this.#namesOf(this.#options.index.get(path)));
+      } else this.compare(directory, directoryPath, name, this.#options.index.get(path), findings);
       for (const difference of findings.differences) findings.linked.push(...this.#namesLeftBehind(difference));
     } catch (error) {
       this.#reportUnreadable(path, error);
@@ -102,12 +108,12 @@ export class Scanner {
     return { path: ROOT, before, now };
   }
 
-  /** Whether the disk has this inode at the path; `unknown` where it cannot be looked at. */
-  hasInode(path: TreePath, ino: bigint): boolean | 'unknown' {
+  /** The inode that the disk has at the path, undefined for none; `unknown` where it cannot be looked at. */
+  inodeAt(path: TreePath): bigint | undefined | 'unknown' {
     try {
-      return this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path))?.ino === ino;
+      return this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path))?.ino;
     } catch (error) {
-      if (isGone(error)) return false;
+      if (isGone(error)) return undefined;
       if (errnoOf(error) === undefined) throw error;
       return 'unknown';
     }
@@ -116,12 +122,16 @@ export class Scanner {
   /** Whether the directory that is at the path now is the one that the index has there. */
   isKnownDirectory(path: TreePath): boolean {
     const known = this.#options.index.get(path);
-    if (known?.kind !== 'directory') return false;
+    return known?.kind === 'directory' && this.directoryInodeAt(path) === known.identity?.ino;
+  }
+
+  /** Undefined where there is no directory, or none that can be opened. */
+  directoryInodeAt(path: TreePath): bigint | undefined {
     try {
-      return this.#options.root.tryDirectory(path)?.stat().ino === known.identity?.ino;
+      return this.#options.root.tryDirectory(path)?.stat().ino;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      return false;
+      return undefined;
     }
   }
 
@@ -174,10 +184,12 @@ export class Scanner {
   }
 
   /** A file that is gone from here may have been written through this name before: its other names know nothing of that. */
-  #namesLeftBehind({ path, before, now }: Difference): readonly TreePath[] {
-    const { identity } = before ?? {};
-    if (before?.kind !== 'file' || identity === undefined || now?.identity.ino === identity.ino) return [];
-    return this.#otherNames(path, identity);
+  #namesLeftBehind({ before, now }: Difference): readonly TreePath[] {
+    return before?.identity === undefined || now?.identity.ino === before.identity.ino ? [] : this.#namesOf(before);
+  }
+
+  #namesOf(known: IndexedEntry | undefined): readonly TreePath[] {
+    return known?.kind !== 'file' || known.identity === undefined ? [] : this.#otherNames(known.path, known.identity);
   }
 
   #otherNames(path: TreePath, { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>): readonly TreePath[] {
@@ -221,10 +233,10 @@ export class Scanner {
   }
 
   /** What vanished while it was looked at is told by a hint of its own (E36). */
-  #reportUnreadable(path: TreePath, error: unknown): void {
+  #reportUnreadable(path: TreePath, error: unknown, report = this.#options.report): void {
     if (errnoOf(error) === undefined) throw error;
     if (isGone(error)) return;
-    this.#options.report(path, reasonOfErrno(error), `cannot be read: ${describeError(error)}`);
+    report(path, reasonOfErrno(error), `cannot be read: ${describeError(error)}`);
   }
 }
 

@@ -40,4 +40,6 @@ export interface Difference {
    * same inode, and evidence beyond the inode that it is the same thing (E46).
    */
   readonly movedFrom?: IndexedEntry;
+  /** Set when that is not made a rename: the server has the content already, as far as can be told without reading. */
+  readonly copyOf?: IndexedEntry;
 }

@@ -15,6 +15,8 @@ export type PlannedChange =
       readonly path: TreePath;
       readonly now: ObservedFile;
       readonly before: FileRecord | undefined;
+      /** Content that the server has at another path, and that this may be. */
+      readonly copyOf: FileRecord | undefined;
     }
   | { readonly type: 'mkdir'; readonly path: TreePath; readonly now: ObservedDirectory }
   | { readonly type: 'symlink'; readonly path: TreePath; readonly now: ObservedSymlink }

@@ -7,13 +7,16 @@
  */
 import type { FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
 import { compareTreePaths, depthOf, type TreePath } from '../../../common/tree/tree-path.ts';
-import type { Difference, ObservedDirectory } from './difference.ts';
+import type { Difference, Observed, ObservedDirectory } from './difference.ts';
 import { planDirectoryMoves } from './directory-moves.ts';
 import { orderMovesAndDirectories } from './move-order.ts';
 import type { Plan, PlannedChange } from './plan.ts';
 
 export interface PlannerOptions {
-  /** Files up to this many bytes are sent again rather than renamed when their old path is taken anew: no gap at either path. */
+  /**
+   * Files up to this many bytes travel in batches. When the old path is taken anew, they are sent again rather than renamed, and
+   * larger ones are renamed only if what takes the old path is so small: no gap at either path.
+   */
   readonly smallFileBytes: number;
   /** A fresh name for an entry that must step aside, in the directory given. */
   readonly asideName: (directory: TreePath) => TreePath;
@@ -43,7 +46,8 @@ export function planChanges(differences: readonly Difference[], options: Planner
     if (now === undefined) {
       if (before !== undefined) deletes.push({ type: 'delete', path });
     } else if (now.kind === 'file') {
-      contents.push({ type: 'put', path, now, before: before?.kind === 'file' ? fileRecord(before) : undefined });
+      const { copyOf } = difference;
+      contents.push({ type: 'put', path, now, before: fileRecord(before), copyOf: fileRecord(copyOf) });
     } else if (now.kind === 'symlink') {
       if (before?.kind !== 'symlink' || !before.target.equals(now.target))
         contents.push({ type: 'symlink', path, now });
@@ -74,22 +78,26 @@ function pastOf(difference: Difference, vacated: ReadonlySet<TreePath>): Indexed
 /** Drops the moves that would do harm or not pay: doubled sources, a directory in the way, small files whose old path is taken. */
 function withoutPointlessMoves(differences: readonly Difference[], options: PlannerOptions): readonly Difference[] {
   if (!differences.some((difference) => difference.movedFrom !== undefined)) return differences;
-  const occupied = new Set<TreePath>();
-  for (const { path, now } of differences) if (now !== undefined) occupied.add(path);
+  const occupants = new Map<TreePath, Difference>();
+  for (const difference of differences) if (difference.now !== undefined) occupants.set(difference.path, difference);
+  const isSmall = (now: Observed) => now.kind !== 'file' || now.sizeBytes <= options.smallFileBytes;
   const used = new Set<TreePath>();
   return differences.map((difference) => {
     const { movedFrom, now, before } = difference;
-    if (movedFrom === undefined) return difference;
-    const small = now?.kind === 'symlink' || (now?.kind === 'file' && now.sizeBytes <= options.smallFileBytes);
-    const pointless =
-      used.has(movedFrom.path) || before?.kind === 'directory' || (small && occupied.has(movedFrom.path));
+    if (movedFrom === undefined || now === undefined) return difference;
+    const occupant = occupants.get(movedFrom.path);
+    // What takes the old path must follow at once, which only renames and small contents do.
+    const follows = occupant?.movedFrom !== undefined || (occupant?.now !== undefined && isSmall(occupant.now));
+    const leavesGap = occupant !== undefined && (isSmall(now) || !follows);
+    const pointless = used.has(movedFrom.path) || before?.kind === 'directory' || leavesGap;
     used.add(movedFrom.path);
     if (!pointless) return difference;
-    return { path: difference.path, before, now };
+    return { path: difference.path, before, now, copyOf: movedFrom };
   });
 }
 
-function fileRecord(entry: IndexedEntry & FileRecord): FileRecord {
+function fileRecord(entry: IndexedEntry | undefined): FileRecord | undefined {
+  if (entry?.kind !== 'file') return undefined;
   return { kind: 'file', mode: entry.mode, mtimeNs: entry.mtimeNs, sizeBytes: entry.sizeBytes, digest: entry.digest };
 }
 

@@ -50,7 +50,9 @@ export class SimulatedServer {
   durableRevision = 0n;
   #replica: TestReplica | undefined;
   #stepsToCrash = Number.POSITIVE_INFINITY;
-  #unsynced: string | undefined;
+  /** Copies of the disk as it was before each of the last two groups; only with the planted fault. */
+  #copies: string[] = [];
+  #copyCount = 0;
 
   constructor(directory: string) {
     this.directory = directory;
@@ -175,20 +177,24 @@ export class SimulatedServer {
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
       this.stop();
-      if (this.#unsynced !== undefined) {
-        rmSync(this.directory, { recursive: true });
-        renameSync(this.#unsynced, this.directory);
-        this.#unsynced = undefined;
-      }
+      this.#loseUnsynced();
       throw error;
     }
   }
 
-  /** What the disk has if the last group never got there. */
   #keepUnsynced(): void {
-    this.#unsynced = `${this.directory}-unsynced`;
-    rmSync(this.#unsynced, { recursive: true, force: true });
-    cpSync(this.directory, this.#unsynced, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+    const copy = `${this.directory}-copy-${this.#copyCount++}`;
+    cpSync(this.directory, copy, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+    this.#copies.push(copy);
+    if (this.#copies.length > 2) rmSync(this.#copies.shift() ?? '', { recursive: true });
+  }
+
+  /** The disk never got the last group that was answered, nor the one that it died in. */
+  #loseUnsynced(): void {
+    const [before, ...others] = this.#copies.splice(0);
+    if (before === undefined) return;
+    for (const other of [this.directory, ...others]) rmSync(other, { recursive: true });
+    renameSync(before, this.directory);
   }
 
   #passStep(): void {

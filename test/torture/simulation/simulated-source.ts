@@ -21,7 +21,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { digestOf } from '../../../common/content/digest.ts';
-import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { isInside, joinPath, nameOf, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Random } from '../../support/workloads.ts';
 
 export interface PendingHint {
@@ -136,6 +136,8 @@ export class SimulatedSource {
       case 8: {
         const to = joinPath(this.#someDirectory(random), random.of(NAMES));
         renameSync(local, this.#local(to));
+        // What was missing in a directory was so under its new name as well.
+        for (const gone of this.#wasGone) if (isInside(gone, path)) this.#wasGone.add(rebase(gone, path, to));
         this.#hint(path);
         this.#hint(to);
         // The observer finds a directory that it watched under its new name, and says so.

@@ -4,13 +4,14 @@
  */
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { describeError } from '../../../common/ops/errors.ts';
 import { removeDirectory, temporaryDirectory } from '../../support/pair.ts';
 import { Random, seedOfRun } from '../../support/workloads.ts';
 import { shrink } from './shrink.ts';
 import type { PlantedFault } from './simulated-server.ts';
 import { type Action, runOf, simulate } from './simulation.ts';
 
-const SEEDS = Number(process.env['SEEDS'] ?? 300);
+const SEEDS = Number(process.env['SEEDS'] ?? 600);
 const ACTIONS_PER_PHASE = 150;
 /** Runs within which a planted fault must be found. */
 const RUNS_TO_FIND = 150;
@@ -47,9 +48,12 @@ describe('the simulation', function () {
       const failure = await failureOf(actions);
       if (failure === undefined) continue;
       const left = await shrink(actions, async (fewer) => (await failureOf(fewer)) !== undefined);
-      throw new Error(`LOCKSTEP_TEST_SEED=${seed}: ${String(failure)}\n  what is left of it: ${JSON.stringify(left)}`, {
-        cause: failure,
-      });
+      throw new Error(
+        `LOCKSTEP_TEST_SEED=${seed}: ${describeError(failure)}\n  what is left of it: ${JSON.stringify(left)}`,
+        {
+          cause: failure,
+        },
+      );
     }
   });
 

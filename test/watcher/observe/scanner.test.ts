@@ -31,6 +31,8 @@ describe('scanner', () => {
       index,
       isIgnored: () => false,
       report: (at, reason) => reports.push(`${at}: ${reason}`),
+      noDirectory: () => {},
+      unlisted: (at, reason) => reports.push(`${at}: ${reason}`),
       shared: (ino) => shared.push(ino),
       fine: (at) => fine.push(at),
     });
@@ -69,8 +71,8 @@ describe('scanner', () => {
     know('one');
     scanner.look(path('sub'), 'one');
     scanner.look(path('sub'), 'never-there');
-    scanner.look(path('no/such'), 'directory');
-    expect(fine).to.deep.equal(['sub/one', 'sub/never-there', 'no/such/directory']);
+    expect(scanner.look(path('no/such'), 'directory').nowhere).to.deep.equal(['no/such/directory']);
+    expect(fine).to.deep.equal(['sub/one', 'sub/never-there']);
   });
 
   it('names the other names of a file that was changed through one of them (E19)', () => {
@@ -93,7 +95,7 @@ describe('scanner', () => {
     chmodSync(join(tree, 'sub'), 0o444);
     expect(scanner.open(path('sub'))?.next(10).differences).to.deep.equal([]);
     expect(reports).to.have.lengthOf(3);
-    expect(scanner.hasInode(path('sub/one'), 1n)).to.equal('unknown');
+    expect(scanner.inodeAt(path('sub/one'))).to.equal('unknown');
     chmodSync(join(tree, 'sub'), 0o755);
   });
 
