@@ -8,6 +8,7 @@ import type { EngineCommand } from './engine/messages.ts';
 /** Enough that the engine never waits for the network. */
 const MAX_BYTES = 4 * 2 ** 20;
 const OVERHEAD_BYTES = 256;
+const COMPACT_COUNT = 1024;
 
 /** Commands that carry what a peer said, and are answered with a `TakenMessage` each, in their order. */
 export function isCounted(command: EngineCommand): boolean {
@@ -35,8 +36,9 @@ export class EngineBacklog {
 
   taken(): void {
     this.#bytes -= this.#sizes[this.#first++] ?? 0;
-    if (this.#first === this.#sizes.length) {
-      this.#sizes.length = 0;
+    // Not one by one: shifting a long array moves all of it.
+    if (this.#first === this.#sizes.length || this.#first >= COMPACT_COUNT) {
+      this.#sizes.splice(0, this.#first);
       this.#first = 0;
     }
     if (this.#bytes <= MAX_BYTES) this.#letGo();
