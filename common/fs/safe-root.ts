@@ -13,6 +13,7 @@ import { statOf } from './stat.ts';
 const O_PATH = 0x200000;
 
 const DEFAULT_MAX_OPEN_DIRECTORIES = 64;
+const MIN_OPEN_DIRECTORIES = 8;
 
 /** How many of the handles last returned by `directory` are certain to be open. */
 const RECENT_DIRECTORIES = 4;
@@ -40,7 +41,8 @@ export class SafeRoot {
   /** What the operator gave, absolute, links in it not resolved. */
   readonly #operatorPath: string;
   readonly #root: Directory;
-  readonly #maxOpen: number;
+  /** Smaller as soon as the process has found no descriptor left. */
+  #maxOpen: number;
   /** By path; least recently used first. */
   readonly #open = new Map<TreePath, Directory>();
   /** A ring of what `directory` returned last; may hold handles that `forget` has ended. */
@@ -65,7 +67,11 @@ export class SafeRoot {
     const fd = openRoot(operatorPath);
     try {
       assertHandlesWork(fd);
-      return new SafeRoot(operatorPath, fd, Math.max(8, options.maxOpenDirectories ?? DEFAULT_MAX_OPEN_DIRECTORIES));
+      return new SafeRoot(
+        operatorPath,
+        fd,
+        Math.max(MIN_OPEN_DIRECTORIES, options.maxOpenDirectories ?? DEFAULT_MAX_OPEN_DIRECTORIES),
+      );
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -161,10 +167,26 @@ export class SafeRoot {
     for (;;) {
       const slash = path.indexOf('/', start);
       const name = slash < 0 ? path.slice(start) : path.slice(start, slash);
-      current = current.openDirectory(name);
+      current = this.#openBelow(current, name);
       this.#keep(current.path, current);
       if (slash < 0) return current;
       start = slash + 1;
+    }
+  }
+
+  /** Where no descriptor is left, what is cached here gives way (E50). */
+  #openBelow(parent: Directory, name: string): Directory {
+    try {
+      return parent.openDirectory(name);
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno !== 'EMFILE' && errno !== 'ENFILE') throw error;
+      this.#maxOpen = Math.max(MIN_OPEN_DIRECTORIES, Math.floor(this.#open.size / 2));
+      for (const [path, directory] of this.#open) {
+        if (this.#open.size <= this.#maxOpen) break;
+        if (directory !== parent && !this.#recent.includes(directory)) this.#end(path, directory);
+      }
+      return parent.openDirectory(name);
     }
   }
 

@@ -153,6 +153,29 @@ describe('SafeRoot', () => {
       expect(beside?.list()).to.deep.equal([]);
     });
 
+    it('gives way where the process has no descriptor left (E50, F36)', function () {
+      for (let number = 0; number < 40; number++) mkdirSync(`${base}/d${number}`);
+      const limit = (count: string): void => {
+        execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${count}:`]);
+      };
+      const before = readFileSync('/proc/self/limits', 'utf8').match(/Max open files\s+(\d+)/)?.[1] ?? '1024';
+      const open = Math.max(...readdirSync('/proc/self/fd').map(Number));
+      try {
+        limit(String(open + 12));
+      } catch {
+        this.skip();
+      }
+      try {
+        for (let number = 0; number < 40; number++) {
+          expect(root.directory(path(`d${number}`)).list()).to.deep.equal([]);
+        }
+      } finally {
+        // A new process needs more descriptors than there are.
+        root.forgetAll();
+        limit(before);
+      }
+    });
+
     it('stay within the bound of open handles; the four returned last stay open', () => {
       using small = SafeRoot.open(base, { maxOpenDirectories: 8 });
       for (let n = 0; n < 40; n++) mkdirSync(`${base}/${n}/x/y/z`, { recursive: true });
