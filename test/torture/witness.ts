@@ -66,10 +66,11 @@ export class Witness {
     const found = new Map<string, State>();
     const pending = [''];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-      for (const name of readdirSync(`${root}/${next}`)) {
+      // One char for each byte of a name: not all names are text.
+      for (const name of readdirSync(fileOf(root, next), { encoding: 'latin1' })) {
         const path = next === '' ? name : `${next}/${name}`;
         if (path === SERVERS_OWN) continue;
-        const state = this.#stateOf(`${root}/${path}`);
+        const state = this.#stateOf(fileOf(root, path));
         if (state === undefined) continue;
         found.set(path, state);
         if (state === 'd') pending.push(path);
@@ -78,10 +79,10 @@ export class Witness {
     return found;
   }
 
-  #stateOf(file: string): State | undefined {
+  #stateOf(file: Buffer): State | undefined {
     const stat = lstatSync(file, { bigint: true });
     if (stat.isDirectory()) return 'd';
-    if (stat.isSymbolicLink()) return `-> ${readlinkSync(file)}`;
+    if (stat.isSymbolicLink()) return `-> ${readlinkSync(file, 'latin1')}`;
     if (!stat.isFile()) return undefined;
     const key = `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
     let state = this.#known.get(key);
@@ -91,4 +92,8 @@ export class Witness {
     }
     return state;
   }
+}
+
+function fileOf(root: string, path: string): Buffer {
+  return Buffer.concat([Buffer.from(`${root}/`), Buffer.from(path, 'latin1')]);
 }
