@@ -64,7 +64,7 @@ describe('the limit of failed attempts (S19)', () => {
     const fixture = await SyncFixture.start();
     const store = new TokenStore(fixture.stateDirectory());
     const { text } = store.create({ folder: 'default', scope: 'read', label: '', expiresInMs: undefined });
-    const wrong = bearer(`${text.slice(0, -9)}${text.endsWith('0') ? '1' : '0'}${text.slice(-8)}`);
+    const wrong = bearer(`${text.slice(0, -9)}${text.at(-9) === '0' ? '1' : '0'}${text.slice(-8)}`);
     const { client } = fixture;
     const info = (metadata = wrong) =>
       reasonOf(unary(client, client.getServerInfo, { clientVersion: '' }, { metadata }));
