@@ -15,7 +15,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { writeFully } from '../../../common/fs/full-io.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
-import { createToken, parseToken, SCOPES, type Scope } from './token.ts';
+import { createToken, parseToken, SCOPES, type Scope, type TokenParts } from './token.ts';
 
 const DIRECTORY_NAME = 'tokens';
 const FILE_NAME = /^[0-9a-f]{16}\.json$/;
@@ -182,8 +182,16 @@ export class TokenStore {
 
   /** The record of a token that is valid now; undefined when it is unknown, wrong, expired or revoked. */
   find(text: string): TokenRecord | undefined {
-    const { id, secretDigest } = parseToken(text);
+    const parts = parseToken(text);
     this.#refresh();
+    const found = this.#match(parts);
+    if (found !== undefined) return found;
+    // It may have been created a moment ago. Whatever is wrong with it, the look is the same (S19).
+    this.#look();
+    return this.#match(parts);
+  }
+
+  #match({ id, secretDigest }: TokenParts): TokenRecord | undefined {
     const stored = this.#tokens.get(id);
     // Compares in any case, so that an unknown id takes as long as a wrong secret (S19).
     const isEqual = timingSafeEqual(secretDigest, stored?.secretDigest ?? Buffer.alloc(secretDigest.length));
@@ -210,7 +218,10 @@ export class TokenStore {
 
   /** Looks at most once a second, and reads only when the directory changed. */
   #refresh(): void {
-    if (this.#now() - this.#readAtMs < REFRESH_MS) return;
+    if (this.#now() - this.#readAtMs >= REFRESH_MS) this.#look();
+  }
+
+  #look(): void {
     const stat = statSync(this.#directory, { bigint: true, throwIfNoEntry: false });
     if (stat !== undefined && stat.mtimeNs === this.#seenMtimeNs) {
       this.#readAtMs = this.#now();

@@ -48,6 +48,15 @@ describe('token store (S20)', () => {
 
   const token = { folder: 'default', scope: 'read', label: 'ci', expiresInMs: undefined } as const;
 
+  it('lets a token in that another process has just created', () => {
+    const server = new TokenStore(directory, now);
+    expect(server.isInUse()).to.equal(false);
+    for (let count = 0; count < 3; count++) {
+      const { text } = new TokenStore(directory, now).create(token);
+      expect(server.find(text)).to.include({ label: 'ci' });
+    }
+  });
+
   it('rotates with an overlap: the new token allows the same, the old one ends by itself', () => {
     const store = new TokenStore(directory, now);
     const old = store.create({ ...token, expiresInMs: 90_000 });
