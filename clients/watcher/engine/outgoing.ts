@@ -278,8 +278,12 @@ export class Outgoing {
         return;
       case 'drifted':
         log('warn', "the replica was changed behind the server's back", { path: displayPath(path) });
-        reconciliation.wantDrifted(parentOf(path));
-        revisits.again(path, seenMs);
+        // Of a move that was refused, the place that it was to lead to is still to be filled.
+        for (const touched of new Set([path, change?.path, change?.from])) {
+          if (touched === undefined) continue;
+          reconciliation.wantDrifted(parentOf(touched));
+          revisits.again(touched, seenMs);
+        }
         return;
       case 'invalid':
       case 'failed':
