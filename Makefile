@@ -42,7 +42,7 @@ bench: setup ## Benchmarks beside rsync and others (CASE=… for one, PROFILE=1 
 	@$(NODE) bench/run.ts $(CASE)
 
 torture: setup ## Random and enumerated faults (SEEDS=… for how many)
-	@$(NODE) scripts/run-tests.ts test/torture
+	@$(NODE) scripts/run-tests.ts --jobs 2 test/torture
 
 fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
 	@$(NODE) scripts/run-tests.ts test/fuzz

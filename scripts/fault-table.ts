@@ -319,7 +319,7 @@ export const FAULTS: readonly Fault[] = [
     id: 'F54',
     fault: 'everything at once',
     provoked: 'random changes, kills, stops, cuts, partitions, failing disks and jumping clocks, from a seed',
-    expected: 'equal after each storm; nothing torn or lost before the watcher helps',
+    expected: 'equal after each storm; nothing torn before the watcher helps',
   },
   {
     id: 'E83',

@@ -1,9 +1,11 @@
 /**
- * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`.
+ * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`. `--jobs N`: so many
+ * files at a time, for tests that mostly wait.
  * Exit status 0 when nothing failed, else 1.
  */
 import { existsSync, globSync, statSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import Mocha from 'mocha';
 
 const root = resolve(import.meta.dirname, '..');
@@ -21,9 +23,13 @@ function filesOf(selection: readonly string[]): string[] {
   });
 }
 
-const mocha = new Mocha({ timeout: 60_000, slow: 2_000, reporter: process.env['MOCHA_REPORTER'] ?? 'spec' });
-for (const file of filesOf(process.argv.slice(2)).sort()) mocha.addFile(join(root, relative(root, join(root, file))));
-await mocha.loadFilesAsync();
+const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true });
+const jobs = Number(values.jobs ?? 1);
+const reporter = process.env['MOCHA_REPORTER'] ?? 'spec';
+const mocha = new Mocha({ timeout: 60_000, slow: 2_000, reporter, parallel: jobs > 1, jobs });
+for (const file of filesOf(positionals).sort()) mocha.addFile(join(root, relative(root, join(root, file))));
+// With several, each loads what it runs.
+if (jobs <= 1) await mocha.loadFilesAsync();
 const runner = mocha.run((failures) => {
   const passes = runner.stats?.passes ?? 0;
   console.log(`${passes} passed, ${failures} failed`);

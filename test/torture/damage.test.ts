@@ -27,7 +27,7 @@ import { casesOf, patienceMs } from './budget.ts';
 import { Disk, disksUnavailable } from './disks.ts';
 import { Witness } from './witness.ts';
 
-const CASES = casesOf(5);
+const CASES = casesOf(3);
 const FILES = 40;
 
 describe('damage', function () {

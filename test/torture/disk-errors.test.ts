@@ -14,7 +14,7 @@ import { Witness } from './witness.ts';
 
 const LARGE_BYTES = 3_000_000;
 /** How long a fault lasts after the changes that it concerns. */
-const SICK_MS = 400;
+const SICK_MS = 250;
 
 type Program = 'server' | 'watcher';
 type Row = readonly [what: string, program: Program, fault: DiskFault];

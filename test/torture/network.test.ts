@@ -11,7 +11,7 @@ import { casesOf, patienceMs } from './budget.ts';
 import { fillForRounds, playRound, sampled } from './rounds.ts';
 import { Witness } from './witness.ts';
 
-const CASES = casesOf(8);
+const CASES = casesOf(5);
 
 describe('a connection', function () {
   this.timeout(patienceMs(CASES));

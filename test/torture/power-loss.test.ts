@@ -14,7 +14,7 @@ import { Faults, faultsUnavailable } from './faults.ts';
 import { fillForRounds, playRound, sampled } from './rounds.ts';
 import { Witness } from './witness.ts';
 
-const CASES = casesOf(10);
+const CASES = casesOf(6);
 /** Of a round, on the server's disk. */
 const STEPS = 200;
 
@@ -106,7 +106,7 @@ describe('a power loss', function () {
       prepare: fillForRounds,
     });
     const witness = new Witness(pair.source);
-    for (let round = 0; round < casesOf(3); round++) {
+    for (let round = 0; round < casesOf(2); round++) {
       faults.stopAfter(3 + 11 * round, 'cut-power');
       await playRound(pair, witness, round, () => !pair.watcher.isRunning);
       faults.stopAfter(0, 'cut-power');

@@ -12,7 +12,7 @@ import { Faults, faultsUnavailable } from './faults.ts';
 import { fillForRounds, playRound, sampled } from './rounds.ts';
 import { Witness } from './witness.ts';
 
-const CASES = casesOf(16);
+const CASES = casesOf(8);
 
 describe('a server that is killed', function () {
   this.timeout(patienceMs(CASES));
@@ -62,7 +62,7 @@ describe('a server that is killed', function () {
     const pair = await startedPair();
     const witness = new Witness(pair.source);
     let round = 0;
-    for (let number = 1; number <= casesOf(3); number++) {
+    for (let number = 1; number <= casesOf(1); number++) {
       faults.stopAfter(17 * number);
       await playRound(pair, witness, round++, () => !pair.server.isRunning);
       await pair.server.end('SIGKILL');

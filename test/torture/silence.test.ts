@@ -92,7 +92,7 @@ describe('a silence longer than the keepalive', function () {
   let fenced: { readonly pair: Pair; readonly second: BinProgram; readonly other: string } | undefined;
 
   before(async () => {
-    for (const silence of SILENCES) running.push(await started(silence));
+    running.push(...(await Promise.all(SILENCES.map(started))));
     const pair = await Pair.start({ prepare: ({ source }) => putMany(source, 'files', 5, 1000) });
     const other = pair.copyOf(pair.source);
     fenced = { pair, other, second: await fencedOff(pair, other) };

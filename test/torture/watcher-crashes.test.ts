@@ -13,7 +13,7 @@ import { ALL_STEPS, DURABLE_STEPS, Faults, faultsUnavailable } from './faults.ts
 import { fillForRounds, playRound, sampled } from './rounds.ts';
 import { Witness } from './witness.ts';
 
-const CASES = casesOf(6);
+const CASES = casesOf(4);
 
 describe('a watcher that is killed', function () {
   this.timeout(patienceMs(2 * CASES));
