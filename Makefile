@@ -65,7 +65,7 @@ clean: ## Removes what was installed, generated or built; leaves dir/ alone
 	  npm install --prefix .tools --ignore-scripts=false --no-audit --no-fund --loglevel=error node@$(NODE_VERSION); fi
 	@scripts/node --version >/dev/null && touch .tools/ready
 
-node_modules/.package-lock.json: package-lock.json .tools/ready
+node_modules/.package-lock.json: package-lock.json | .tools/ready
 	@echo 'installing the dependencies'
 	@PATH="$$PWD/.tools/node_modules/node/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -71,6 +71,8 @@ export class ChangeSender {
   #expectedBytes = 0;
   /** Where entries are renamed to in this plan: until that is acknowledged the index has something else there. */
   #targets: ReadonlySet<TreePath> = NO_PATHS;
+  /** Where entries are renamed from: what takes their places must follow at once. */
+  #vacated: ReadonlySet<TreePath> = NO_PATHS;
 
   constructor(scanner: Scanner, limits: SenderLimits, effects: SenderEffects) {
     this.#scanner = scanner;
@@ -83,8 +85,9 @@ export class ChangeSender {
     this.#seenMs = seenMs;
     this.#structural = structural;
     this.#expectedBytes = 0;
-    const targets = changes.flatMap((change) => (change.type === 'move' ? [change.to] : []));
-    this.#targets = targets.length === 0 ? NO_PATHS : new Set(targets);
+    const moves = changes.filter((change) => change.type === 'move');
+    this.#targets = moves.length === 0 ? NO_PATHS : new Set(moves.map(({ to }) => to));
+    this.#vacated = moves.length === 0 ? NO_PATHS : new Set(moves.map(({ from }) => from));
     for (const change of changes) this.#expectedBytes += this.#expectedBytesOf(change);
     for (const change of changes) this.#write(change);
     this.#flush();
@@ -96,6 +99,7 @@ export class ChangeSender {
     this.#structural = false;
     this.#expectedBytes = SMALL_BATCH_BYTES;
     this.#targets = NO_PATHS;
+    this.#vacated = NO_PATHS;
     const record: FileRecord = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
     if (before?.digest.equals(digest) && before.sizeBytes === now.sizeBytes)
       this.#sameContent(path, now, record, before);
@@ -142,7 +146,7 @@ export class ChangeSender {
   }
 
   #put({ path, now, before, copyOf }: Extract<PlannedChange, { readonly type: 'put' }>): void {
-    const delayMs = this.#effects.delay(path, now, before);
+    const delayMs = this.#vacated.has(path) ? 0 : this.#effects.delay(path, now, before);
     if (delayMs > 0) {
       this.#effects.postpone(path, delayMs, this.#seenMs);
       return;

@@ -381,8 +381,10 @@ export class Engine {
 
   #beginWholeScan(): void {
     this.#rootGuard.check();
-    // What waited to be looked through or deleted is found again, for whoever waits for that.
-    this.#wholeScan.begin(this.#deletions.hasPending ? BEFORE_ALL_MS : this.#lookout.queue.oldestSeenMs);
+    // What waited to be looked at or deleted, or was a problem, is found by it, for whoever waits for that.
+    const isOwed = this.#deletions.hasPending || this.#problems.count > 0;
+    const waiting = [this.#lookout.queue.oldestSeenMs, this.#revisits.oldestSeenMs].filter((ms) => ms !== undefined);
+    this.#wholeScan.begin(isOwed ? BEFORE_ALL_MS : Math.min(Number.POSITIVE_INFINITY, ...waiting));
     this.#problems.forgetAll();
     this.#deletions.forgetAll();
     this.#startedEmpty = this.#index?.tree.count() === 0;

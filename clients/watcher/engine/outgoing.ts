@@ -130,7 +130,10 @@ export class Outgoing {
       smallFileBytes: session.maxInlineBytes,
       asideName: (directory) => joinPath(directory, ASIDE_PREFIX + randomBytes(6).toString('hex')),
     });
-    for (const { path, now } of settled) if (now?.kind !== 'file') this.uploads.drop(path);
+    for (const { path, now } of settled) {
+      // An upload that ends now would bring back what the file was.
+      if (now?.kind !== 'file' || now.sizeBytes <= session.maxInlineBytes) this.uploads.drop(path);
+    }
     if (plan.refreshed.length > 0) {
       index.tree.transaction(() => {
         for (const { path, now } of plan.refreshed) if (now !== undefined) index.tree.setIdentity(path, now.identity);

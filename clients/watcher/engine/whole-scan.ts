@@ -49,8 +49,8 @@ export class WholeScan {
     this.#dueMs = Number.POSITIVE_INFINITY;
   }
 
-  /** `waitingMs`: when the oldest was seen of what waited to be looked at, and is dropped because this finds it. */
-  begin(waitingMs = Number.POSITIVE_INFINITY): void {
+  /** `waitingMs`: when the oldest was seen of what waits to be looked at, and will be found by this; infinite for none. */
+  begin(waitingMs: number): void {
     this.#state = 'running';
     this.#seenMs = Math.min(this.#seenMs, waitingMs);
   }

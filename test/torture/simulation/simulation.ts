@@ -95,6 +95,7 @@ class Simulation {
   /** On their way. */
   #toServer: ToServer[] = [];
   #toWatcher: EngineCommand[] = [];
+  #uploaded: EngineCommand[] = [];
   /** Answers of sessions that are over. */
   #late: EngineCommand[] = [];
   #hintsWereLost = false;
@@ -375,6 +376,7 @@ class Simulation {
     this.#late = this.#toWatcher;
     this.#toServer = [];
     this.#toWatcher = [];
+    this.#uploaded = [];
     this.#toEngine({ type: 'disconnected' });
   }
 
@@ -397,7 +399,7 @@ class Simulation {
         this.#toWatcher.push({ type: 'compared', answer: this.#server.compare(first) });
         return 1;
       case 'upload':
-        this.#toWatcher.push({ type: 'uploaded', result: this.#server.upload(first.request, this.#source.directory) });
+        this.#uploaded.push({ type: 'uploaded', result: this.#server.upload(first.request, this.#source.directory) });
         return 1;
       case 'batch': {
         const end = messages.findIndex(({ type }) => type !== 'batch');
@@ -426,6 +428,10 @@ class Simulation {
     const fault = this.#options.fault === 'an answer is believed that belongs to another session';
     if (fault) this.#toWatcher.unshift(...this.#late.splice(0));
     for (const command of this.#toWatcher.splice(0, count)) this.#toEngine(command);
+    // Another stream: when its answers come has nothing to do with the others.
+    if (this.#isSettling || this.#random.below(2) === 0) {
+      for (const command of this.#uploaded.splice(0)) this.#toEngine(command);
+    }
   }
 
   // ---- crashes
