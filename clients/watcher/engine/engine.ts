@@ -7,7 +7,7 @@
  * events (messages.ts). How what is found gets out is outgoing.ts.
  */
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
-import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { displayPath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
@@ -72,6 +72,11 @@ const STATUS_INTERVAL_MS = 100;
 const SIGNING_SHARE = 0.1;
 const MIN_SIGNING_MS = 200;
 const MAX_SIGNING_MS = 2_000;
+/** They say nothing of the tree, and pass. */
+const PASSING_ERRNOS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EIO', 'EAGAIN', 'ESTALE']);
+const TROUBLE_PAUSE_MS = 1_000;
+/** Who looks once gives up after this. */
+const MAX_TROUBLE_MS = 60_000;
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -106,6 +111,9 @@ export class Engine {
   #degraded = '';
   #changeSource = '';
   #lastStatusMs = 0;
+  /** Set while the file system refuses what it usually does not. */
+  #troubledSinceMs: number | undefined;
+  #resumeMs = 0;
   /** When the last step began: what became due later it has not seen. */
   #steppedMs = 0;
   #isWoken = false;
@@ -196,10 +204,30 @@ export class Engine {
 
   /** One round: does a portion of work, and answers who waits. False when there is nothing to be done now. @throws as `run` */
   async work(): Promise<boolean> {
-    const worked = await this.#step();
+    const worked = await this.#tryStep();
     this.#settle();
     this.#publishStatus(!worked);
     return worked;
+  }
+
+  /** What passes by itself (no descriptor left, a read error) is waited for; then everything is looked at (E50). */
+  async #tryStep(): Promise<boolean> {
+    const nowMs = this.#clock.nowMs();
+    if (nowMs < this.#resumeMs) return false;
+    try {
+      const worked = await this.#step();
+      this.#troubledSinceMs = undefined;
+      return worked;
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === undefined || !PASSING_ERRNOS.has(errno)) throw error;
+      this.#troubledSinceMs ??= nowMs;
+      if (this.#options.mode !== 'watch' && nowMs - this.#troubledSinceMs > MAX_TROUBLE_MS) throw error;
+      this.#log('warn', `the watched directory cannot be looked at: ${describeError(error)}; trying again`, { errno });
+      this.#resumeMs = nowMs + TROUBLE_PAUSE_MS;
+      this.#wantWholeScan(errno, BEFORE_ALL_MS);
+      return false;
+    }
   }
 
   /** Ends at once; what is not acknowledged counts as not sent. */
@@ -334,7 +362,15 @@ export class Engine {
     const nowMs = this.#clock.nowMs();
     const gatheredMs = this.dirty.oldestMs === undefined ? undefined : this.dirty.oldestMs + GATHERING_MS;
     const statusMs = this.#hasPending() ? this.#lastStatusMs + STATUS_INTERVAL_MS : undefined;
-    const dueMs = [gatheredMs, statusMs, this.#revisits.dueMs, this.#problems.nextRetryMs, this.#wholeScan.dueMs];
+    const resumeMs = this.#troubledSinceMs === undefined ? undefined : this.#resumeMs;
+    const dueMs = [
+      gatheredMs,
+      statusMs,
+      resumeMs,
+      this.#revisits.dueMs,
+      this.#problems.nextRetryMs,
+      this.#wholeScan.dueMs,
+    ];
     const next = Math.min(...dueMs.filter((ms) => ms !== undefined));
     // What the last step saw due and left has to wait for an answer, which wakes: no need to look at each tick. What has
     // become due only since then is done at once.
@@ -567,7 +603,7 @@ export class Engine {
       sentChanges,
       sentContentBytes,
       changeSource: this.#changeSource,
-      degraded: this.#degraded,
+      degraded: this.#troubledSinceMs === undefined ? this.#degraded : 'the watched directory cannot be looked at',
       problems: this.#problems,
       heldDeletes: this.#deletions.heldCount,
     });

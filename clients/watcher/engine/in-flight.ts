@@ -107,13 +107,17 @@ export class InFlight {
   /**
    * The nearest directory, from this one up, that is on its way and by now is another one on the disk: until that is settled,
    * what is below belongs to neither.
-   * @param inodeAt the inode of the directory that the disk has at a path
+   * @param inodeAt the inode of the directory that the disk has at a path, if that can be known
    */
-  replacedAbove(directory: TreePath, inodeAt: (path: TreePath) => bigint | undefined): TreePath | undefined {
+  replacedAbove(
+    directory: TreePath,
+    inodeAt: (path: TreePath) => bigint | undefined | 'unknown',
+  ): TreePath | undefined {
     if (this.#directories.size === 0) return undefined;
     for (let at = directory; at !== ROOT; at = parentOf(at)) {
-      const ino = this.#directories.get(at);
-      if (ino !== undefined && inodeAt(at) !== ino) return at;
+      const sent = this.#directories.get(at);
+      const now = sent === undefined ? undefined : inodeAt(at);
+      if (sent !== now && now !== 'unknown') return at;
     }
     return undefined;
   }

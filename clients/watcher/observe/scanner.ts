@@ -125,13 +125,13 @@ export class Scanner {
     return known?.kind === 'directory' && this.directoryInodeAt(path) === known.identity?.ino;
   }
 
-  /** Undefined where there is no directory, or none that can be opened. */
-  directoryInodeAt(path: TreePath): bigint | undefined {
+  /** Undefined where there is no directory; `unknown` where none can be opened now. */
+  directoryInodeAt(path: TreePath): bigint | undefined | 'unknown' {
     try {
       return this.#options.root.tryDirectory(path)?.stat().ino;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      return undefined;
+      return 'unknown';
     }
   }
 

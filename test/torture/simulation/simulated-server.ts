@@ -2,7 +2,16 @@
  * The server's side of a simulation: the real applier, log, index and recovery in this thread, which dies at any of its
  * steps when it is told to, and is opened again.
  */
-import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type {
   BatchResult,
@@ -18,7 +27,8 @@ import { joinPath, nameOf, ROOT, toWirePath, type TreePath } from '../../../comm
 import { Batch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
-import { lookAt } from './simulated-source.ts';
+import type { Random } from '../../support/workloads.ts';
+import { lookAt, walk } from './simulated-source.ts';
 import { TestReplica } from '../../server/replica/support.ts';
 
 type BatchEvent = Extract<EngineEvent, { type: 'batch' }>;
@@ -48,6 +58,8 @@ export class SimulatedServer {
   readonly directory: string;
   /** The newest revision that somebody was told is durable. */
   durableRevision = 0n;
+  /** Its replica was changed behind its back, and it has not looked since. */
+  isEdited = false;
   #replica: TestReplica | undefined;
   #stepsToCrash = Number.POSITIVE_INFINITY;
   /** Copies of the disk as it was before each of the last two groups; only with the planted fault. */
@@ -61,6 +73,10 @@ export class SimulatedServer {
 
   get isRunning(): boolean {
     return this.#replica !== undefined;
+  }
+
+  get headRevision(): bigint {
+    return this.#opened.core.state.revision;
   }
 
   /** Dies at the n-th step from now on, wherever that is. */
@@ -164,6 +180,35 @@ export class SimulatedServer {
     const staged = join(this.directory, '.lockstep/staging', contentName(digest));
     if (!isKnown && !existsSync(staged)) writeFileSync(staged, content, { mode: 0o600 });
     return { uploadId, path, outcome: { type: 'done', digest, sentBytes: isKnown ? 0 : content.length } };
+  }
+
+  /** Somebody changes the replica behind the server's back. Returns what was done. */
+  edit(random: Random): string {
+    this.isEdited = true;
+    const entries = [...walk(this.directory)];
+    const [path, content] = entries.length === 0 ? ['foreign', ''] : random.of(entries);
+    const file = join(this.directory, path);
+    switch (random.below(3)) {
+      case 0:
+        if (content === 'directory') mkdirSync(join(file, 'foreign'), { recursive: true });
+        else rmSync(file, { force: true });
+        return `edit ${path}`;
+      case 1:
+        if (content.startsWith('file')) appendFileSync(file, 'foreign');
+        return `edit ${path}`;
+      default:
+        writeFileSync(join(this.directory, 'foreign'), 'foreign');
+        return 'edit foreign';
+    }
+  }
+
+  /** Looks through the whole replica. Returns what was not as the index said. @throws Crash */
+  lookThrough(): readonly TreePath[] {
+    return this.#alive((replica) => {
+      const corrected = replica.lookThrough();
+      this.isEdited = false;
+      return corrected;
+    });
   }
 
   get #opened(): TestReplica {

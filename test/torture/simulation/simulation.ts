@@ -6,11 +6,12 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { Engine } from '../../../clients/watcher/engine/engine.ts';
-import type { EngineCommand, EngineEvent } from '../../../clients/watcher/engine/messages.ts';
+import type { EngineCommand, EngineEvent, EngineStatus } from '../../../clients/watcher/engine/messages.ts';
 import { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { treeOf } from '../../server/replica/support.ts';
 import { Random } from '../../support/workloads.ts';
 import { Crash, type PlantedFault, SimulatedServer } from './simulated-server.ts';
@@ -37,6 +38,8 @@ const KINDS = {
   'watcher crashes': 1,
   'keep index': 1,
   'listing fails': 1,
+  'no descriptors': 1,
+  'replica is edited': 1,
   flush: 2,
   scan: 1,
 } as const;
@@ -99,7 +102,10 @@ class Simulation {
   /** Answers of sessions that are over. */
   #late: EngineCommand[] = [];
   #hintsWereLost = false;
+  #status: EngineStatus | undefined;
   #isSettling = false;
+  /** The code that runs is the watcher's, not the server's. */
+  #isInEngine = false;
   #nextFlush = 1;
   /** With the mutations that there had been when it was asked for. */
   #flushes = new Map<number, number>();
@@ -107,6 +113,8 @@ class Simulation {
   #flushed = new Map<number, number>();
   /** Listings of the watcher that are going to fail. */
   #failures = 0;
+  /** Openings of directories that are. */
+  #refusals = 0;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -142,10 +150,13 @@ class Simulation {
     if (!this.#server.isRunning) this.#restartServer();
     this.#isSettling = true;
     this.#failures = 0;
+    this.#refusals = 0;
     this.#server.crashAfter(Number.POSITIVE_INFINITY);
+    if (this.#server.isEdited) this.#drifted(this.#server.lookThrough());
+    this.#watcherReads(this.#toWatcher.length);
     let id = this.#flush();
     for (let round = 0; this.#flushed.get(id) !== 0; round++) {
-      if (round > MAX_ROUNDS_TO_SETTLE) throw new Error('it does not come to rest');
+      if (round > MAX_ROUNDS_TO_SETTLE) throw new Error(`it does not come to rest: ${inspect(this.#status)}`);
       if (this.#flushed.has(id)) {
         // What could not be read is tried again after a while.
         this.#nowMs += 61_000;
@@ -205,6 +216,12 @@ class Simulation {
       case 'listing fails':
         this.#failures = 1 + this.#random.below(3);
         break;
+      case 'no descriptors':
+        this.#refusals = 1 + this.#random.below(3);
+        break;
+      case 'replica is edited':
+        this.#note(this.#server.edit(this.#random));
+        break;
       case 'flush':
         this.#flush();
         break;
@@ -237,7 +254,9 @@ class Simulation {
         watchDirectories: async (directories) => {
           this.#source.watch(directories);
           // While the engine waits for this, anything may come.
+          this.#isInEngine = false;
           await this.#interrupt();
+          this.#isInEngine = true;
         },
         settle: async () => {
           const lost = this.#hintsWereLost;
@@ -280,7 +299,7 @@ class Simulation {
   async #work(): Promise<boolean> {
     const { prototype } = Directory;
     const list = Object.getOwnPropertyDescriptor(prototype, 'list')?.value as Directory['list'];
-    const fails = (): boolean => this.#failures > 0 && this.#failures-- > 0;
+    const fails = (): boolean => this.#isInEngine && this.#failures > 0 && this.#failures-- > 0;
     const failure = () => {
       if (this.#options.fault === 'what cannot be read counts as deleted') return [];
       throw Object.assign(new Error('EIO: simulated'), { code: 'EIO', errno: -5, syscall: 'scandir' });
@@ -288,10 +307,21 @@ class Simulation {
     prototype.list = function failing(this: Directory) {
       return fails() ? failure() : list.call(this);
     };
+    const { prototype: rootPrototype } = SafeRoot;
+    const open = Object.getOwnPropertyDescriptor(rootPrototype, 'directory')?.value as SafeRoot['directory'];
+    const refuses = (): boolean => this.#isInEngine && this.#refusals > 0 && this.#refusals-- > 0;
+    rootPrototype.directory = function refusing(this: SafeRoot, path) {
+      if (path !== ROOT && refuses())
+        throw Object.assign(new Error('EMFILE: simulated'), { code: 'EMFILE', errno: -24, syscall: 'open' });
+      return open.call(this, path);
+    };
+    this.#isInEngine = true;
     try {
       return (await this.#engine?.work()) === true;
     } finally {
+      this.#isInEngine = false;
       prototype.list = list;
+      rootPrototype.directory = open;
     }
   }
 
@@ -310,14 +340,17 @@ class Simulation {
       case 'flushed':
         this.#flushed.set(event.id, event.problemCount);
         // Nothing was changed since it was asked for: all of it has to be there now.
+        if (this.#server.isEdited) return;
         if (this.#flushes.get(event.id) === this.#source.mutations && event.problemCount === 0)
           this.#assertEqual(`flush ${event.id}`);
         return;
       case 'changes':
         this.#note(`${event.changes.operations} ${event.changes.paths.replaceAll(/aside-[0-9a-f]+/g, 'aside')}`);
         return;
-      case 'log':
       case 'status':
+        this.#status = event.status;
+        return;
+      case 'log':
       case 'cancel-upload':
       case 'failed':
       case 'closed':
@@ -420,8 +453,13 @@ class Simulation {
       if (result.durable) this.#server.durableRevision = result.revision;
       this.#toWatcher.push({ type: 'applied', result });
     }
-    if (drifted.length > 0)
-      this.#toWatcher.push({ type: 'drifted', paths: drifted, headRevision: this.#server.durableRevision });
+    this.#drifted(drifted);
+  }
+
+  #drifted(entries: readonly TreePath[]): void {
+    if (entries.length === 0 || !this.#isConnected) return;
+    const paths = [...new Set(entries.map((path) => (path === ROOT ? ROOT : parentOf(path))))];
+    this.#toWatcher.push({ type: 'drifted', paths, headRevision: this.#server.headRevision });
   }
 
   #watcherReads(count: number): void {
