@@ -119,7 +119,11 @@ export class Lookout {
     const others = new Set<TreePath>();
     for (const other of findings.linked) this.#options.dirty.addName(parentOf(other), nameOf(other), open.seenMs);
     for (const difference of findings.differences) {
-      if (isAnotherDirectory(difference)) others.add(difference.path);
+      if (isAnotherDirectory(difference)) {
+        others.add(difference.path);
+        // Before it can be known to the server: names in it may be hinted at from then on (E120).
+        this.#reloadRules(difference.path);
+      }
       if (difference.now === undefined) this.#options.onVanishedIn(open.path);
       // Asked now, not when it is sent: answers may come in between, and its past would be an old one.
       else if (!this.#options.isInFlight(difference.path, open.seenMs)) note(difference, found);
@@ -140,7 +144,9 @@ export class Lookout {
       for (const difference of scanner.look(parentOf(other), nameOf(other)).differences) note(difference, found);
     }
     for (const directory of findings.directories) {
-      if (isAnotherDirectory(found.get(directory))) this.scanLater(directory, seenMs);
+      if (!isAnotherDirectory(found.get(directory))) continue;
+      this.#reloadRules(directory);
+      this.scanLater(directory, seenMs);
     }
   }
 
