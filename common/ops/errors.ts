@@ -133,7 +133,12 @@ export function errnoOf(error: unknown): string | undefined {
 
 /** The reason that stands for an error of the operating system. */
 export function reasonOfErrno(error: unknown): Reason {
-  switch (errnoOf(error)) {
+  return reasonOf(errnoOf(error));
+}
+
+/** The same of an errno's name. */
+export function reasonOf(errno: string | undefined): Reason {
+  switch (errno) {
     case 'ENOSPC':
     case 'EDQUOT':
       return 'NO_SPACE';

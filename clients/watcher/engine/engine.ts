@@ -8,7 +8,7 @@
  */
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
-import { displayPath, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
 import type { DirtySet } from '../observe/dirty-set.ts';
@@ -529,7 +529,10 @@ export class Engine {
 
   async #flush(id: number): Promise<void> {
     if ((await this.#hints?.settle()) !== 'delivered') this.#wantWholeScan('flush');
-    this.#flushes.add(id, this.#clock.nowMs());
+    const nowMs = this.#clock.nowMs();
+    // Nothing hints at a root that was unmounted or replaced.
+    this.#revisits.again(ROOT, nowMs);
+    this.#flushes.add(id, nowMs);
     this.wake();
   }
 

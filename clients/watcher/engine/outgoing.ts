@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Digest } from '../../../common/content/digest.ts';
 import { decodeSignature } from '../../../common/content/signature-codec.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { reasonOf } from '../../../common/ops/errors.ts';
 import type { FileRecord } from '../../../common/tree/entry.ts';
 import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { HotFiles } from '../observe/hot-files.ts';
@@ -219,7 +220,7 @@ export class Outgoing {
       },
       postpone: (path, delayMs, seenMs) => revisits.later(path, nowMs() + delayMs, seenMs),
       deltaOf: (content, before) => maker.deltaOf(content, before),
-      unreadable: (path, errno) => report(path, 'PERMISSION_DENIED', `cannot be read (${errno})`),
+      unreadable: (path, errno) => report(path, reasonOf(errno), `cannot be read (${errno})`),
     };
   }
 
