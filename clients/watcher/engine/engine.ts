@@ -460,7 +460,11 @@ export class Engine {
   #drifted(directories: readonly TreePath[], revision: bigint): void {
     const connected = this.#connected;
     if (connected === undefined) return;
-    for (const directory of directories) this.#reconciliation.wantDrifted(directory);
+    for (const directory of directories) {
+      this.#reconciliation.wantDrifted(directory);
+      // Told before the server had what is on its way: that may rename the directory.
+      this.#reconciliation.wantDrifted(this.#outgoing.inFlight.futureOf(directory));
+    }
     this.#isDurable(revision);
     const position = { epoch: connected.session.epoch, revision, batchId: Buffer.alloc(0) };
     connected.index.tree.transaction(() => this.#reconciliation.reached(connected.index, position));

@@ -2,7 +2,7 @@
  * Changes that were sent and not yet acknowledged. What is acknowledged goes from here into the synced index; what is lost with
  * a session is looked at again. Bounded by the session's limit on unanswered bytes.
  */
-import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import type { AcknowledgedChange } from './messages.ts';
 
@@ -120,6 +120,18 @@ export class InFlight {
       if (sent !== now && now !== 'unknown') return at;
     }
     return undefined;
+  }
+
+  /** Where the server will have what it has at this path now, when all that is on its way is applied. */
+  futureOf(path: TreePath): TreePath {
+    let future = path;
+    for (const { changes, structural } of this.#batches.values()) {
+      if (!structural) continue;
+      for (const { update } of changes) {
+        if (update.type === 'move' && isInside(future, update.from)) future = rebase(future, update.from, update.to);
+      }
+    }
+    return future;
   }
 
   /** Whether the server will have at the path what the index has there. */

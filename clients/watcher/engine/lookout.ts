@@ -203,6 +203,8 @@ export class Lookout {
     const directories = this.#unwatched;
     this.#unwatched = [];
     await this.#options.watchDirectories(directories);
+    // What was opened before may have been renamed meanwhile.
+    this.#options.root.forgetAll();
   }
 }
 

@@ -172,9 +172,16 @@ export class SimulatedSource {
     if (stat.isDirectory()) {
       for (const name of readdirSync(this.#local(path))) this.#remove(joinPath(path, name));
     }
+    // Another name of the same file may be all that is left of a write through this one, which nothing told of: a later scan
+    // has to find that, and here it is hinted at.
+    if (!stat.isDirectory() && stat.nlink > 1) this.#hintAtNamesOf(stat.ino);
     // Told before it is gone, because then nobody knows any more whether it was watched.
     this.#hint(path);
     rmSync(this.#local(path), { recursive: true });
+  }
+
+  #hintAtNamesOf(ino: number): void {
+    for (const [path] of walk(this.directory)) if (lstatSync(this.#local(path)).ino === ino) this.#hint(path);
   }
 
   /** Only a watched directory tells of its names. */
