@@ -66,12 +66,14 @@ export interface EngineDependencies {
 }
 
 /** Events that belong together arrive within this time: the halves of a rename, the steps of an atomic save. */
-const GATHERING_MS = 2;
+const GATHERING_MS = 1;
 const STATUS_INTERVAL_MS = 100;
 /** With `--once`: how much of the time so far may go into signatures at the end, and its bounds. */
 const SIGNING_SHARE = 0.1;
-const MIN_SIGNING_MS = 200;
+const MIN_SIGNING_MS = 1_000;
 const MAX_SIGNING_MS = 2_000;
+/** As fast as that at least: a file that cannot be signed in the time that is left is not begun. */
+const SIGNED_BYTES_PER_MS = 200_000;
 /** They say nothing of the tree, and pass. */
 const PASSING_ERRNOS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EIO', 'EAGAIN', 'ESTALE']);
 const TROUBLE_PAUSE_MS = 1_000;
@@ -339,18 +341,20 @@ export class Engine {
       this.#endWholeScan(connected);
       return true;
     }
-    if (!connected.signatures.signing.hasWork || this.#hasPending() || !this.#hasTimeToSign()) return false;
-    connected.signatures.signing.step(connected.scanner, connected.index.tree);
+    if (!connected.signatures.signing.hasWork || this.#hasPending()) return false;
+    const maxFileBytes = SIGNED_BYTES_PER_MS * this.#msToSign();
+    if (maxFileBytes <= 0) return false;
+    connected.signatures.signing.step(connected.scanner, connected.index.tree, maxFileBytes);
     return true;
   }
 
   /** A watcher has all the time; one that looks once takes a small part of what the sync has taken. */
-  #hasTimeToSign(): boolean {
-    if (this.#options.mode !== 'once') return this.#options.mode === 'watch';
+  #msToSign(): number {
+    if (this.#options.mode !== 'once') return this.#options.mode === 'watch' ? Number.POSITIVE_INFINITY : 0;
     const nowMs = this.#clock.nowMs();
     const shareMs = SIGNING_SHARE * (nowMs - this.#startedMs);
     this.#signUntilMs ??= nowMs + Math.min(MAX_SIGNING_MS, Math.max(MIN_SIGNING_MS, shareMs));
-    return nowMs < this.#signUntilMs;
+    return this.#signUntilMs - nowMs;
   }
 
   /** Sleeps until something happens, or is due. */
@@ -554,7 +558,7 @@ export class Engine {
 
   /** With `--once` the end waits a little for signatures, or the next run could not send deltas. */
   #isSigningFirst(): boolean {
-    return this.#options.mode === 'once' && this.#signatures?.signing.hasWork === true && this.#hasTimeToSign();
+    return this.#options.mode === 'once' && this.#signatures?.signing.hasWork === true && this.#msToSign() > 0;
   }
 
   #hasPending(): boolean {

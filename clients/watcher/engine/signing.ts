@@ -48,11 +48,11 @@ export class Signing {
     if (record.sizeBytes >= MIN_SIGNED_BYTES && this.#waiting.size < MAX_WAITING) this.#waiting.add(path);
   }
 
-  /** Reads at most STEP_BYTES. */
-  step(scanner: Scanner, index: TreeIndex): void {
+  /** Reads at most STEP_BYTES. Files above `maxFileBytes` are left out. */
+  step(scanner: Scanner, index: TreeIndex, maxFileBytes: number): void {
     let budget = STEP_BYTES;
     while (budget > 0 && this.hasWork) {
-      this.#open ??= this.#next(scanner, index);
+      this.#open ??= this.#next(scanner, index, maxFileBytes);
       if (this.#open === undefined) return;
       budget -= this.#read(this.#open, budget);
     }
@@ -64,11 +64,11 @@ export class Signing {
     this.#waiting.clear();
   }
 
-  #next(scanner: Scanner, index: TreeIndex): OpenFile | undefined {
+  #next(scanner: Scanner, index: TreeIndex, maxFileBytes: number): OpenFile | undefined {
     for (const path of this.#waiting) {
       this.#waiting.delete(path);
       const entry = index.get(path);
-      if (entry?.kind !== 'file' || this.#store.has(entry.digest)) continue;
+      if (entry?.kind !== 'file' || entry.sizeBytes > maxFileBytes || this.#store.has(entry.digest)) continue;
       const fd = this.#openFile(entry, scanner);
       if (fd === undefined) continue;
       const builder = new SignatureBuilder(this.#digestFunction, parametersFor(entry.sizeBytes));
