@@ -31,7 +31,7 @@ export interface SessionOptions {
   readonly holder: string;
   readonly takeOver: boolean;
   readonly acknowledgement: 'durable' | 'applied';
-  /** Whether contents may be compressed; not worth it on this machine's own network. */
+  /** Whether whole contents are compressed; not worth it on this machine's own network. */
   readonly compress: boolean;
   readonly content: ContentReader;
   readonly engine: EnginePort;
@@ -88,7 +88,8 @@ export class Session implements LiveSession {
         content: options.content,
         folder,
         lease: facts.lease,
-        transfer: { digestFunction: facts.digestFunction, zstd: options.compress && server.zstd },
+        transfer: { digestFunction: facts.digestFunction, zstd: server.zstd },
+        compressWhole: options.compress,
       },
       open: () => connection.uploadContent(),
       maxStreams: server.limits.maxUploadStreams,

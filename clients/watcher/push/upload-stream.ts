@@ -21,6 +21,8 @@ export interface UploadContext {
   readonly folder: string;
   readonly lease: bigint;
   readonly transfer: Omit<TransferOptions, 'fromBytes' | 'basis'>;
+  /** Whether contents that are sent whole are compressed, too. What an edit adds always is, where the server takes that. */
+  readonly compressWhole: boolean;
 }
 
 /** What the server has now. */
@@ -120,7 +122,8 @@ export class UploadStream {
     signal: AbortSignal,
   ): Promise<UploadedContent> {
     const basis = attempt.asDelta ? attempt.request.basis?.signature : undefined;
-    const options = { ...context.transfer, fromBytes: committedBytes, basis };
+    const zstd = context.transfer.zstd && (context.compressWhole || basis !== undefined);
+    const options = { ...context.transfer, zstd, fromBytes: committedBytes, basis };
     const anyEnd = AbortSignal.any([signal, this.#over.signal]);
     for await (const chunk of context.content.read(attempt.request, options, anyEnd)) {
       if (isComplete) chunk.release();
