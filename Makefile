@@ -33,6 +33,7 @@ lint: setup ## Types, lint, format, import arrows, protocol
 	@$(NODE) node_modules/@biomejs/biome/bin/biome format --error-on-warnings
 	@$(NODE) scripts/check-arrows.ts
 	@$(NODE) scripts/check-protocol.ts
+	@$(NODE) scripts/list-cases.ts --check
 
 format: setup ## Format everything
 	@$(NODE) node_modules/@biomejs/biome/bin/biome format --write
