@@ -3,22 +3,12 @@
  * this, a server that answers faster than the index can be written would fill the memory (S34).
  */
 import { Deferred } from '../../common/ops/async.ts';
-import type { EngineCommand } from './engine/messages.ts';
+import { type EngineCommand, isCounted } from './engine/messages.ts';
 
 /** Enough that the engine never waits for the network. */
 const MAX_BYTES = 4 * 2 ** 20;
 const OVERHEAD_BYTES = 256;
 const COMPACT_COUNT = 1024;
-
-/** Commands that carry what a peer said, and are answered with a `TakenMessage` each, in their order. */
-export function isCounted(command: EngineCommand): boolean {
-  return command.type === 'compared' || command.type === 'applied' || command.type === 'drifted';
-}
-
-/** What the engine's thread says when it is done with a counted command. */
-export interface TakenMessage {
-  readonly type: 'taken';
-}
 
 export class EngineBacklog {
   readonly #sizes: number[] = [];

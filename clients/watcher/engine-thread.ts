@@ -3,8 +3,8 @@
  */
 import { Worker } from 'node:worker_threads';
 import { LockstepError } from '../../common/ops/errors.ts';
-import type { EngineCommand, EngineEvent, EngineOptions } from './engine/messages.ts';
-import { EngineBacklog, type TakenMessage } from './engine-backlog.ts';
+import type { EngineCommand, EngineEvent, EngineOptions, TakenMessage } from './engine/messages.ts';
+import { EngineBacklog } from './engine-backlog.ts';
 import type { EnginePort } from './push/engine-port.ts';
 import { workerUrl } from './worker-url.ts';
 
@@ -16,7 +16,7 @@ export interface EngineThread extends EnginePort {
 }
 
 export function startEngine(options: EngineOptions): EngineThread {
-  const worker = new Worker(workerUrl('./engine-host.ts', import.meta.url), {
+  const worker = new Worker(workerUrl('./engine/engine-worker.ts', import.meta.url), {
     workerData: options,
     name: 'engine',
   });

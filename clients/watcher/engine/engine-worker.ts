@@ -8,13 +8,14 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { monotonicMs } from '../observe/hints.ts';
 import { Observer } from '../observe/observer.ts';
 import { Engine, failureOf, type Hints } from './engine.ts';
-import type { EngineCommand, EngineEvent, EngineOptions } from './messages.ts';
+import { type EngineCommand, type EngineEvent, type EngineOptions, isCounted, type TakenMessage } from './messages.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('engine-worker runs as a worker thread only');
 const options = workerData as EngineOptions;
 
 const POLL_MS = 5_000;
+const TAKEN: TakenMessage = { type: 'taken' };
 
 function emit(event: EngineEvent, transfer: readonly ArrayBuffer[] = []): void {
   port?.postMessage(event, [...transfer]);
@@ -26,6 +27,7 @@ let engine: Engine | undefined;
 port.on('message', (command: EngineCommand) => {
   if (engine === undefined) early.push(command);
   else take(engine, command);
+  if (isCounted(command)) port.postMessage(TAKEN);
 });
 
 function take(target: Engine, command: EngineCommand): void {

@@ -29,6 +29,16 @@ export type EngineCommand =
   /** Finish: close the index, answer `closed`. */
   | { readonly type: 'close' };
 
+/** Whether a command carries what a peer said: each such is answered with `taken`, in their order. */
+export function isCounted(command: EngineCommand): boolean {
+  return command.type === 'compared' || command.type === 'applied' || command.type === 'drifted';
+}
+
+/** Said behind each counted command that was taken in, so that what waits for the engine stays bounded (engine-backlog.ts). */
+export interface TakenMessage {
+  readonly type: 'taken';
+}
+
 /**
  * From the engine. A request with a `lease` is meant for that session and dropped by any other: it may have been on its
  * way while the session was replaced.

@@ -105,8 +105,7 @@ export class WatchedDirectories {
       return;
     }
     this.#root.forgetAll();
-    this.#place(path);
-    if (this.#tree.find(path)?.watch !== undefined) this.#events.onTreeHint(path);
+    this.#placeUnannounced(path);
     this.#reportDegraded();
   }
 
@@ -124,6 +123,12 @@ export class WatchedDirectories {
     this.#disturbed.clear();
     this.#blind.clear();
     this.#tree.remove(this.#tree.root);
+  }
+
+  /** Nobody looked through it for being watched: if it is a directory, all below it is to be looked at. */
+  #placeUnannounced(path: TreePath): void {
+    this.#place(path);
+    if (this.#tree.find(path)?.watch !== undefined) this.#events.onTreeHint(path);
   }
 
   /** Makes sure that the directory which is at `dir` now is watched as that, whatever was known of the path before. */
@@ -209,8 +214,7 @@ export class WatchedDirectories {
       if (dir === undefined) continue;
       const path = joinPath(dir, name);
       if (this.#tree.find(path)?.identity !== undefined) continue;
-      this.#place(path);
-      if (this.#tree.find(path)?.watch !== undefined) this.#events.onTreeHint(path);
+      this.#placeUnannounced(path);
     }
     this.#reportDegraded();
   }
