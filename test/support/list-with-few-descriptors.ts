@@ -18,4 +18,4 @@ for (const name of names) {
   root.directory(name as TreePath).list();
   listed++;
 }
-console.log(listed);
+process.stdout.write(`${listed}\n`);
