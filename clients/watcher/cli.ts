@@ -7,7 +7,15 @@ import type { OptionDeclarations } from '../../common/ops/configuration.ts';
 import { describeError, ExitCode, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
 import { flush, pause, rescan, resume, status } from './commands/control.ts';
-import { controlOptions, flushOptions, statusOptions, verifyOptions, watchOptions } from './commands/options.ts';
+import { events, wait } from './commands/follow.ts';
+import {
+  controlOptions,
+  flushOptions,
+  statusOptions,
+  verifyOptions,
+  waitOptions,
+  watchOptions,
+} from './commands/options.ts';
 import { verify } from './commands/verify.ts';
 import { watch } from './commands/watch.ts';
 import { VERSION } from './version.ts';
@@ -39,6 +47,8 @@ export async function runCli(argv: readonly string[], environment: CommandContex
   );
   add('status', 'in step? behind by how much? since when?', statusOptions, status);
   add('flush', 'return when all that is on disk now is durable on the server', flushOptions, flush);
+  add('wait', 'return when the watcher is in step, as status tells it', waitOptions, wait);
+  add('events', 'print what happens as it happens, a JSON object a line', controlOptions, events);
   add('verify', 'compare both trees by digest, print each difference', verifyOptions, verify);
   add('pause', 'stop sending; watching goes on', controlOptions, pause);
   add('resume', 'go on, and confirm deletions that were held back', controlOptions, resume);

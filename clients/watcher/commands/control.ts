@@ -1,13 +1,13 @@
 /**
- * `sync-watcher status`, `flush`, `pause`, `resume` and `rescan`: questions and orders to the watcher that runs for a
- * directory.
+ * `sync-watcher status`, `flush`, `pause`, `resume` and `rescan`: one question or order to the watcher that runs for a
+ * directory. Those that go on listening to it are in follow.ts.
  */
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { ControlClient } from '../status/control-client.ts';
 import { defaultStateDirectory } from '../status/state-directory.ts';
 import { statusJson, statusText } from '../status/status-text.ts';
-import { WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import { type GetStatusResponse, WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
 import type { CommandContext } from './context.ts';
 import { controlOptions, flushOptions, resolveCommand, statusOptions } from './options.ts';
 
@@ -34,9 +34,7 @@ export async function flush(flags: Flags, context: CommandContext): Promise<Exit
     } catch (error) {
       if (!(error instanceof LockstepError) || error.reason !== 'INCOMPLETE') throw error;
       process.stderr.write(`sync-watcher: ${describeError(error)}\n`);
-      for (const { path, message } of (await client.status()).problems) {
-        process.stderr.write(`sync-watcher: ${displayText(path)}: ${displayText(message)}\n`);
-      }
+      complainOf(await client.status());
       return ExitCode.SOME_FAILED;
     }
   });
@@ -69,11 +67,20 @@ export async function rescan(flags: Flags, context: CommandContext): Promise<Exi
   });
 }
 
-async function withWatcher(
+/** Each entry that could not be synced, on standard error. */
+export function complainOf({ problems, problemCount }: GetStatusResponse): void {
+  for (const { path, message } of problems) {
+    process.stderr.write(`sync-watcher: ${displayText(path)}: ${displayText(message)}\n`);
+  }
+  const unnamed = problemCount - BigInt(problems.length);
+  if (unnamed > 0n) process.stderr.write(`sync-watcher: … and ${unnamed} more\n`);
+}
+
+export async function withWatcher<T>(
   { dir, state }: { readonly dir: string; readonly state: string | undefined },
   { environment }: CommandContext,
-  action: (client: ControlClient) => Promise<ExitCode>,
-): Promise<ExitCode> {
+  action: (client: ControlClient) => Promise<T>,
+): Promise<T> {
   const client = new ControlClient(state ?? defaultStateDirectory(dir, environment), dir);
   try {
     return await action(client);
@@ -82,6 +89,6 @@ async function withWatcher(
   }
 }
 
-function print(text: string): void {
+export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

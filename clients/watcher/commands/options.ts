@@ -176,6 +176,17 @@ export const statusOptions = defineOptions({
 
 export const flushOptions = defineOptions({ ...localOptions, ...timeoutOption });
 
+export const waitOptions = defineOptions({
+  ...localOptions,
+  timeout: {
+    flag: '--timeout <duration>',
+    description: 'how long to wait; 0 looks once',
+    schema: parsed(parseDuration),
+    default: '30s',
+    file: false,
+  },
+});
+
 export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption });
 
 /** Merges flags, environment and the file that `--config` or LOCKSTEP_CONFIG names. @throws LockstepError USAGE */

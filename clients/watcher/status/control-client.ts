@@ -4,12 +4,14 @@
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { sleep } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { cancelOnAbort, readMessages } from '../../../common/rpc/call-stream.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
 import { unary, type UnaryMethod } from '../../../common/rpc/unary.ts';
 import {
   type FlushResponse,
   type GetStatusResponse,
   type ResumeResponse,
+  type WatchEventsResponse,
   WatcherServiceClient,
   WatcherState,
 } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
@@ -67,6 +69,24 @@ export class ControlClient {
     }
   }
 
+  /**
+   * What happens from now on, the present state first; ends when the signal aborts.
+   * @throws LockstepError SERVER_UNREACHABLE when no watcher runs (any more), DRAINING when it stops, LIMIT_EXCEEDED when
+   *   events came faster than they were taken.
+   */
+  async *events(signal: AbortSignal): AsyncGenerator<WatchEventsResponse, void, undefined> {
+    const call = this.#client.watchEvents({});
+    const stopListening = cancelOnAbort(call, signal);
+    try {
+      yield* readMessages(call);
+    } catch (error) {
+      if (!signal.aborted) throw this.#translated(error);
+    } finally {
+      stopListening();
+      call.cancel();
+    }
+  }
+
   close(): void {
     this.#client.close();
     this.#socket.release();
@@ -96,10 +116,14 @@ export class ControlClient {
     try {
       return await unary(this.#client, method, request, { deadlineMs, signal });
     } catch (error) {
-      if (!(error instanceof LockstepError) || error.reason !== 'SERVER_UNREACHABLE') throw error;
-      const message = `no watcher is running for ${this.#directory}; start one with: sync-watcher --dir ${this.#directory} --server ADDR`;
-      // The gRPC error says nothing that the user could act on.
-      throw new LockstepError('SERVER_UNREACHABLE', message);
+      throw this.#translated(error);
     }
+  }
+
+  #translated(error: unknown): unknown {
+    if (!(error instanceof LockstepError) || error.reason !== 'SERVER_UNREACHABLE') return error;
+    const message = `no watcher is running for ${this.#directory}; start one with: sync-watcher --dir ${this.#directory} --server ADDR`;
+    // The gRPC error says nothing that the user could act on.
+    return new LockstepError('SERVER_UNREACHABLE', message);
   }
 }

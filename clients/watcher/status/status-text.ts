@@ -3,10 +3,14 @@
  */
 import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
-import { type GetStatusResponse, WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import {
+  type GetStatusResponse,
+  type WatchEventsResponse,
+  WatcherState,
+} from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
 
 /** Words for states, stable: programs compare them. */
-function stateName(state: WatcherState): string {
+export function stateName(state: WatcherState): string {
   switch (state) {
     case WatcherState.WATCHER_STATE_STARTING:
       return 'starting';
@@ -77,4 +81,21 @@ export function statusJson(status: GetStatusResponse): Record<string, unknown> {
     pid: status.pid,
     version: status.version,
   };
+}
+
+/** One event, as `sync-watcher events` prints it: `time`, `type` and `state` always, the rest where it means something. */
+export function eventJson(event: WatchEventsResponse): Record<string, unknown> {
+  const { type, operation, path, revision, message } = event;
+  const head = { time: new Date(Number(event.timeMs)).toISOString(), type, state: stateName(event.state) };
+  switch (type) {
+    case 'state':
+      return { ...head, revision: String(revision), reason: message };
+    case 'change':
+      return { ...head, operation, path, revision: String(revision) };
+    case 'problem':
+      return { ...head, path, message };
+    default:
+      // Of a newer watcher: whoever reads it may know more.
+      return { ...head, operation, path, revision: String(revision), message };
+  }
 }
