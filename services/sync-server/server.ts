@@ -31,6 +31,7 @@ import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
 import type { ScrubSettings } from './replica/scrub.ts';
 import { ChangeLog } from './rpc/change-log.ts';
+import { FolderTraffic } from './rpc/folder-traffic.ts';
 import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
 import { createServerMetrics } from './rpc/server-metrics.ts';
 import { type ServedFolder, SyncContext } from './rpc/sync-context.ts';
@@ -117,9 +118,11 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     const replica = await openFolder(folder, { limits, logger, purpose: 'serve', scrub: setup.scrub });
     undo.defer(() => replica.close());
     folders.set(folder.name, {
+    const traffic = new FolderTraffic(folder.name);
       replica,
       place: placeOf(folder.directory),
-      changeLog: new ChangeLog(replica, logger, metrics.changes),
+      changeLog: new ChangeLog(replica, logger, metrics.changes, traffic),
+      traffic,
       leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),
     });
   }

@@ -110,9 +110,13 @@ export class Access {
     this.#options.audit.recordFailure({ who: nameOf(caller), from, folder, what: 'access-denied', result });
   }
 
+  /** Whether a call without credentials is refused. */
+  get needsCredentials(): boolean {
+    return this.#options.requireCredentials || this.#options.stores.some((store) => store.isInUse());
+  }
+
   #identify(call: CredentialSource): Caller {
-    const isRequired = this.#options.requireCredentials || this.#options.stores.some((store) => store.isInUse());
-    if (!isRequired) return { kind: 'anonymous' };
+    if (!this.needsCredentials) return { kind: 'anonymous' };
     const [header] = call.metadata.get('authorization');
     if (header !== undefined) return this.#callerOfToken(String(header));
     // grpc-js gives the certificate only when the connection's own check of it succeeded.

@@ -19,7 +19,7 @@ import {
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { AppliedBatch, IncomingBatch } from '../replica/replica.ts';
 import { toWireApplied } from './applied-batch.ts';
-import { type ChangeSummary, summarizeBatch } from './batch-summary.ts';
+import { type ChangeSummary, plainBatchBytes, summarizeBatch } from './batch-summary.ts';
 import { ByteWindow } from './byte-window.ts';
 import { MessageFiller } from './message-filler.ts';
 import type { ServedFolder, SyncContext } from './sync-context.ts';
@@ -67,6 +67,8 @@ interface PendingBatch {
   readonly applied: Promise<AppliedBatch>;
 }
 
+  /** It waits no longer. */
+  readonly leaveQueue: () => void;
 class ChangesSession {
   readonly #context: SyncContext;
   readonly #served: ServedFolder;
@@ -78,6 +80,8 @@ class ChangesSession {
   /** The newest revision that was answered before it was durable, and the task that waits for it. */
   #awaitedRevision = 0n;
   #durability: Promise<void> | undefined;
+  /** Of those that are not answered. */
+  readonly #queued = new Set<() => void>();
 
   constructor(context: SyncContext, served: ServedFolder, call: ChangesCall, options: SessionOptions) {
     this.#context = context;
@@ -100,6 +104,7 @@ class ChangesSession {
     }
   }
 
+      for (const leaveQueue of this.#queued) leaveQueue();
   async #read(frames: AsyncIterable<ChangesFrame>): Promise<void> {
     for await (const frame of frames) {
       this.#submit(frame);
@@ -116,26 +121,32 @@ class ChangesSession {
     if (frame.form === 'batch' && frame.encoded.length > maxBatchBytes) {
       throw new LockstepError('LIMIT_EXCEEDED', `a batch has more than ${maxBatchBytes} bytes`);
     }
-    const { replica, changeLog } = this.#served;
+    const { replica, changeLog, traffic } = this.#served;
     const { lease, acknowledgement } = this.#options;
     const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES;
     this.#context.metrics.batchBytes.add(frame.encoded.length, { folder: replica.folder });
     const changes = summarizeBatch(frame.encoded, frame.form, maxBatchBytes, changeLog.detail);
     const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
+    const rawBytes = plainBatchBytes(frame.encoded, frame.form, maxBatchBytes);
+    traffic.carried({ wireBytes: frame.encoded.length, rawBytes });
     applied.catch(() => undefined);
     this.#window.add(sizeBytes);
-    this.#pending.tryPush({ sizeBytes, arrivedAtMs: performance.now(), changes, applied });
+    const leaveQueue = traffic.queued(sizeBytes);
+    this.#queued.add(leaveQueue);
+    this.#pending.tryPush({ sizeBytes, arrivedAtMs: performance.now(), changes, leaveQueue, applied });
   }
 
   async #answer(): Promise<void> {
     const { folder } = this.#served.replica;
     const { metrics, logger } = this.#context;
-    for await (const { sizeBytes, arrivedAtMs, changes, applied } of this.#pending) {
+    for await (const { sizeBytes, arrivedAtMs, changes, leaveQueue, applied } of this.#pending) {
       const batch = await untilAborted(applied, this.#options.signal);
       this.#served.changeLog.applied(changes, batch, performance.now() - arrivedAtMs);
       metrics.batches.add(1, { folder });
       for (const { kind } of batch.problems) metrics.problems.add(1, { folder, kind });
+      leaveQueue();
+      this.#queued.delete(leaveQueue);
       logger.debug({ folder, revision: batch.revision, problems: batch.problems.length }, 'batch applied');
       await this.#send({ $case: 'applied', value: toWireApplied(batch) });
       this.#window.remove(sizeBytes);

@@ -24,6 +24,7 @@ export interface ChangeSummary {
 export type SummaryDetail = 'all' | 'operations';
 
 const BATCH_CHANGES = 2;
+const COMPRESSED_SIZE = 2;
 /** `PutFile.entry` and its like, `Move.from`, `Delete.path`. */
 const FIRST_FIELD = 1;
 const MOVE_TO = 2;
@@ -51,6 +52,22 @@ export function summarizeBatch(
     // The replica finds the same, and answers with what is wrong.
     return [];
   }
+}
+
+/** How long a batch is without compression, in bytes, as its sender says; for counting. */
+export function plainBatchBytes(encoded: Uint8Array, form: 'batch' | 'compressed', maxBatchBytes: number): number {
+  if (form === 'batch') return encoded.length;
+  try {
+    const reader = new BinaryReader(encoded);
+    while (reader.pos < reader.len) {
+      const [field, wireType] = reader.tag();
+      if (field === COMPRESSED_SIZE) return Math.min(Number(reader.uint64()), maxBatchBytes);
+      reader.skip(wireType, field);
+    }
+  } catch {
+    // The replica finds the same, and answers with what is wrong.
+  }
+  return encoded.length;
 }
 
 function decompressed(encoded: Uint8Array, maxBatchBytes: number): Uint8Array {

@@ -7,34 +7,38 @@ import { displayText } from '../../../common/tree/display-path.ts';
 import { displayPath, fromWirePath } from '../../../common/tree/tree-path.ts';
 import type { AppliedBatch, Replica } from '../replica/replica.ts';
 import type { ChangeOperationName, ChangeSummary, SummaryDetail } from './batch-summary.ts';
+import { FolderTraffic } from './folder-traffic.ts';
 
 export class ChangeLog {
   readonly #folder: string;
   readonly #logger: Logger;
   readonly #changes: Counter;
+  readonly #traffic: FolderTraffic;
   /** A batch that is sent again is answered again, and not logged again. */
   #newestRevision: bigint;
 
-  constructor(replica: Replica, logger: Logger, changes: Counter) {
+  constructor(replica: Replica, logger: Logger, changes: Counter, traffic = new FolderTraffic(replica.folder)) {
     this.#folder = replica.folder;
     this.#newestRevision = replica.info().headRevision;
     // Looking for secrets costs three times as much as the line itself, and these fields cannot hold any.
     this.#logger = logger.child({}, { redact: [] });
     this.#changes = changes;
+    this.#traffic = traffic;
   }
 
-  /** What `applied` needs to know of a batch, as the log's level is now. */
+  /** What `applied` needs to know of a batch, as the log's level is now and as somebody looks. */
   get detail(): SummaryDetail {
-    return this.#logger.isLevelEnabled('info') ? 'all' : 'operations';
+    return this.#isLogged || this.#traffic.needsPaths ? 'all' : 'operations';
   }
 
   /** `changes` are the batch's, by position; `durationMs` from its arrival to its answer. */
   applied(changes: readonly ChangeSummary[], batch: AppliedBatch, durationMs: number): void {
     const { revision } = batch;
+    this.#traffic.answered(changes, batch, durationMs);
     if (revision <= this.#newestRevision) return;
     this.#newestRevision = revision;
     const refused = new Set(batch.problems.map(({ index }) => index));
-    const isLogged = this.detail === 'all';
+    const isLogged = this.#isLogged;
     const counts = new Map<ChangeOperationName, number>();
     for (const [index, change] of changes.entries()) {
       if (refused.has(index)) continue;
@@ -43,6 +47,10 @@ export class ChangeLog {
     }
     // Finding a counter by its labels costs more than all else here.
     for (const [operation, count] of counts) this.#changes.add(count, { folder: this.#folder, operation });
+  }
+
+  get #isLogged(): boolean {
+    return this.#logger.isLevelEnabled('info');
   }
 }
 

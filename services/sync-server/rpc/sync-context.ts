@@ -16,6 +16,7 @@ import type { LeaseDesk } from '../auth/lease-desk.ts';
 import type { Scope } from '../auth/token.ts';
 import type { Replica } from '../replica/replica.ts';
 import type { ChangeLog } from './change-log.ts';
+import type { FolderTraffic } from './folder-traffic.ts';
 import type { Limits } from './limits.ts';
 import type { ServerMetrics } from './server-metrics.ts';
 
@@ -24,6 +25,7 @@ export interface ServedFolder {
   readonly replica: Replica;
   readonly leases: LeaseDesk;
   readonly changeLog: ChangeLog;
+  readonly traffic: FolderTraffic;
   /** As `placeOf` tells it. */
   readonly place: readonly Buffer[];
 }

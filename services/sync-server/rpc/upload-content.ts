@@ -102,6 +102,7 @@ class UploadSession {
     const begin = beginFromWire(message, lease, (path) => this.#context.pathOf(path), this.#context.limits);
     const upload = await served.replica.beginUpload(begin);
     const announcedSizeBytes = upload.committedSizeBytes;
+    if (upload.complete) this.#countBytes(0, begin.sizeBytes);
     this.#current = {
       uploadId: begin.uploadId,
       sizeBytes: begin.sizeBytes,
@@ -135,7 +136,7 @@ class UploadSession {
     if (part === undefined) return;
     const sizeBytes = part.data.length;
     this.#window.add(sizeBytes);
-    this.#countBytes(sizeBytes);
+    this.#countBytes(sizeBytes, (part.copy?.lengthBytes ?? 0) + (part.decompressedSizeBytes ?? sizeBytes));
     const written = current.upload.write(part).then(async (committedSizeBytes) => {
       this.#window.remove(sizeBytes);
       await this.#announceProgress(current, committedSizeBytes);
@@ -182,9 +183,11 @@ class UploadSession {
     return writeMessage(this.#call, { uploadId, committedSize: BigInt(committedSizeBytes), complete }, this.#signal);
   }
 
-  #countBytes(sizeBytes: number): void {
-    const folder = this.#opened?.served.replica.folder ?? '';
-    this.#context.metrics.uploadBytes.add(sizeBytes, { folder });
+  /** `rawBytes` is how much of the content those bytes stand for. */
+  #countBytes(wireBytes: number, rawBytes: number): void {
+    const served = this.#opened?.served;
+    served?.traffic.carried({ wireBytes, rawBytes });
+    if (wireBytes > 0) this.#context.metrics.uploadBytes.add(wireBytes, { folder: served?.replica.folder ?? '' });
   }
 
   async #leaveCurrent(): Promise<void> {

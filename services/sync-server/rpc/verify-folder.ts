@@ -2,7 +2,6 @@
  * VerifyFolder: holds the replica against its index and streams what it finds.
  */
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { writeMessage } from '../../../common/rpc/call-stream.ts';
 import { streamHandler } from '../../../common/rpc/serve.ts';
 import { toWirePath } from '../../../common/tree/tree-path.ts';
 import {
@@ -12,14 +11,19 @@ import {
   type VerifySummary,
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { VerifyCounts, VerifyItem } from '../replica/replica.ts';
+import { PacedAnswers } from './paced-answers.ts';
 import type { SyncContext } from './sync-context.ts';
+
+/** At most about, a path of usual length included. */
+const ITEM_BYTES = 4096;
 
 export function verifyFolder(context: SyncContext) {
   return streamHandler(async (call: ServerWritableStream<VerifyFolderRequest, VerifyFolderResponse>, signal) => {
     const { folder, path, repair } = call.request;
     const { replica } = context.authorizeStream(call, folder, 'admin');
+    const answers = new PacedAnswers(call, context.limits, signal);
     for await (const item of replica.verify({ path: context.pathOf(path), repair }, signal)) {
-      await writeMessage(call, toWire(item), signal);
+      await answers.write(toWire(item), ITEM_BYTES);
     }
   }, context.onCallError);
 }
