@@ -2,7 +2,9 @@
  * Entry point of sync-watcher. Compiled code is cached first of all: it halves the start of every command.
  */
 import { keepCompiledCode } from '../../common/ops/compile-cache.ts';
+import { collectYoungOften } from '../../common/ops/garbage-collection.ts';
 
 keepCompiledCode();
+collectYoungOften();
 const { runCli } = await import('./cli.ts');
 process.exitCode = await runCli(process.argv, process.env);

@@ -193,8 +193,30 @@ export function encodeUploadContent(offsetBytes: number, data: Uint8Array, dataS
   return message;
 }
 
+/** What a buffer has to keep free before the data that `encodeUploadInPlace` makes a message of. */
+export const UPLOAD_HEAD_ROOM_BYTES = 32;
+
+/** A message of UploadContent that is serialized already. */
+export interface EncodedUpload {
+  readonly form: 'encoded';
+  readonly encoded: Buffer;
+}
+
+/**
+ * The message that `encodeUploadContent` makes of uncompressed data, without copying it: the fields are written into
+ * the bytes before `data`, whose `byteOffset` is at least UPLOAD_HEAD_ROOM_BYTES. The message is a view of the same
+ * memory: both are the library's until it calls back.
+ */
+export function encodeUploadInPlace(offsetBytes: number, data: Uint8Array): EncodedUpload {
+  const headBytes = lengthOfPart(offsetBytes, data) - data.length;
+  const encoded = Buffer.from(data.buffer, data.byteOffset - headBytes, headBytes + data.length);
+  writeHead(encoded, UPLOAD_OFFSET, offsetBytes, UPLOAD_DATA, data.length);
+  return { form: 'encoded', encoded };
+}
+
 /** Serializer for a client's UploadContent stream: the short way where it applies, else the generated encoder. */
-export function serializeUploadContent(message: UploadContentRequest): Buffer {
+export function serializeUploadContent(message: UploadContentRequest | EncodedUpload): Buffer {
+  if ('form' in message) return message.encoded;
   const carriesMore =
     message.folder !== '' ||
     message.lease !== 0n ||
@@ -236,16 +258,21 @@ function lengthOfPart(offsetBytes: number, data: Uint8Array): number {
 }
 
 function writePart(target: Buffer, offsetTag: number, offsetBytes: number, dataTag: number, data: Uint8Array): number {
+  const at = writeHead(target, offsetTag, offsetBytes, dataTag, data.length);
+  target.set(data, at);
+  return at + data.length;
+}
+
+/** All of a part but its data; returns the position after it. */
+function writeHead(target: Buffer, offsetTag: number, offsetBytes: number, dataTag: number, dataBytes: number): number {
   let at = 0;
   if (offsetBytes > 0) {
     target[at++] = offsetTag;
     at = writeVarint(target, at, offsetBytes);
   }
-  if (data.length > 0) {
+  if (dataBytes > 0) {
     target[at++] = dataTag;
-    at = writeVarint(target, at, data.length);
-    target.set(data, at);
-    at += data.length;
+    at = writeVarint(target, at, dataBytes);
   }
   return at;
 }

@@ -2,9 +2,11 @@
  * Entry point of sync-server.
  */
 import { keepCompiledCode } from '../../common/ops/compile-cache.ts';
+import { collectYoungOften } from '../../common/ops/garbage-collection.ts';
 import type { OpenFolder } from './server.ts';
 
 keepCompiledCode();
+collectYoungOften();
 const { runCli } = await import('./cli.ts');
 const openFolder: OpenFolder = async (...folder) => (await import('./open-folder.ts')).openFolder(...folder);
 process.exitCode = await runCli(process.argv, { environment: process.env, openFolder });

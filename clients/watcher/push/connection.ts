@@ -8,7 +8,12 @@ import { type ClientDuplexStream, type ClientOptions, type ClientReadableStream,
 import type { Address } from '../../../common/rpc/address.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
-import { type ChangesFrame, serializeChanges, serializeUploadContent } from '../../../common/rpc/hot-codec.ts';
+import {
+  type ChangesFrame,
+  type EncodedUpload,
+  serializeChanges,
+  serializeUploadContent,
+} from '../../../common/rpc/hot-codec.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { formatFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import { unary } from '../../../common/rpc/unary.ts';
@@ -42,7 +47,7 @@ export interface ConnectionOptions {
 
 export type ChangesCall = ClientDuplexStream<ChangesFrame, ApplyChangesResponse>;
 export type CompareCall = ClientDuplexStream<CompareTreeRequest, DecodedAnswer>;
-export type UploadCall = ClientDuplexStream<UploadContentRequest, UploadContentResponse>;
+export type UploadCall = ClientDuplexStream<UploadContentRequest | EncodedUpload, UploadContentResponse>;
 
 /** How long a small call may take, connecting included, in milliseconds. */
 const CALL_DEADLINE_MS = 10_000;
@@ -124,7 +129,7 @@ export class Connection {
     const channel = this.#leastBusyBulk();
     const { path, responseDeserialize } = SyncServiceService.uploadContent;
     const call = supervised(
-      channel.client.makeBidiStreamRequest<UploadContentRequest, UploadContentResponse>(
+      channel.client.makeBidiStreamRequest<UploadContentRequest | EncodedUpload, UploadContentResponse>(
         path,
         serializeUploadContent,
         responseDeserialize,

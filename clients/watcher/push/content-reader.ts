@@ -6,10 +6,11 @@ import { Worker } from 'node:worker_threads';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
 import { AsyncQueue } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/hot-codec.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import { workerUrl } from '../worker-url.ts';
 import {
-  CHUNK_BYTES,
+  CHUNK_BUFFER_BYTES,
   type ContentCommand,
   type ContentEvent,
   type ExpectedFile,
@@ -23,6 +24,8 @@ export interface ContentChunk {
   readonly offsetBytes: number;
   /** The bytes, or one zstd frame of them. Not to be touched after `release`. */
   readonly data: Uint8Array;
+  /** Whether the bytes before `data` in its buffer are free for the message around it. */
+  readonly hasHeadRoom: boolean;
   /** Length of the content that `data` stands for. */
   readonly contentBytes: number;
   readonly compressed: boolean;
@@ -132,29 +135,22 @@ export class ContentReader {
 
   #chunkOf(event: Extract<ContentEvent, { type: 'chunk' }>): ContentChunk {
     const { transfer, offsetBytes, data, contentBytes, compressed, copy, signature, digest } = event;
+    // Frames, and the literal data of deltas, are in memory of their own length.
+    const isPooled = data.buffer.byteLength === CHUNK_BUFFER_BYTES && data.byteOffset === UPLOAD_HEAD_ROOM_BYTES;
     return {
       offsetBytes,
       data,
+      hasHeadRoom: isPooled,
       contentBytes,
       compressed,
       copy,
       signature,
       digest: digest === undefined ? undefined : digestFromBytes(digest),
-      release: () =>
-        this.#post({
-          type: 'grant',
-          transfer,
-          buffer: isPooled(data, compressed) ? (data.buffer as ArrayBuffer) : undefined,
-        }),
+      release: () => this.#post({ type: 'grant', transfer, buffer: isPooled ? data.buffer : undefined }),
     };
   }
 
   #failAll(error: LockstepError): void {
     for (const { chunks } of this.#transfers.values()) chunks.close(error);
   }
-}
-
-/** Frames, and the literal data of deltas, are in memory of their own length. */
-function isPooled(data: Uint8Array, compressed: boolean): boolean {
-  return !compressed && data.buffer.byteLength === CHUNK_BYTES;
 }

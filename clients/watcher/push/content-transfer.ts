@@ -8,6 +8,7 @@ import { compressLiterals } from '../../../common/content/literals.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
+import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/hot-codec.ts';
 import { CHUNK_BYTES, CHUNK_COMPRESSION_LEVEL, type ExpectedFile, type TransferOptions } from './content-messages.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
 
@@ -34,7 +35,7 @@ export interface Transfer {
   /** True while the next step makes no chunk. */
   readonly isRehashing: boolean;
   /**
-   * One step. `buffer` has CHUNK_BYTES and becomes the chunk's own, unless the chunk says otherwise.
+   * One step. `buffer` has CHUNK_BUFFER_BYTES and becomes the chunk's own, unless the chunk says otherwise.
    * @throws LockstepError IO and its relatives.
    */
   step(buffer: ArrayBuffer): TransferStep;
@@ -96,7 +97,7 @@ export class ContentTransfer implements Transfer {
   #read(buffer: ArrayBuffer): TransferStep {
     const offsetBytes = this.#positionBytes;
     const length = Math.min(CHUNK_BYTES, this.#file.sizeBytes - offsetBytes);
-    const raw = new Uint8Array(buffer, 0, length);
+    const raw = new Uint8Array(buffer, UPLOAD_HEAD_ROOM_BYTES, length);
     if (readFully(this.#fd, raw, 0, length, offsetBytes) < length) return 'changed';
     this.#hasher.update(raw);
     this.#positionBytes += length;

@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import { CHUNK_BYTES, type ContentCommand, type ContentEvent } from './content-messages.ts';
+import { CHUNK_BUFFER_BYTES, type ContentCommand, type ContentEvent } from './content-messages.ts';
 import { ContentTransfer, type Transfer } from './content-transfer.ts';
 import { DeltaTransfer } from './delta-transfer.ts';
 
@@ -98,7 +98,7 @@ function serve(id: number): void {
   // To the end of the line.
   transfers.delete(id);
   transfers.set(id, open);
-  const buffer = pool.pop() ?? new ArrayBuffer(CHUNK_BYTES);
+  const buffer = pool.pop() ?? new ArrayBuffer(CHUNK_BUFFER_BYTES);
   try {
     const step = open.transfer.step(buffer);
     if (step === 'rehashed') {

@@ -7,6 +7,7 @@ import type { Digest } from '../../../common/content/digest.ts';
 import { Deferred, untilAborted } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
+import { type EncodedUpload, encodeUploadInPlace } from '../../../common/rpc/hot-codec.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { toWirePath } from '../../../common/tree/tree-path.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
@@ -196,7 +197,8 @@ function beginning(context: UploadContext, { request, resume, asDelta }: UploadA
   };
 }
 
-function continuation(chunk: ContentChunk): UploadContentRequest {
+function continuation(chunk: ContentChunk): UploadContentRequest | EncodedUpload {
+  if (chunk.hasHeadRoom && chunk.digest === undefined) return encodeUploadInPlace(chunk.offsetBytes, chunk.data);
   return {
     ...EMPTY,
     offset: BigInt(chunk.offsetBytes),

@@ -8,10 +8,12 @@ import {
   decodeUploadContent,
   encodeChangesFrame,
   encodeUploadContent,
+  encodeUploadInPlace,
   isMalformed,
   serializeChanges,
   serializeReadContent,
   serializeUploadContent,
+  UPLOAD_HEAD_ROOM_BYTES,
 } from '../../../common/rpc/hot-codec.ts';
 import { Batch, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
@@ -112,6 +114,23 @@ describe('hot codec: UploadContentRequest', () => {
         expectSameUpload(UploadContentRequest.decode(encoded), message);
         if (message.compressor === 0) expect(encoded.equals(encodedUpload(message))).to.equal(true);
       }),
+    );
+  });
+
+  it('completes a message in the room before its data, without copying it', () => {
+    fc.assert(
+      fc.property(
+        fc.maxSafeNat().filter((offset) => offset < 2 ** 49),
+        bytes(200),
+        (offset, content) => {
+          const room = Buffer.concat([Buffer.alloc(UPLOAD_HEAD_ROOM_BYTES, 0xee), content]);
+          const data = room.subarray(UPLOAD_HEAD_ROOM_BYTES);
+          const message = encodeUploadInPlace(offset, data);
+          const encoded = serializeUploadContent(message);
+          expect(encoded.buffer).to.equal(room.buffer);
+          expect(encoded.equals(encodeUploadContent(offset, content))).to.equal(true);
+        },
+      ),
     );
   });
 
