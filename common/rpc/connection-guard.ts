@@ -3,7 +3,10 @@
  * address and all together may have (S15, F20). grpc-js has neither: a connection that never finishes its handshake,
  * or sends a byte a second, lives for ever there.
  *
- * Where there are too many, the oldest goes: who has something to say is let in within milliseconds, so that a caller
+ * What a connection sends before is held in memory (messages that are not whole yet), so their bytes are bounded too: of
+ * all together, and where there are too many, the connection with the most goes.
+ *
+ * Where there are too many connections, the oldest goes: who has something to say is let in within milliseconds, so that a caller
  * whose address holds a thousand stalled connections still gets his place. Connections that were let in are bounded by their
  * number per address only. Unix sockets are not guarded: their permissions are.
  *
@@ -20,6 +23,8 @@ export interface ConnectionBounds {
   readonly maxWaitingPerAddress: number;
   /** The same of all addresses together. */
   readonly maxWaiting: number;
+  /** Bytes that were received from all connections from which nobody has been let in. */
+  readonly maxWaitingBytes: number;
   /** All connections of one address; one more is not taken. */
   readonly maxPerAddress: number;
 }
@@ -28,8 +33,12 @@ export const DEFAULT_CONNECTION_BOUNDS: ConnectionBounds = {
   admissionMs: 10_000,
   maxWaitingPerAddress: 64,
   maxWaiting: 1024,
+  maxWaitingBytes: 64 * 2 ** 20,
   maxPerAddress: 1024,
 };
+
+/** Between two looks at what was received: at 1 Gbit/s another 12 MB. */
+const WEIGHING_INTERVAL_MS = 100;
 
 interface ServerInternals {
   readonly http2Servers?: ReadonlyMap<NetServer, unknown>;
@@ -47,6 +56,8 @@ export class ConnectionGuard {
   readonly #byPeer = new Map<string, Socket>();
   readonly #countOfGroup = new Map<string, number>();
   #closed = 0;
+  /** Only while connections wait. */
+  #weighing: NodeJS.Timeout | undefined;
 
   constructor(bounds: ConnectionBounds = DEFAULT_CONNECTION_BOUNDS) {
     this.#bounds = bounds;
@@ -110,6 +121,7 @@ export class ConnectionGuard {
     }
     const timer = setTimeout(() => this.#cut(socket), this.#bounds.admissionMs).unref();
     this.#waiting.set(socket, { group, timer });
+    this.#weighing ??= setInterval(() => this.#weigh(), WEIGHING_INTERVAL_MS).unref();
     this.#makeRoom(group);
   }
 
@@ -119,6 +131,16 @@ export class ConnectionGuard {
     const [oldest] = this.#waiting;
     if (oldestOfGroup !== undefined && ofGroup.length > this.#bounds.maxWaitingPerAddress) this.#cut(oldestOfGroup[0]);
     else if (oldest !== undefined && this.#waiting.size > this.#bounds.maxWaiting) this.#cut(oldest[0]);
+  }
+
+  #weigh(): void {
+    const sizes = [...this.#waiting.keys()].map((socket) => ({ socket, bytes: socket.bytesRead }));
+    let sum = sizes.reduce((bytes, size) => bytes + size.bytes, 0);
+    for (const { socket, bytes } of sizes.toSorted((a, b) => b.bytes - a.bytes)) {
+      if (sum <= this.#bounds.maxWaitingBytes) return;
+      this.#cut(socket);
+      sum -= bytes;
+    }
   }
 
   #cut(socket: Socket): void {
@@ -133,6 +155,9 @@ export class ConnectionGuard {
     if (waiting === undefined) return;
     clearTimeout(waiting.timer);
     this.#waiting.delete(socket);
+    if (this.#waiting.size > 0) return;
+    clearInterval(this.#weighing);
+    this.#weighing = undefined;
   }
 
   #forget(socket: Socket, peer: string, group: string): void {

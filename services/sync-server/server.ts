@@ -61,7 +61,8 @@ export interface ServerSetup {
   readonly limits?: Limits | undefined;
   /** How replicas are read again in the background; undefined: not at all. */
   readonly scrub?: ScrubSettings | undefined;
-  readonly connections?: ConnectionBounds | undefined;
+  /** Replaces parts of the bounds on connections; their times are among the limits. */
+  readonly connections?: Partial<Omit<ConnectionBounds, 'admissionMs'>> | undefined;
   /** Replaces parts of the limits on what one caller may do at a time. */
   readonly callers?: Pick<AccessOptions, 'calls' | 'maxOpenStreams'> | undefined;
 }
@@ -117,8 +118,8 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   for (const folder of setup.folders) {
     const replica = await openFolder(folder, { limits, logger, purpose: 'serve', scrub: setup.scrub });
     undo.defer(() => replica.close());
-    folders.set(folder.name, {
     const traffic = new FolderTraffic(folder.name);
+    folders.set(folder.name, {
       replica,
       place: placeOf(folder.directory),
       changeLog: new ChangeLog(replica, logger, metrics.changes, traffic),
@@ -129,7 +130,11 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
 
   const audit = new Audit(setup.folders, logger);
   undo.defer(() => audit.close());
-  const connections = new ConnectionGuard(setup.connections ?? DEFAULT_CONNECTION_BOUNDS);
+  const connections = new ConnectionGuard({
+    ...DEFAULT_CONNECTION_BOUNDS,
+    ...setup.connections,
+    admissionMs: limits.admissionMs,
+  });
   const access = new Access({
     ...setup.callers,
     audit,
@@ -140,7 +145,10 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   });
   undo.defer(() => access.close());
   const context = new SyncContext({ folders, access, audit, limits, metrics, logger, serverVersion: version });
-  const server = createServer({ maxReceiveMessageBytes: limits.maxMessageBytes });
+  const server = createServer({
+    maxReceiveMessageBytes: limits.maxMessageBytes,
+    maxConnectionIdleMs: limits.idleConnectionMs,
+  });
   const calls = new TrackedCalls();
   const health = new Health();
   addSyncService(server, calls, context);

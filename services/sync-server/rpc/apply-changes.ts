@@ -29,6 +29,9 @@ type ChangesCall = ServerDuplexStream<ChangesFrame, ApplyChangesResponse>;
 /** What a batch costs beside its bytes, so that very many very small ones are bounded too. */
 const BATCH_OVERHEAD_BYTES = 1024;
 
+/** Answers that wait for a client that does not read; only drift comes without having been asked for. */
+const MAX_WAITING_ANSWERS = 64;
+
 export function applyChanges(context: SyncContext) {
   return streamHandler(async (call: ChangesCall, signal) => {
     const frames = readMessages(call);
@@ -64,11 +67,11 @@ interface PendingBatch {
   readonly arrivedAtMs: number;
   /** What the batch is about; looked at before its memory was given away. */
   readonly changes: readonly ChangeSummary[];
+  /** It waits no longer. */
+  readonly leaveQueue: () => void;
   readonly applied: Promise<AppliedBatch>;
 }
 
-  /** It waits no longer. */
-  readonly leaveQueue: () => void;
 class ChangesSession {
   readonly #context: SyncContext;
   readonly #served: ServedFolder;
@@ -77,11 +80,11 @@ class ChangesSession {
   readonly #window: ByteWindow;
   /** In the order of arrival. Bounded by the window: nothing is read while it is full. */
   readonly #pending = new AsyncQueue<PendingBatch>({ maxBytes: Number.POSITIVE_INFINITY });
+  /** Of those that are not answered. */
+  readonly #queued = new Set<() => void>();
   /** The newest revision that was answered before it was durable, and the task that waits for it. */
   #awaitedRevision = 0n;
   #durability: Promise<void> | undefined;
-  /** Of those that are not answered. */
-  readonly #queued = new Set<() => void>();
 
   constructor(context: SyncContext, served: ServedFolder, call: ChangesCall, options: SessionOptions) {
     this.#context = context;
@@ -101,10 +104,10 @@ class ChangesSession {
       await this.#durability;
     } finally {
       stopDrift();
+      for (const leaveQueue of this.#queued) leaveQueue();
     }
   }
 
-      for (const leaveQueue of this.#queued) leaveQueue();
   async #read(frames: AsyncIterable<ChangesFrame>): Promise<void> {
     for await (const frame of frames) {
       this.#submit(frame);
@@ -125,11 +128,11 @@ class ChangesSession {
     const { lease, acknowledgement } = this.#options;
     const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES;
     this.#context.metrics.batchBytes.add(frame.encoded.length, { folder: replica.folder });
+    const rawBytes = plainBatchBytes(frame.encoded, frame.form, maxBatchBytes);
+    traffic.carried({ wireBytes: frame.encoded.length, rawBytes });
     const changes = summarizeBatch(frame.encoded, frame.form, maxBatchBytes, changeLog.detail);
     const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
-    const rawBytes = plainBatchBytes(frame.encoded, frame.form, maxBatchBytes);
-    traffic.carried({ wireBytes: frame.encoded.length, rawBytes });
     applied.catch(() => undefined);
     this.#window.add(sizeBytes);
     const leaveQueue = traffic.queued(sizeBytes);
@@ -142,11 +145,11 @@ class ChangesSession {
     const { metrics, logger } = this.#context;
     for await (const { sizeBytes, arrivedAtMs, changes, leaveQueue, applied } of this.#pending) {
       const batch = await untilAborted(applied, this.#options.signal);
+      leaveQueue();
+      this.#queued.delete(leaveQueue);
       this.#served.changeLog.applied(changes, batch, performance.now() - arrivedAtMs);
       metrics.batches.add(1, { folder });
       for (const { kind } of batch.problems) metrics.problems.add(1, { folder, kind });
-      leaveQueue();
-      this.#queued.delete(leaveQueue);
       logger.debug({ folder, revision: batch.revision, problems: batch.problems.length }, 'batch applied');
       await this.#send({ $case: 'applied', value: toWireApplied(batch) });
       this.#window.remove(sizeBytes);
@@ -176,6 +179,10 @@ class ChangesSession {
   #announceDrift(paths: readonly TreePath[], headRevision: bigint): void {
     const filler = new MessageFiller<string>((path) => Buffer.byteLength(path) + 4);
     const messages = paths.map((path) => filler.add(toWirePath(path))).filter((full) => full !== undefined);
+    if (this.#call.writableLength > MAX_WAITING_ANSWERS) {
+      endWithError(this.#call, new LockstepError('LIMIT_EXCEEDED', 'answers are not read; connect again'));
+      return;
+    }
     for (const some of [...messages, filler.take()]) {
       // A stream that cannot be written to is ending by itself: the client compares when it is back.
       this.#send({ $case: 'drifted', value: { paths: some, headRevision } }).catch(() => undefined);

@@ -1,6 +1,6 @@
 /**
- * Bounds the bytes that are on their way to the replica and not answered yet. A stream that is over the bound is not
- * read any further, which in the end holds its client back.
+ * Bounds the bytes that are on their way and not taken yet: to the replica, where a stream that is over the bound is not
+ * read any further, which in the end holds its client back; or to a client, where the replica is not read any further.
  */
 import { Deferred, untilAborted } from '../../../common/ops/async.ts';
 
@@ -17,6 +17,10 @@ export class ByteWindow {
     return this.#pendingBytes;
   }
 
+  get hasRoom(): boolean {
+    return this.#pendingBytes <= this.#maxBytes;
+  }
+
   /** Counts bytes in, whether there is room or not: they have been read already. */
   add(sizeBytes: number): void {
     this.#pendingBytes += sizeBytes;
@@ -25,14 +29,14 @@ export class ByteWindow {
   /** Counts them out once they are answered. */
   remove(sizeBytes: number): void {
     this.#pendingBytes -= sizeBytes;
-    if (this.#pendingBytes > this.#maxBytes) return;
+    if (!this.hasRoom) return;
     this.#room?.resolve();
     this.#room = undefined;
   }
 
   /** Resolves when no more than the bound is pending. @throws the signal's reason */
   async untilRoom(signal: AbortSignal): Promise<void> {
-    while (this.#pendingBytes > this.#maxBytes) {
+    while (!this.hasRoom) {
       this.#room ??= new Deferred<void>();
       await untilAborted(this.#room.promise, signal);
     }

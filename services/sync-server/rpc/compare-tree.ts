@@ -6,14 +6,16 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Digest } from '../../../common/content/digest.ts';
 import { AsyncQueue, untilAborted } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { readMessages, writeMessage } from '../../../common/rpc/call-stream.ts';
+import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { streamHandler } from '../../../common/rpc/serve.ts';
 import { joinPath, ROOT, type TreePath, toWirePath } from '../../../common/tree/tree-path.ts';
 import type { Entry as WireEntry } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { CompareTreeRequest, CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { DirectoryComparison, Replica } from '../replica/replica.ts';
+import { STREAM_MESSAGE_BYTES } from './limits.ts';
 import { entrySizeBytes, MessageFiller } from './message-filler.ts';
+import { PacedAnswers } from './paced-answers.ts';
 import type { SyncContext } from './sync-context.ts';
 import { digestFromWire } from './wire-values.ts';
 
@@ -23,6 +25,8 @@ type CompareCall = ServerDuplexStream<CompareTreeRequest, CompareTreeResponse>;
 const PAGE_CHILDREN = 1000;
 /** Questions that the replica works on ahead of the answers. */
 const MAX_QUESTIONS_AHEAD = 8;
+/** An answer's own fields, and what a message costs in memory. */
+const ANSWER_BYTES = 1024;
 
 interface Question {
   readonly path: TreePath;
@@ -56,13 +60,19 @@ export function compareTree(context: SyncContext) {
       questions.close();
     };
     const answer = async () => {
-      for await (const question of questions) await answerOne(call, replica, question, signal);
+      const answers = new PacedAnswers(call, context.limits, signal);
+      for await (const question of questions) await answerOne(answers, replica, question, signal);
     };
     await Promise.all([read(), answer()]);
   }, context.onCallError);
 }
 
-async function answerOne(call: CompareCall, replica: Replica, question: Question, signal: AbortSignal): Promise<void> {
+async function answerOne(
+  answers: PacedAnswers<CompareTreeResponse>,
+  replica: Replica,
+  question: Question,
+  signal: AbortSignal,
+): Promise<void> {
   const { path } = question;
   const wirePath = toWirePath(path);
   const filler = new MessageFiller<WireEntry>(entrySizeBytes);
@@ -71,13 +81,14 @@ async function answerOne(call: CompareCall, replica: Replica, question: Question
   for (;;) {
     for (const child of page.children) {
       const children = filler.add(toWireEntry(joinPath(path, child.name), child, child.treeDigest));
-      if (children !== undefined) await writeMessage(call, { ...base, children }, signal);
+      if (children !== undefined) await answers.write({ ...base, children }, STREAM_MESSAGE_BYTES);
     }
     const lastChild = page.children.at(-1);
     if (page.last || page.outcome !== 'differs' || lastChild === undefined) break;
     page = await replica.compareDirectory(path, undefined, lastChild.name, PAGE_CHILDREN);
     signal.throwIfAborted();
   }
+  const sizeBytes = ANSWER_BYTES + filler.sizeBytes;
   const message = {
     ...base,
     equal: page.outcome === 'equal',
@@ -86,7 +97,7 @@ async function answerOne(call: CompareCall, replica: Replica, question: Question
     last: true,
     root: path === ROOT ? await rootEntry(replica) : undefined,
   };
-  await writeMessage(call, message, signal);
+  await answers.write(message, sizeBytes);
 }
 
 async function rootEntry(replica: Replica): Promise<WireEntry | undefined> {

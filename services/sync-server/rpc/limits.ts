@@ -2,6 +2,7 @@
  * Everything that this server bounds, in one place. GetServerInfo announces these numbers, and the RPCs and the replica
  * enforce them; nothing else in the server decides how much a peer may ask for.
  */
+import { DEFAULT_CONNECTION_BOUNDS } from '../../../common/rpc/connection-guard.ts';
 import type { Limits as WireLimits } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 
 export interface Limits {
@@ -27,12 +28,19 @@ export interface Limits {
   readonly leaseGraceMs: number;
   /** How long a content that no change refers to is kept, in milliseconds. */
   readonly stagedContentTtlMs: number;
+  /** How long a connection without open calls is kept, in milliseconds. */
+  readonly idleConnectionMs: number;
+  /** From a connection's start until a call on it is let in, in milliseconds. */
+  readonly admissionMs: number;
+  /** How long a streaming answer waits for a client that does not read it, in milliseconds. */
+  readonly stalledAnswerMs: number;
 }
 
 /**
  * A batch has half of a message, so that the answer to one whose every change is a problem (each with its path) still
  * fits into a message of the size that any gRPC client takes without being told. 256 KiB inline is what the server
- * takes; clients send less inline, because large contents belong into uploads.
+ * takes; clients send less inline, because large contents belong into uploads. An hour for an answer that nobody reads,
+ * because an honest client may hash terabytes between two messages of a list.
  */
 export const DEFAULT_LIMITS: Limits = {
   maxMessageBytes: 4 * 2 ** 20,
@@ -47,6 +55,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxUploadStreams: 16,
   leaseGraceMs: 10_000,
   stagedContentTtlMs: 3_600_000,
+  idleConnectionMs: 300_000,
+  admissionMs: DEFAULT_CONNECTION_BOUNDS.admissionMs,
+  stalledAnswerMs: 3_600_000,
 };
 
 /** Literal data in one message of UploadContent, before compression: fixed by the protocol. */
@@ -54,6 +65,9 @@ export const MAX_UPLOAD_DATA_BYTES = 2 ** 20;
 
 /** What a message of a streaming answer is filled to: a good size for throughput, and small beside the windows. */
 export const STREAM_MESSAGE_BYTES = 256 * 2 ** 10;
+
+/** Bytes of one streaming answer that wait for its client; 16 messages would wait inside of grpc-js otherwise. */
+export const MAX_ANSWER_AHEAD_BYTES = 2 ** 20;
 
 /** A holder's self-description; it is shown to people. */
 export const MAX_HOLDER_CHARS = 256;
@@ -75,5 +89,8 @@ export function toWireLimits(limits: Limits): WireLimits {
     maxUploadStreams: limits.maxUploadStreams,
     leaseGraceMs: limits.leaseGraceMs,
     stagedContentTtlMs: BigInt(limits.stagedContentTtlMs),
+    idleConnectionMs: limits.idleConnectionMs,
+    admissionMs: limits.admissionMs,
+    stalledAnswerMs: limits.stalledAnswerMs,
   };
 }

@@ -2,14 +2,15 @@
  * ListEntries: a folder's entries in tree order, read page by page as fast as the client takes them.
  */
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { writeMessage } from '../../../common/rpc/call-stream.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { streamHandler } from '../../../common/rpc/serve.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { Entry as WireEntry } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { ListEntriesRequest, ListEntriesResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { entryNotFound } from './get-entry.ts';
+import { STREAM_MESSAGE_BYTES } from './limits.ts';
 import { entrySizeBytes, MessageFiller } from './message-filler.ts';
+import { PacedAnswers } from './paced-answers.ts';
 import type { SyncContext } from './sync-context.ts';
 import { safeInteger } from './wire-values.ts';
 
@@ -22,6 +23,7 @@ export function listEntries(context: SyncContext) {
     const { replica } = context.authorizeStream(call, request.folder, 'read');
     const path = context.pathOf(request.path);
     let after: TreePath | undefined = request.after === '' ? undefined : context.pathOf(request.after);
+    const answers = new PacedAnswers(call, context.limits, signal);
     let remaining = request.limit === 0n ? Number.MAX_SAFE_INTEGER : safeInteger(request.limit, 'limit');
     for (let isFirst = true; ; isFirst = false) {
       const revision = replica.info().headRevision;
@@ -32,11 +34,12 @@ export function listEntries(context: SyncContext) {
       const filler = new MessageFiller<WireEntry>(entrySizeBytes);
       for (const entry of page) {
         const entries = filler.add(toWireEntry(entry.path, entry));
-        if (entries !== undefined) await writeMessage(call, { entries, revision }, signal);
+        if (entries !== undefined) await answers.write({ entries, revision }, STREAM_MESSAGE_BYTES);
       }
+      const { sizeBytes } = filler;
       const rest = filler.take();
       // An empty list is answered too: the client learns its revision.
-      if (rest.length > 0 || isFirst) await writeMessage(call, { entries: rest, revision }, signal);
+      if (rest.length > 0 || isFirst) await answers.write({ entries: rest, revision }, sizeBytes);
       remaining -= page.length;
       after = page.at(-1)?.path;
       if (after === undefined || page.length < limit || remaining === 0) return;

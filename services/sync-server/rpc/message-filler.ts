@@ -31,6 +31,11 @@ export class MessageFiller<T> {
     return full;
   }
 
+  /** Of what would be taken now. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
   /** What is left, possibly nothing. */
   take(): T[] {
     const items = this.#items;

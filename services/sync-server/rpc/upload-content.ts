@@ -19,6 +19,8 @@ type UploadCall = ServerDuplexStream<UploadContentRequest | Malformed, UploadCon
 
 /** Bytes of one stream that the replica has not written yet. There may be several streams at once. */
 const MAX_UNWRITTEN_BYTES = 4 * 2 ** 20;
+/** What a part costs beside its bytes, so that very many copies of ranges, which have none, are bounded too. */
+const PART_OVERHEAD_BYTES = 1024;
 /** What a finish counts for: it holds no bytes, but a sync is work too. */
 const FINISH_BYTES = 256 * 2 ** 10;
 /** How often the client hears how far a content is. */
@@ -135,10 +137,11 @@ class UploadSession {
     const part = partFromWire(message, current.sizeBytes);
     if (part === undefined) return;
     const sizeBytes = part.data.length;
-    this.#window.add(sizeBytes);
+    const waitingBytes = sizeBytes + PART_OVERHEAD_BYTES;
+    this.#window.add(waitingBytes);
     this.#countBytes(sizeBytes, (part.copy?.lengthBytes ?? 0) + (part.decompressedSizeBytes ?? sizeBytes));
     const written = current.upload.write(part).then(async (committedSizeBytes) => {
-      this.#window.remove(sizeBytes);
+      this.#window.remove(waitingBytes);
       await this.#announceProgress(current, committedSizeBytes);
       return committedSizeBytes;
     });
@@ -175,6 +178,8 @@ class UploadSession {
 
   async #announceProgress(current: CurrentContent, committedSizeBytes: number): Promise<void> {
     if (committedSizeBytes - current.announcedSizeBytes < PROGRESS_BYTES || current.upload.complete) return;
+    // Who does not read how far it is need not be told: answers that wait would add up.
+    if (this.#call.writableNeedDrain) return;
     current.announcedSizeBytes = committedSizeBytes;
     await this.#answer(current.uploadId, committedSizeBytes, false);
   }

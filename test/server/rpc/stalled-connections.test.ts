@@ -45,8 +45,8 @@ describe('connections from which nobody was let in (S15, F20)', function () {
     for (const socket of sockets) socket.destroy();
     sockets = [];
   });
-  const start = (bounds: Partial<typeof DEFAULT_CONNECTION_BOUNDS> = {}) =>
-    SyncFixture.start({ setup: { connections: { ...DEFAULT_CONNECTION_BOUNDS, ...bounds } } });
+  const start = ({ admissionMs, ...connections }: Partial<typeof DEFAULT_CONNECTION_BOUNDS> = {}) =>
+    SyncFixture.start({ limits: admissionMs === undefined ? {} : { admissionMs }, setup: { connections } });
 
   it('a thousand of them, and streams of a byte a second, leave a good client its service', async () => {
     const fixture = await start();
@@ -101,6 +101,32 @@ describe('connections from which nobody was let in (S15, F20)', function () {
     // Which of the two depends on whether a farewell came before the reset.
     await until(() => session.destroyed || session.closed);
     clearInterval(sending);
+    await fixture.stop();
+  });
+
+  it('hold so many bytes together and no more; whoever sends most goes (S15)', async () => {
+    const fixture = await start({ admissionMs: 60_000, maxWaitingBytes: 2 ** 20 });
+    const path = '/lockstep.sync.v1.SyncService/GetServerInfo';
+    const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
+    // Messages of 4 MiB that lack their last byte.
+    const unfinished = Buffer.alloc(4 * 2 ** 20 + 4);
+    unfinished.writeUInt32BE(4 * 2 ** 20, 1);
+    const modest = await stall(portOf(fixture), PREFACE, sockets);
+    const session = connectHttp2(`http://127.0.0.1:${portOf(fixture)}`);
+    session.on('error', () => {
+      // Reset by the server; `destroyed` says so too.
+    });
+    for (let count = 0; count < 20; count++) {
+      const stream = session.request(headers);
+      stream.on('error', () => {
+        // The same.
+      });
+      stream.write(unfinished);
+    }
+    await until(() => session.destroyed || session.closed);
+    const { client } = fixture;
+    await unary(client, client.getServerInfo, { clientVersion: '' });
+    expect(modest.closed).to.equal(false);
     await fixture.stop();
   });
 
@@ -186,9 +212,8 @@ describe('connections from which nobody was let in (S15, F20)', function () {
       stdio: 'ignore',
     });
     const files = { certificate: join(directory, 's.crt'), key: join(directory, 's.key'), clientCa: undefined };
-    const connections = { ...DEFAULT_CONNECTION_BOUNDS, admissionMs: 300 };
-    const setup = { listen: parseAddress('127.0.0.1:0'), tls: files, connections };
-    const fixture = await SyncFixture.start({ setup });
+    const setup = { listen: parseAddress('127.0.0.1:0'), tls: files };
+    const fixture = await SyncFixture.start({ limits: { admissionMs: 300 }, setup });
     const silent = await stall(portOf(fixture), '', sockets);
     // The header of a TLS record that announces 512 bytes, and none of them.
     const half = await stall(portOf(fixture), '\u0016\u0003\u0001\u0002\u0000', sockets);

@@ -175,6 +175,30 @@ describe('UploadContent', () => {
     expect(reasons.filter((reason) => reason === 'LIMIT_EXCEEDED')).to.have.length(1);
   });
 
+  it('stops reading copies of ranges while the replica is behind, though they have no bytes', async () => {
+    const basis = randomBytes(100);
+    fixture.replica.tree.addContent(basis);
+    const release = fixture.replica.holdBatches();
+    const uploadId = randomBytes(16);
+    const stream = new UploadStream(fixture.client);
+    const size = 20_000;
+    await stream.send({ ...begin(uploadId, Buffer.alloc(size)), basisDigest: digest(basis), basisPath: 'basis' });
+    const sending = (async () => {
+      for (let at = 0; at < size; at++) await stream.send({ offset: BigInt(at), copyOffset: 0n, copyLength: 1n });
+    })();
+    await until(() => fixture.replica.received.writes > 0);
+    let before = -1;
+    while (before !== fixture.replica.received.writes) {
+      before = fixture.replica.received.writes;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    // 4 MiB of what they cost, and some in the streams.
+    expect(fixture.replica.received.writes).to.be.within(1, 5000);
+    release();
+    await sending;
+    stream.call.cancel();
+  });
+
   it('stops reading while the replica is behind', async () => {
     const release = fixture.replica.holdBatches();
     const content = Buffer.alloc(12 * 2 ** 20);

@@ -180,6 +180,12 @@ export interface Limits {
   leaseGraceMs: number;
   /** How long a content without a change is kept, in milliseconds. */
   stagedContentTtlMs: bigint;
+  /** How long a connection without open calls is kept, in milliseconds. */
+  idleConnectionMs: number;
+  /** Time from a connection's start until a call on it is let in, in milliseconds; then it is closed. */
+  admissionMs: number;
+  /** How long a streaming answer waits for a client that does not read it, in milliseconds; then it ends with `LIMIT_EXCEEDED`. */
+  stalledAnswerMs: number;
 }
 
 /** A folder as its server sees it. */
@@ -777,6 +783,9 @@ function createBaseLimits(): Limits {
     maxUploadStreams: 0,
     leaseGraceMs: 0,
     stagedContentTtlMs: 0n,
+    idleConnectionMs: 0,
+    admissionMs: 0,
+    stalledAnswerMs: 0,
   };
 }
 
@@ -838,6 +847,15 @@ export const Limits: MessageFns<Limits> = {
         throw new globalThis.Error("value provided for field message.stagedContentTtlMs of type uint64 too large");
       }
       writer.uint32(96).uint64(message.stagedContentTtlMs);
+    }
+    if (message.idleConnectionMs !== 0) {
+      writer.uint32(104).uint32(message.idleConnectionMs);
+    }
+    if (message.admissionMs !== 0) {
+      writer.uint32(112).uint32(message.admissionMs);
+    }
+    if (message.stalledAnswerMs !== 0) {
+      writer.uint32(120).uint32(message.stalledAnswerMs);
     }
     return writer;
   },
@@ -951,6 +969,30 @@ export const Limits: MessageFns<Limits> = {
             message.stagedContentTtlMs = reader.uint64() as bigint;
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.idleConnectionMs = reader.uint32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.admissionMs = reader.uint32();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.stalledAnswerMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -994,6 +1036,9 @@ export const Limits: MessageFns<Limits> = {
     message.stagedContentTtlMs = (object.stagedContentTtlMs !== undefined && object.stagedContentTtlMs !== null)
       ? BigInt(object.stagedContentTtlMs)
       : 0n;
+    message.idleConnectionMs = object.idleConnectionMs ?? 0;
+    message.admissionMs = object.admissionMs ?? 0;
+    message.stalledAnswerMs = object.stalledAnswerMs ?? 0;
     return message;
   },
 };
