@@ -45,6 +45,8 @@ export interface WatcherSurroundings {
   readonly writeLine: (line: string) => void;
   /** Standard error: what could not be synced. */
   readonly complain: (sentence: string) => void;
+  /** The first sync is done, up to this revision. */
+  readonly onReady?: ((revision: string) => void) | undefined;
 }
 
 /** Together less than the ten seconds in which a stop must be done (E116). */
@@ -243,15 +245,18 @@ export class Watcher {
     if (this.#isReady) return;
     this.#isReady = true;
     const { readyFile } = this.#options;
-    if (readyFile === undefined) return;
     const revision = String(
       this.#options.engine.acknowledgement === 'durable' ? status.durableRevision : status.revision,
     );
     try {
-      writeFileAtomic(readyFile, `${JSON.stringify({ pid: process.pid, revision })}\n`, { mode: 0o644 });
+      if (readyFile !== undefined) {
+        writeFileAtomic(readyFile, `${JSON.stringify({ pid: process.pid, revision })}\n`, { mode: 0o644 });
+      }
+      this.#around.onReady?.(revision);
     } catch (error) {
+      const what = readyFile === undefined ? '--ready-file' : `--ready-file ${readyFile}`;
       this.#result.reject(
-        new LockstepError('USAGE', `cannot write --ready-file ${readyFile}: ${describeError(error)}`, { cause: error }),
+        new LockstepError('USAGE', `cannot write ${what}: ${describeError(error)}`, { cause: error }),
       );
     }
   }

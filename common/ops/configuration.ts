@@ -7,6 +7,7 @@ import { parse as parseToml, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { describeError, errnoOf, LockstepError } from './errors.ts';
 import { nearestWord } from './nearest.ts';
+import { tomlLines } from './toml-lines.ts';
 
 /**
  * One option. What a schema sees is text for an option with a value, a boolean for a switch, an array of texts for
@@ -28,6 +29,8 @@ export interface OptionDeclaration {
   readonly environment?: string | false;
   /** False: not from the file (secrets, and the file's own name). */
   readonly file?: false;
+  /** Its value is never shown. */
+  readonly secret?: true;
 }
 
 export type OptionDeclarations = Readonly<Record<string, OptionDeclaration>>;
@@ -49,6 +52,20 @@ export interface ResolvedOptions<D extends OptionDeclarations> {
   readonly values: OptionValues<D>;
   /** Where each value came from; "default" also for what nobody set. */
   readonly sources: { readonly [K in keyof D]: OptionSource };
+  /** All of them as they were written, in the order of their declarations. */
+  readonly settings: readonly Setting[];
+}
+
+/** What one option was set to. */
+export interface Setting {
+  /** In the file's spelling. */
+  readonly name: string;
+  readonly declaration: OptionDeclaration;
+  /** As the user wrote it, before its schema; undefined when nobody set it. */
+  readonly written: unknown;
+  readonly source: OptionSource;
+  /** "--listen", "LOCKSTEP_LISTEN", "server.toml:3" or "default". */
+  readonly origin: string;
 }
 
 /** A parsed TOML file. */
@@ -56,6 +73,8 @@ export interface ConfigurationFile {
   /** For messages. */
   readonly path: string;
   readonly content: Readonly<Record<string, unknown>>;
+  /** Where each key stands, as `tomlLines` has it. */
+  readonly lines?: ReadonlyMap<string, number> | undefined;
 }
 
 export interface OptionInputs {
@@ -100,16 +119,26 @@ export function resolveOptions<const D extends OptionDeclarations>(
   declarations: D,
   inputs: OptionInputs,
 ): ResolvedOptions<D> {
-  if (inputs.file !== undefined) rejectUnknownKeys(declarations, inputs.file, inputs.otherFileKeys ?? []);
+  if (inputs.file !== undefined) {
+    rejectUnknownKeys(inputs.file, [...(inputs.otherFileKeys ?? []), ...fileKeysOf(declarations)]);
+  }
+  const settings: Setting[] = [];
   const values: Record<string, unknown> = {};
   const sources: Record<string, OptionSource> = {};
   for (const [key, declaration] of Object.entries(declarations)) {
     const found = lookUp(key, declaration, inputs);
     sources[key] = found.source;
     values[key] = check(declaration, found);
+    settings.push({
+      name: kebabCase(key),
+      declaration,
+      written: found.value,
+      source: found.source,
+      origin: originOf(found),
+    });
   }
   // Each key was filled from its own declaration just above.
-  return { values, sources } as unknown as ResolvedOptions<D>;
+  return { values, sources, settings } as unknown as ResolvedOptions<D>;
 }
 
 /**
@@ -125,11 +154,38 @@ export function readConfigurationFile(path: string): ConfigurationFile {
     throw new LockstepError('USAGE', `cannot read the configuration file ${path}: ${errno}`, { cause: error });
   }
   try {
-    return { path, content: parseToml(text) };
+    return { path, content: parseToml(text), lines: tomlLines(text) };
   } catch (error) {
     const where = error instanceof TomlError ? `${path}:${error.line}:${error.column}` : path;
     const what = (error instanceof Error ? error.message : '').split('\n')[0] ?? '';
     throw new LockstepError('USAGE', `${where} is not valid TOML: ${what.replace(/^Invalid TOML document: /, '')}`);
+  }
+}
+
+/** Where a key of the file stands: "server.toml:3", or the path alone. */
+export function fileOrigin(file: ConfigurationFile, key: string): string {
+  const line = file.lines?.get(key);
+  return line === undefined ? file.path : `${file.path}:${line}`;
+}
+
+/** The keys that options have in the file. */
+export function fileKeysOf(declarations: OptionDeclarations): readonly string[] {
+  return Object.entries(declarations)
+    .filter(([, declaration]) => declaration.file !== false)
+    .map(([key]) => kebabCase(key));
+}
+
+/**
+ * `otherwise` is said where no known key is near.
+ * @throws LockstepError USAGE, with the place of the key that is not known and the known one that is nearest.
+ */
+export function rejectUnknownKeys(file: ConfigurationFile, known: readonly string[], otherwise = ''): void {
+  const words = new Set(known);
+  for (const key of Object.keys(file.content)) {
+    if (words.has(key)) continue;
+    const nearest = nearestWord(key, words);
+    const hint = nearest === undefined ? otherwise : `; did you mean "${nearest}"?`;
+    throw new LockstepError('USAGE', `unknown key "${key}" in ${fileOrigin(file, key)}${hint}`);
   }
 }
 
@@ -151,8 +207,14 @@ export function arityOf(declaration: OptionDeclaration): 'switch' | 'single' | '
   return 'single';
 }
 
+function originOf({ source, origin, place }: Found): string {
+  return source === 'default' ? 'default' : (origin ?? place);
+}
+
 interface Found {
   readonly source: OptionSource;
+  /** Where in the file. */
+  readonly origin?: string;
   /** How to call the place in a message. */
   readonly place: string;
   readonly value: unknown;
@@ -171,7 +233,8 @@ function lookUp(key: string, declaration: OptionDeclaration, inputs: OptionInput
   const fileKey = kebabCase(key);
   if (declaration.file !== false && inputs.file !== undefined && Object.hasOwn(inputs.file.content, fileKey)) {
     const value = fromFile(declaration, inputs.file.content[fileKey]);
-    return { source: 'file', place: `${fileKey} in ${inputs.file.path}`, value };
+    const origin = fileOrigin(inputs.file, fileKey);
+    return { source: 'file', origin, place: `${fileKey} in ${origin}`, value };
   }
   const place = declaration.flag === undefined ? (variable ?? fileKey) : flagName;
   return { source: 'default', place, value: declaration.default };
@@ -209,17 +272,4 @@ function check(declaration: OptionDeclaration, found: Found): unknown {
   const issue = result.error.issues[0];
   const inside = issue === undefined || issue.path.length === 0 ? '' : ` (at ${issue.path.map(String).join('.')})`;
   throw new LockstepError('USAGE', `${found.place}: ${issue?.message ?? 'not a valid value'}${inside}`);
-}
-
-function rejectUnknownKeys(declarations: OptionDeclarations, file: ConfigurationFile, others: readonly string[]): void {
-  const known = new Set(others);
-  for (const [key, declaration] of Object.entries(declarations)) {
-    if (declaration.file !== false) known.add(kebabCase(key));
-  }
-  for (const key of Object.keys(file.content)) {
-    if (known.has(key)) continue;
-    const nearest = nearestWord(key, known);
-    const hint = nearest === undefined ? '' : `; did you mean "${nearest}"?`;
-    throw new LockstepError('USAGE', `unknown key "${key}" in ${file.path}${hint}`);
-  }
 }

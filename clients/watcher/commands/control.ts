@@ -8,8 +8,9 @@ import { ControlClient } from '../status/control-client.ts';
 import { defaultStateDirectory } from '../status/state-directory.ts';
 import { statusJson, statusText } from '../status/status-text.ts';
 import { type GetStatusResponse, WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import { resolveCommand } from './configuration.ts';
 import type { CommandContext } from './context.ts';
-import { controlOptions, flushOptions, resolveCommand, statusOptions } from './options.ts';
+import { controlOptions, flushOptions, statusOptions } from './options.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
 

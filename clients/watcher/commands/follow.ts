@@ -9,9 +9,10 @@ import { displayText } from '../../../common/tree/display-path.ts';
 import { WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
 import type { ControlClient } from '../status/control-client.ts';
 import { eventJson, stateName } from '../status/status-text.ts';
+import { resolveCommand } from './configuration.ts';
 import type { CommandContext } from './context.ts';
 import { complainOf, print, withWatcher } from './control.ts';
-import { controlOptions, resolveCommand, waitOptions } from './options.ts';
+import { controlOptions, waitOptions } from './options.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
 

@@ -2,21 +2,12 @@
  * The options of each command, as the command line, the environment and the file know them.
  */
 import { z } from 'zod';
-import {
-  defineOptions,
-  kebabCase,
-  type OptionDeclarations,
-  parsed,
-  readConfigurationFile,
-  type ResolvedOptions,
-  resolveOptions,
-} from '../../../common/ops/configuration.ts';
+import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
 import { parseDeleteLimit, parseDuration } from '../../../common/ops/units.ts';
 import { parseAddress } from '../../../common/rpc/address.ts';
 import { parseInvitation } from '../../../common/rpc/invitation.ts';
 import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
-import type { CommandContext } from './context.ts';
 
 const path = z.string().min(1, 'a path is needed');
 const onOff = z.boolean();
@@ -33,7 +24,12 @@ const localOptions = defineOptions({
     description: "the watcher's index; default: in the user's state directory, never inside DIR",
     schema: path,
   },
-  config: { flag: '--config <file>', description: 'a TOML file with the same options', schema: path, file: false },
+  config: {
+    flag: '--config <file>',
+    description: 'a TOML file with the same options; several directories are given there, each in a [[watch]] table',
+    schema: path,
+    file: false,
+  },
 });
 
 /** `serverChoice` makes one of them. */
@@ -49,6 +45,7 @@ export const serverOptions = defineOptions({
       'an invitation, as sync-server invite prints it: server, folder, token and fingerprint; or LOCKSTEP_JOIN',
     schema: parsed(parseInvitation),
     file: false,
+    secret: true,
   },
   folder: {
     flag: '--folder <name>',
@@ -61,7 +58,7 @@ export const serverOptions = defineOptions({
     schema: path,
   },
   /** Never a flag: others could read it in the list of processes (S41). */
-  token: { description: 'the token', schema: z.string(), file: false },
+  token: { description: 'the token', schema: z.string(), file: false, secret: true },
   ca: { flag: '--ca <file>', description: 'PEM of the authority to trust; means TLS', schema: path },
   fingerprint: {
     flag: '--fingerprint <sha256>',
@@ -103,10 +100,8 @@ const logOptions = defineOptions({
   },
 });
 
-export const watchOptions = defineOptions({
-  ...localOptions,
-  ...serverOptions,
-  ...timeoutOption,
+/** What holds for the whole process, however many directories it watches. */
+export const processOptions = defineOptions({
   once: {
     flag: '--once',
     description: 'bring the server to exactly this tree, wait until it is durable there, and end',
@@ -121,6 +116,27 @@ export const watchOptions = defineOptions({
     negatable: true,
   },
   dryRun: { flag: '--dry-run', description: 'print what would be sent, send nothing', schema: onOff, default: false },
+  progress: {
+    flag: '--progress <kind>',
+    description: 'auto, plain, json or off',
+    schema: z.enum(['auto', 'plain', 'json', 'off']),
+    default: 'auto',
+  },
+  ...logOptions,
+  printConfig: {
+    flag: '--print-config',
+    description: 'print all settings and where each comes from, as a TOML file; do nothing else',
+    schema: onOff,
+    default: false,
+    environment: false,
+    file: false,
+  },
+});
+
+export const watchOptions = defineOptions({
+  ...localOptions,
+  ...serverOptions,
+  ...timeoutOption,
   create: { flag: '--create', description: 'make DIR when it does not exist', schema: onOff, default: false },
   takeOver: {
     flag: '--take-over',
@@ -148,16 +164,10 @@ export const watchOptions = defineOptions({
   },
   readyFile: {
     flag: '--ready-file <file>',
-    description: 'written once the watcher watches and the first sync is done',
+    description: 'written once the watcher watches and the first sync is done, of all directories',
     schema: path,
   },
-  progress: {
-    flag: '--progress <kind>',
-    description: 'auto, plain, json or off',
-    schema: z.enum(['auto', 'plain', 'json', 'off']),
-    default: 'auto',
-  },
-  ...logOptions,
+  ...processOptions,
 });
 
 export const controlOptions = localOptions;
@@ -188,18 +198,3 @@ export const waitOptions = defineOptions({
 });
 
 export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption });
-
-/** Merges flags, environment and the file that `--config` or LOCKSTEP_CONFIG names. @throws LockstepError USAGE */
-export function resolveCommand<const D extends OptionDeclarations>(
-  declarations: D,
-  flags: Readonly<Record<string, unknown>>,
-  { environment }: CommandContext,
-): ResolvedOptions<D> {
-  const configPath = flags['config'] ?? environment['LOCKSTEP_CONFIG'];
-  const file = typeof configPath === 'string' && configPath !== '' ? readConfigurationFile(configPath) : undefined;
-  // All commands read the same file, and each needs only some of it.
-  const otherFileKeys = Object.entries(watchOptions as OptionDeclarations)
-    .filter(([, declaration]) => declaration.file !== false)
-    .map(([key]) => kebabCase(key));
-  return resolveOptions(declarations, { flags, environment, file, otherFileKeys });
-}

@@ -16,7 +16,7 @@ export interface ServerChoice {
 type Options = typeof serverOptions;
 type Resolved = Pick<ResolvedOptions<Options>, 'sources'> & { readonly values: OptionValues<Options> };
 
-const DEFAULT_FOLDER = 'default';
+export const DEFAULT_FOLDER = 'default';
 /** What an invitation says. */
 const SAID: readonly (keyof Options)[] = ['server', 'folder', 'tokenFile', 'token', 'fingerprint'];
 

@@ -14,8 +14,9 @@ import { digestFunctionFromWire, greet, type ServerFacts } from '../push/handsha
 import { IgnoreRules } from '../observe/ignore-rules.ts';
 import { compareTrees, recordDifferences, type TreeDifference } from '../verify/compare-trees.ts';
 import { walkLocalTree } from '../verify/local-tree.ts';
+import { resolveCommand } from './configuration.ts';
 import type { CommandContext } from './context.ts';
-import { resolveCommand, verifyOptions } from './options.ts';
+import { verifyOptions } from './options.ts';
 import { hideInvitation, type ServerChoice, serverChoice } from './server-choice.ts';
 
 /** 0 when the trees are equal, 1 when not; each difference is a line on standard output. */

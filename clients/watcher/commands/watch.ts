@@ -1,137 +1,101 @@
 /**
- * `sync-watcher watch`: watches until it is told to stop, or looks once.
+ * `sync-watcher watch`: watches until it is told to stop, or looks once; one directory, or those of the `[[watch]]` tables,
+ * which go their own ways in one process.
  */
-import { writeSync } from 'node:fs';
-import type { OptionValues } from '../../../common/ops/configuration.ts';
-import type { ExitCode } from '../../../common/ops/errors.ts';
-import { createLogger, type Logger } from '../../../common/ops/logger.ts';
-import { prettyDestination } from '../../../common/ops/pretty-log.ts';
+import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
-import { DEFAULT_MASS_DELETE_LIMIT } from '../observe/mass-delete-guard.ts';
-import type { EngineOptions } from '../engine/messages.ts';
 import { startEngine } from '../engine-thread.ts';
-import { channelCredentials, readToken } from '../push/credentials.ts';
-import { Progress, progressKind } from '../status/progress.ts';
-import { defaultStateDirectory, openStateDirectory, prepareWatchedDirectory } from '../status/state-directory.ts';
-import { Watcher } from '../watcher.ts';
+import { openStateDirectory, prepareWatchedDirectory } from '../status/state-directory.ts';
+import { exitCodeOfWatcher, Watcher, type WatcherOptions } from '../watcher.ts';
+import { resolveWatches } from './configuration.ts';
 import type { CommandContext } from './context.ts';
-import { resolveCommand, watchOptions } from './options.ts';
-import { hideInvitation, serverChoice } from './server-choice.ts';
+import { printedTables } from './printed-tables.ts';
+import { hideInvitation } from './server-choice.ts';
+import { SharedReadyFile } from './shared-ready-file.ts';
+import { Surroundings, type Voice } from './surroundings.ts';
+import { planWatch, requireCompatible } from './watch-plan.ts';
 
-const STDOUT = 1;
-const STDERR = 2;
-const DEFAULT_SCAN_INTERVAL_MS = 600_000;
-const DEFAULT_POLL_INTERVAL_MS = 5_000;
 /** A clean stop is done in less (E116); what still hangs then is cut off by the second deadline of the parts. */
 const STOP_DEADLINE_MS = 9_500;
 
-type WatchValues = OptionValues<typeof watchOptions>;
-
 export async function watch(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
   hideInvitation(flags);
-  const resolved = resolveCommand(watchOptions, flags, context);
-  const { values } = resolved;
-  const server = serverChoice(resolved);
-  const { address, security } = server;
-  const stateDirectory = values.state ?? defaultStateDirectory(values.dir, context.environment);
-  // What cannot work is said before anything is made.
-  channelCredentials(address, security);
-  const token = readToken(security);
-  const directory = prepareWatchedDirectory(values.dir, stateDirectory, values.create);
-  using _lock = openStateDirectory(stateDirectory, directory);
-  const { logger, progress } = makeSurroundings(values);
-  if (token !== undefined && values.insecure && !address.isLoopback) {
-    logger.warn(`the token travels to ${address.text} unencrypted, because of --insecure`);
+  const all = resolveWatches(flags, context);
+  const [first] = all;
+  if (first === undefined) throw new LockstepError('INTERNAL', 'nothing is to be watched');
+  const { values } = first;
+  if (values.printConfig) {
+    process.stdout.write(printedConfiguration(printedTables(all, context)));
+    return ExitCode.OK;
   }
-  const watcher = new Watcher(
-    {
-      engine: engineOptions(values, server.folder, directory, stateDirectory),
-      address,
-      security,
-      timeoutMs: values.timeout,
-      takeOver: values.takeOver,
-      readyFile: values.readyFile,
-    },
-    {
-      logger,
-      progress,
+  // What cannot work is said before anything is made.
+  const plans = all.map((resolved) => planWatch(resolved, context));
+  requireCompatible(plans);
+  const ready = sharedReadyFile(all.map(({ values: { readyFile } }) => readyFile));
+  using locks = new DisposableStack();
+  const prepared = plans.map((plan) => {
+    const directory = prepareWatchedDirectory(plan.dir, plan.stateDirectory, plan.create);
+    locks.use(openStateDirectory(plan.stateDirectory, directory));
+    return { plan, options: plan.optionsFor(directory) };
+  });
+  const surroundings = new Surroundings(values);
+  const { logger } = surroundings;
+  const watchers: Watcher[] = [];
+  const runOne = async (options: WatcherOptions, voice: Voice): Promise<ExitCode> => {
+    const { directory } = options.engine;
+    const watcher = new Watcher(ready === undefined ? options : { ...options, readyFile: undefined }, {
+      ...voice,
       startEngine,
-      writeLine: (line) => writeText(STDOUT, `${line}\n`),
-      complain: (sentence) => {
-        progress.clear();
-        writeText(STDERR, `sync-watcher: ${sentence}\n`);
-        progress.redraw();
-      },
-    },
-  );
+      onReady: (revision) => ready?.isReady(directory, revision),
+    });
+    watchers.push(watcher);
+    return watcher.run();
+  };
   const stopListening = onTermination(async (signal) => {
     logger.info({ signal }, 'stopping');
     setTimeout(() => {
       logger.error('the watcher did not stop in time');
       process.exit(1);
     }, STOP_DEADLINE_MS).unref();
-    watcher.stop();
+    for (const watcher of watchers) watcher.stop();
   });
   try {
-    return await watcher.run();
+    const running = prepared.map(({ plan, options }) => {
+      const voice = surroundings.voiceOf(options.engine.directory, all.length === 1);
+      if (plan.exposesToken) {
+        voice.logger.warn(`the token travels to ${options.address.text} unencrypted, because of --insecure`);
+      }
+      const result = runOne(options, voice);
+      return all.length === 1 ? result : endedAlone(result, voice);
+    });
+    return worstOf(await Promise.all(running));
   } finally {
     stopListening();
+    if (!values.once) ready?.remove();
   }
 }
 
-function engineOptions(values: WatchValues, folder: string, directory: string, stateDirectory: string): EngineOptions {
-  const defaultIntervalMs = values.watcher === 'poll' ? DEFAULT_POLL_INTERVAL_MS : DEFAULT_SCAN_INTERVAL_MS;
-  return {
-    directory,
-    stateDirectory,
-    folder,
-    mode: values.dryRun ? 'dry-run' : values.once ? 'once' : 'watch',
-    changeSource: values.watcher,
-    scanIntervalMs: values.scanInterval ?? defaultIntervalMs,
-    excludes: values.exclude,
-    // Who names a limit means it, however small the tree.
-    maxDelete:
-      values.maxDelete === undefined ? DEFAULT_MASS_DELETE_LIMIT : { limit: values.maxDelete, floorEntries: 0 },
-    acknowledgement: values.durable ? 'durable' : 'applied',
-  };
-}
-
-/** Logs and the living line share a terminal: whoever writes a log line lifts the living one first. */
-function makeSurroundings(values: WatchValues): { readonly logger: Logger; readonly progress: Progress } {
-  const isTerminal = process.stderr.isTTY === true;
-  const format = values.logFormat ?? (isTerminal ? 'pretty' : 'json');
-  const raw = {
-    write: (line: string) => {
-      progress.clear();
-      writeText(STDERR, line);
-      progress.redraw();
-    },
-  };
-  const colors = isTerminal && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
-  const destination = format === 'pretty' ? prettyDestination(raw, { colors }) : raw;
-  const logger = createLogger({ name: 'watcher', level: values.logLevel, format: 'json', destination });
-  const progress = new Progress(progressKind(values.progress, isTerminal && values.logLevel !== 'silent'), {
-    logger,
-    writeLine: (line) => writeText(STDOUT, `${line}\n`),
-    terminal: {
-      get columns() {
-        return process.stderr.columns ?? 80;
-      },
-      write: (text) => writeText(STDERR, text),
-    },
-  });
-  return { logger, progress };
-}
-
-/** Synchronous, so that the last line before an exit is not lost. */
-function writeText(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(fd, bytes, done);
-    } catch (error) {
-      // A pipe whose reader is slow says "again"; one whose reader is gone has nobody who could miss the line.
-      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) return;
-    }
+/** One of several: what ends it does not end the others. */
+async function endedAlone(result: Promise<ExitCode>, { logger, complain }: Voice): Promise<ExitCode> {
+  try {
+    return await result;
+  } catch (error) {
+    complain(describeError(error));
+    logger.error({ err: error }, 'this directory is not watched any more; the others are');
+    return error instanceof LockstepError ? exitCodeOfWatcher(error.reason) : ExitCode.SOME_FAILED;
   }
+}
+
+/** The statuses are ordered by how much a person has to do about them. */
+function worstOf(codes: readonly ExitCode[]): ExitCode {
+  return codes.reduce((worst, code) => (code > worst ? code : worst), ExitCode.OK);
+}
+
+/** Where several are to make the same file, it is made when all of them are ready. */
+function sharedReadyFile(paths: readonly (string | undefined)[]): SharedReadyFile | undefined {
+  const [first] = paths;
+  if (paths.length === 1 || first === undefined) return undefined;
+  const isShared = paths.every((path) => path === first);
+  return isShared ? new SharedReadyFile(first, paths.length) : undefined;
 }

@@ -83,6 +83,8 @@ class Rate {
 
 export interface ProgressSinks {
   readonly logger: Logger;
+  /** What each JSON line says besides; default nothing. */
+  readonly fields?: Readonly<Record<string, string>>;
   /** For JSON lines. */
   readonly writeLine: (line: string) => void;
   /** For the living line. */
@@ -169,7 +171,7 @@ export class Progress {
         this.#log(snapshot);
         break;
       case 'json':
-        this.#sinks.writeLine(JSON.stringify(jsonOf(snapshot, this.#bytesPerSecond)));
+        this.#sinks.writeLine(JSON.stringify({ ...this.#sinks.fields, ...jsonOf(snapshot, this.#bytesPerSecond) }));
         break;
       case 'off':
         break;

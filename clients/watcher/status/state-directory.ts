@@ -86,7 +86,8 @@ function assertNoReplica(real: string): void {
   }
 }
 
-function isWithin(path: string, ancestor: string): boolean {
+/** Whether a real path is another one, or lies below it. */
+export function isWithin(path: string, ancestor: string): boolean {
   return path === ancestor || path.startsWith(ancestor.endsWith(sep) ? ancestor : ancestor + sep);
 }
 

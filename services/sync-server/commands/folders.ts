@@ -4,7 +4,8 @@
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import type { ConfigurationFile } from '../../../common/ops/configuration.ts';
+import { type ConfigurationFile, fileOrigin, rejectUnknownKeys } from '../../../common/ops/configuration.ts';
+import { tableOrigin, tablesOf } from '../../../common/ops/configuration-tables.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { RESERVED_NAME } from '../../../common/tree/tree-path.ts';
 import { MAX_FOLDER_CHARS } from '../rpc/limits.ts';
@@ -13,7 +14,8 @@ import type { FolderSetup } from '../server.ts';
 export const DEFAULT_FOLDER = 'default';
 
 const folderTable = z.strictObject({ name: z.string(), dir: z.string().min(1), state: z.string().min(1).optional() });
-const folderKey = z.union([z.string(), z.array(folderTable).min(1)]);
+const TABLE_KEYS = ['name', 'dir', 'state'];
+const WHAT_TABLES_HAVE = '; a [[folder]] has name, dir and, if wanted, state';
 
 export interface FolderValues {
   readonly dir: string | undefined;
@@ -24,7 +26,7 @@ export interface FolderValues {
 /** All folders of this server. @throws LockstepError USAGE */
 export function allFolders(values: FolderValues, file: ConfigurationFile | undefined): readonly FolderSetup[] {
   const tables = folderKeyOf(file);
-  if (!Array.isArray(tables)) {
+  if (typeof tables === 'string' || tables === undefined) {
     if (values.dir === undefined) throw new LockstepError('USAGE', 'tell which directory to keep in step: --dir DIR');
     return [folderSetup(values.folder ?? tables ?? DEFAULT_FOLDER, values.dir, values.state)];
   }
@@ -41,7 +43,7 @@ export function allFolders(values: FolderValues, file: ConfigurationFile | undef
 
 /** The one folder that `--folder` names, or the only one. @throws LockstepError USAGE */
 export function oneFolder(values: FolderValues, file: ConfigurationFile | undefined): FolderSetup {
-  const hasTables = Array.isArray(folderKeyOf(file));
+  const hasTables = typeof folderKeyOf(file) === 'object';
   const folders = allFolders(hasTables ? { ...values, folder: undefined } : values, file);
   const [first] = folders;
   if (values.folder === undefined && folders.length === 1 && first !== undefined) return first;
@@ -92,13 +94,19 @@ function notDirectory(directory: string): LockstepError {
   );
 }
 
-function folderKeyOf(file: ConfigurationFile | undefined): z.infer<typeof folderKey> | undefined {
+/** The one folder's name, or a table for each. */
+function folderKeyOf(file: ConfigurationFile | undefined): string | readonly z.infer<typeof folderTable>[] | undefined {
   const value = file?.content['folder'];
+  if (typeof value === 'string') return value;
   if (file === undefined || value === undefined) return undefined;
-  const result = folderKey.safeParse(value);
-  if (result.success) return result.data;
-  const message = `folder in ${file.path} must be a name, or [[folder]] tables with name, dir and, if wanted, state`;
-  throw new LockstepError('USAGE', message);
+  return (tablesOf(file, 'folder') ?? []).map((table) => {
+    rejectUnknownKeys(table, TABLE_KEYS, WHAT_TABLES_HAVE);
+    const result = folderTable.safeParse(table.content);
+    if (result.success) return result.data;
+    const key = String(result.error.issues[0]?.path[0] ?? '');
+    const place = Object.hasOwn(table.content, key) ? fileOrigin(table, key) : tableOrigin(table);
+    throw new LockstepError('USAGE', `${place}: ${key} must be a text${WHAT_TABLES_HAVE}`);
+  });
 }
 
 function folderSetup(name: string, dir: string, state: string | undefined): FolderSetup {

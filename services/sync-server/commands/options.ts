@@ -5,6 +5,7 @@ import { z } from 'zod';
 import {
   type ConfigurationFile,
   defineOptions,
+  fileKeysOf,
   type OptionDeclarations,
   parsed,
   readConfigurationFile,
@@ -98,6 +99,14 @@ export const serveOptions = defineOptions({
     default: '16MiB',
   },
   ...logOptions,
+  printConfig: {
+    flag: '--print-config',
+    description: 'print all settings and where each comes from, as a TOML file; do nothing else',
+    schema: z.boolean(),
+    default: false,
+    environment: false,
+    file: false,
+  },
 });
 
 export const tokenOptions = defineOptions(folderOptions);
@@ -260,12 +269,6 @@ export function resolveCommand<const D extends OptionDeclarations>(
   // All commands read the same file, and each needs only some of it.
   const otherFileKeys = ['folder', ...fileKeysOf(serveOptions)];
   return { ...resolveOptions(declarations, { flags, environment, file, otherFileKeys }), file };
-}
-
-function fileKeysOf(declarations: OptionDeclarations): readonly string[] {
-  return Object.entries(declarations)
-    .filter(([, declaration]) => declaration.file !== false)
-    .map(([key]) => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
 }
 
 function parseHttpAddress(text: string): TcpAddress | undefined {

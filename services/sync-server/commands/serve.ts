@@ -4,19 +4,26 @@
 import { Deferred } from '../../../common/ops/async.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
+import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { TlsFiles } from '../auth/tls.ts';
 import { startServer } from '../server.ts';
 import type { CommandContext } from './context.ts';
 import { allFolders, ensureDirectory } from './folders.ts';
 import { resolveCommand, serveOptions } from './options.ts';
+import { printedTables } from './printed-tables.ts';
 
 /** Longer than any clean stop takes; shorter than what supervisors wait before they kill. */
 const STOP_DEADLINE_MS = 9000;
 
 export async function serve(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
-  const { values, sources, file } = resolveCommand(serveOptions, flags, context);
+  const resolved = resolveCommand(serveOptions, flags, context);
+  const { values, sources, file } = resolved;
   const folders = allFolders(values, file);
+  if (values.printConfig) {
+    process.stdout.write(printedConfiguration(printedTables(resolved, folders)));
+    return ExitCode.OK;
+  }
   const tls = tlsFiles(values);
   for (const folder of folders) ensureDirectory(folder);
   const logger = createLogger({ name: 'server', level: values.logLevel, format: values.logFormat });

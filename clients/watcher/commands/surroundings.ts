@@ -1,0 +1,84 @@
+/**
+ * What a process that watches says, and where: log lines and the living line on standard error, JSON and plans on standard
+ * output. One directory has the terminal to itself; several share it line by line, each line with its directory.
+ */
+import { writeSync } from 'node:fs';
+import { createLogger, type Logger } from '../../../common/ops/logger.ts';
+import { prettyDestination } from '../../../common/ops/pretty-log.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
+import { Progress, progressKind } from '../status/progress.ts';
+import type { WatcherSurroundings } from '../watcher.ts';
+import type { WatchOptions } from './configuration.ts';
+
+const STDOUT = 1;
+const STDERR = 2;
+
+export type Voice = Pick<WatcherSurroundings, 'logger' | 'progress' | 'writeLine' | 'complain'>;
+
+type Values = Pick<WatchOptions['values'], 'logLevel' | 'logFormat' | 'progress'>;
+
+export class Surroundings {
+  readonly logger: Logger;
+  readonly #values: Values;
+  /** The one that may have a living line. */
+  #living: Progress | undefined;
+
+  constructor(values: Values) {
+    this.#values = values;
+    const format = values.logFormat ?? (isTerminal() ? 'pretty' : 'json');
+    const raw = { write: (line: string) => this.#beside(() => writeText(STDERR, line)) };
+    const colors = isTerminal() && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
+    const destination = format === 'pretty' ? prettyDestination(raw, { colors }) : raw;
+    this.logger = createLogger({ name: 'watcher', level: values.logLevel, format: 'json', destination });
+  }
+
+  /** The voice of one directory: named where there are several. */
+  voiceOf(directory: string, isOnlyOne: boolean): Voice {
+    const dir = displayText(directory);
+    const logger = isOnlyOne ? this.logger : this.logger.child({ dir });
+    const kind = progressKind(this.#values.progress, isOnlyOne && isTerminal() && this.#values.logLevel !== 'silent');
+    const progress = new Progress(kind, {
+      logger,
+      fields: isOnlyOne ? {} : { dir: directory },
+      writeLine: (line) => writeText(STDOUT, `${line}\n`),
+      terminal: {
+        get columns() {
+          return process.stderr.columns ?? 80;
+        },
+        write: (text) => writeText(STDERR, text),
+      },
+    });
+    if (isOnlyOne) this.#living = progress;
+    const prefix = isOnlyOne ? '' : `${dir}: `;
+    return {
+      logger,
+      progress,
+      writeLine: (line) => writeText(STDOUT, `${prefix}${line}\n`),
+      complain: (sentence) => this.#beside(() => writeText(STDERR, `sync-watcher: ${prefix}${sentence}\n`)),
+    };
+  }
+
+  /** Logs and the living line share a terminal: whoever writes a line lifts the living one first. */
+  #beside(write: () => void): void {
+    this.#living?.clear();
+    write();
+    this.#living?.redraw();
+  }
+}
+
+function isTerminal(): boolean {
+  return process.stderr.isTTY === true;
+}
+
+/** Synchronous, so that the last line before an exit is not lost. */
+function writeText(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(fd, bytes, done);
+    } catch (error) {
+      // A pipe whose reader is slow says "again"; one whose reader is gone has nobody who could miss the line.
+      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) return;
+    }
+  }
+}

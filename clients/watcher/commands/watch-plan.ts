@@ -1,0 +1,95 @@
+/**
+ * What is to be watched, from the options of each directory: checked as far as that is possible before anything is made.
+ */
+import type { OptionValues } from '../../../common/ops/configuration.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { DEFAULT_MASS_DELETE_LIMIT } from '../observe/mass-delete-guard.ts';
+import type { EngineOptions } from '../engine/messages.ts';
+import { channelCredentials, readToken } from '../push/credentials.ts';
+import { defaultStateDirectory, isWithin, realPathOf } from '../status/state-directory.ts';
+import type { WatcherOptions } from '../watcher.ts';
+import type { WatchOptions } from './configuration.ts';
+import type { CommandContext } from './context.ts';
+import type { watchOptions } from './options.ts';
+import { serverChoice } from './server-choice.ts';
+
+type WatchValues = OptionValues<typeof watchOptions>;
+
+const DEFAULT_SCAN_INTERVAL_MS = 600_000;
+const DEFAULT_POLL_INTERVAL_MS = 5_000;
+
+export interface WatchPlan {
+  /** As the user named it. */
+  readonly dir: string;
+  readonly stateDirectory: string;
+  /** Make the directory when it is missing. */
+  readonly create: boolean;
+  /** The token goes over a network in the clear, because that was asked for. */
+  readonly exposesToken: boolean;
+  /** The rest, once the directory's real path is known. */
+  optionsFor(directory: string): WatcherOptions;
+}
+
+/** @throws LockstepError USAGE */
+export function planWatch(resolved: WatchOptions, { environment }: CommandContext): WatchPlan {
+  const { values } = resolved;
+  const { address, security, folder } = serverChoice(resolved);
+  const stateDirectory = values.state ?? defaultStateDirectory(values.dir, environment);
+  channelCredentials(address, security);
+  const token = readToken(security);
+  return {
+    dir: values.dir,
+    stateDirectory,
+    create: values.create,
+    exposesToken: token !== undefined && values.insecure && !address.isLoopback,
+    optionsFor: (directory) => ({
+      engine: engineOptions(values, folder, directory, stateDirectory),
+      address,
+      security,
+      timeoutMs: values.timeout,
+      takeOver: values.takeOver,
+      readyFile: values.readyFile,
+    }),
+  };
+}
+
+/** @throws LockstepError USAGE when two of several directories would get in each other's way */
+export function requireCompatible(plans: readonly WatchPlan[]): void {
+  const real = plans.map(({ dir, stateDirectory }) => ({
+    dir: realPathOf(dir),
+    state: realPathOf(stateDirectory),
+    stateDirectory,
+  }));
+  for (const [index, one] of real.entries()) {
+    for (const other of real.slice(index + 1)) {
+      if (one.dir === other.dir) throw new LockstepError('USAGE', `${one.dir} is to be watched twice`);
+      if (one.state !== other.state) continue;
+      const message = `${one.dir} and ${other.dir} have the same state directory ${one.stateDirectory}; give each its own`;
+      throw new LockstepError('USAGE', message);
+    }
+    const around = real.find(({ dir }) => isWithin(one.state, dir));
+    if (around === undefined || around === one) continue;
+    const where = `lies inside ${around.dir}, which is watched as well`;
+    throw new LockstepError('USAGE', `the state directory ${one.stateDirectory} ${where}; give another`);
+  }
+}
+
+function engineOptions(values: WatchValues, folder: string, directory: string, stateDirectory: string): EngineOptions {
+  return {
+    directory,
+    stateDirectory,
+    folder,
+    mode: values.dryRun ? 'dry-run' : values.once ? 'once' : 'watch',
+    changeSource: values.watcher,
+    scanIntervalMs: values.scanInterval ?? defaultScanIntervalMs(values),
+    excludes: values.exclude,
+    // Who names a limit means it, however small the tree.
+    maxDelete:
+      values.maxDelete === undefined ? DEFAULT_MASS_DELETE_LIMIT : { limit: values.maxDelete, floorEntries: 0 },
+    acknowledgement: values.durable ? 'durable' : 'applied',
+  };
+}
+
+export function defaultScanIntervalMs({ watcher }: Pick<WatchValues, 'watcher'>): number {
+  return watcher === 'poll' ? DEFAULT_POLL_INTERVAL_MS : DEFAULT_SCAN_INTERVAL_MS;
+}
