@@ -183,6 +183,7 @@ export class Watcher {
       case 'compare':
       case 'upload':
       case 'cancel-upload':
+      case 'break-session':
         this.#reconnect.handle(event);
         break;
       case 'changes':

@@ -4,6 +4,7 @@
  */
 import {
   chmodSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -23,7 +24,8 @@ import { expect } from 'chai';
 import { type ChangeProblem, ChangeProblemKind } from '../../gen/lockstep/sync/v1/change.ts';
 import type { DigestFunction } from '../../gen/lockstep/sync/v1/entry.ts';
 import { type Entry, EntryKind } from '../../gen/lockstep/sync/v1/entry.ts';
-import type { ApplyChangesResponse } from '../../gen/lockstep/sync/v1/sync_service.ts';
+import type { ApplyChangesResponse, CompareTreeResponse } from '../../gen/lockstep/sync/v1/sync_service.ts';
+import { eventually } from '../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../support/fake-server.ts';
 import { type Finished, WatcherProcess } from '../watcher/cli/run-watcher.ts';
 
@@ -316,6 +318,12 @@ describe('a hostile server (S34)', function () {
     return process_;
   }
 
+  /** What `sync-watcher status` says. */
+  async function statusOf(): Promise<string> {
+    const { stdout } = await new WatcherProcess(['status', '--dir', watched, '--state', join(base, 'state')], {}).finished;
+    return stdout;
+  }
+
   /** Runs to the end, or for so long, and looks at its memory meanwhile. */
   async function run(address: string, longestMs: number): Promise<Finished & { readonly peakBytes: number }> {
     const program = start(address, '--once', '--timeout', '2s');
@@ -358,6 +366,45 @@ describe('a hostile server (S34)', function () {
     });
   }
 
+  it('that compares nonsense again and again does not end the watcher, which says so and asks ever less often', async () => {
+    server = new FakeServer(aboutRoot(child('../outside')));
+    const { text } = await server.start();
+    const program = start(text);
+    // Pauses of 0.25 s, 0.4 s, 0.64 s, …
+    await eventually('three attempts', () => (server?.acquisitions.length ?? 0) >= 3 || undefined, 15_000);
+    // Between two attempts; the pauses grow beyond what the question takes.
+    while (!/offline.*comparison makes no sense/.test(await statusOf()));
+    expect(server.acquisitions.length).to.be.lessThan(10);
+    expect(server.batches).to.have.length(0);
+    expect(program.child.exitCode).to.equal(null);
+    expect((await program.kill('SIGTERM')).code).to.equal(0);
+    expect(stateOf(base)).to.equal(before);
+  });
+
+  for (const [what, nonsense] of Object.entries({
+    'a child that leads out': [{ children: [child('../outside')] }],
+    'children out of order': [{ children: [child('x'), child('b')] }],
+    'another directory': [{ path: 'elsewhere', equal: true }],
+    'a field of no kind': [{ children: [child('x', { kind: 9 as EntryKind })] }],
+    'a file whose digest is too short': [
+      { children: [child('x', { kind: EntryKind.ENTRY_KIND_FILE, mode: 0o644, digest: Buffer.alloc(3) })] },
+    ],
+  } satisfies Record<string, readonly Partial<CompareTreeResponse>[]>)) {
+    it(`whose answer names ${what} once is asked again, and kept in step`, async () => {
+      let answers = 0;
+      server = new FakeServer({ onCompare: () => (answers++ === 0 ? nonsense : [{ equal: true }]) });
+      const { text } = await server.start();
+      const program = start(text, '--ready-file', join(base, 'ready'));
+      await eventually('the first sync', () => existsSync(join(base, 'ready')), 15_000);
+      expect(await statusOf()).to.match(/in step/);
+      expect(program.stderr).to.include('makes no sense');
+      expect(server.acquisitions).to.have.length(2);
+      expect(server.batches.length).to.be.greaterThan(0);
+      expect((await program.kill('SIGTERM')).code).to.equal(0);
+      expect(stateOf(base)).to.equal(before);
+    });
+  }
+
   it('that is none, and sends bytes without end or none at all, gets nothing', async () => {
     for (const bytes of [Buffer.alloc(65_536, 0x0a), Buffer.alloc(0)]) {
       raw = await RawServer.tcp(bytes);
@@ -367,10 +414,10 @@ describe('a hostile server (S34)', function () {
   });
 });
 
-/** Every name, kind, mode, time and content below a directory, the watcher's own state excepted. */
+/** Every name, kind, mode, time and content below a directory, the watcher's own files excepted. */
 function stateOf(directory: string, path = ''): string {
   return readdirSync(join(directory, path), { withFileTypes: true })
-    .filter(({ name }) => path !== '' || name !== 'state')
+    .filter(({ name }) => path !== '' || name !== 'state' && name !== 'ready')
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .map((entry) => {
       const at = join(path, entry.name);

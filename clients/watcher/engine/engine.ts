@@ -26,6 +26,7 @@ import { statusOf } from './engine-status.ts';
 import { FlushDesk } from './flush-desk.ts';
 import { Lookout } from './lookout.ts';
 import type {
+  CompareAnswer,
   EngineCommand,
   EngineEvent,
   EngineOptions,
@@ -36,6 +37,7 @@ import type {
 import { Outgoing } from './outgoing.ts';
 import { type Aspect, Problems } from './problems.ts';
 import { Reconciliation } from './reconciliation.ts';
+import { isNonsense } from './tree-comparison.ts';
 import { Revisits } from './revisits.ts';
 import { Signing } from './signing.ts';
 import { WholeScan } from './whole-scan.ts';
@@ -267,7 +269,7 @@ export class Engine {
         this.#endSession();
         break;
       case 'compared':
-        if (this.#connected !== undefined) this.#reconciliation.take(this.#connected.index, command.answer);
+        this.#compared(command.answer);
         break;
       case 'applied':
         if (this.#connected !== undefined) this.#outgoing.settle(this.#connected, command.result);
@@ -456,6 +458,22 @@ export class Engine {
   }
 
   // ---- what the server says
+
+  /** An answer that makes no sense ends the session, not the watcher (S34). */
+  #compared(answer: CompareAnswer): void {
+    const connected = this.#connected;
+    if (connected === undefined) return;
+    try {
+      this.#reconciliation.take(connected.index, answer);
+    } catch (error) {
+      if (!isNonsense(error)) throw error;
+      const { reason } = error;
+      const message = `the server's comparison makes no sense: ${describeError(error)}`;
+      this.#emitInSession({ type: 'break-session', reason, message });
+      // What still comes of this session is not looked at.
+      this.#endSession();
+    }
+  }
 
   #isDurable(revision: bigint): void {
     if (revision > this.#durableRevision) this.#durableRevision = revision;

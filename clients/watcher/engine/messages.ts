@@ -4,6 +4,7 @@
  * buffers are transferred, never shared.
  */
 import type { DigestFunction } from '../../../common/content/digest.ts';
+import type { Reason } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { MassDeleteLimit } from '../observe/mass-delete-guard.ts';
 import type { PackedChanges } from './packed-changes.ts';
@@ -64,6 +65,13 @@ export type EngineEvent =
   | { readonly type: 'upload'; readonly lease?: bigint | undefined; readonly request: UploadRequest }
   /** The file changed or vanished: stop uploading it. No answer is needed. */
   | { readonly type: 'cancel-upload'; readonly lease?: bigint | undefined; readonly uploadId: string }
+  /** What the server says in this session makes no sense: end it, and begin another one after a pause. */
+  | {
+      readonly type: 'break-session';
+      readonly lease?: bigint | undefined;
+      readonly reason: Reason;
+      readonly message: string;
+    }
   /** Changes were acknowledged (in a dry run: would be sent), in their order; for logs and the event stream. */
   | { readonly type: 'changes'; readonly changes: PackedChanges }
   | { readonly type: 'status'; readonly status: EngineStatus }

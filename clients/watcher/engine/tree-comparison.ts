@@ -5,7 +5,7 @@
 import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
-import { LockstepError } from '../../../common/ops/errors.ts';
+import { LockstepError, type Reason } from '../../../common/ops/errors.ts';
 import { type Entry, sameRecord } from '../../../common/tree/entry.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
 import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -110,7 +110,7 @@ export class TreeComparison {
   }
 
   #merge(asked: Outstanding, answer: CompareAnswer): void {
-    const response = CompareTreeResponse.decode(answer.encoded);
+    const response = decoded(answer);
     let changed = 0;
     for (const wire of response.children) {
       const { digest: treeDigest } = wire;
@@ -173,4 +173,26 @@ export class TreeComparison {
     while (known !== ROOT && this.#index.get(known)?.kind !== 'directory') known = parentOf(known);
     return known;
   }
+}
+
+function decoded({ encoded }: CompareAnswer): CompareTreeResponse {
+  try {
+    return CompareTreeResponse.decode(encoded);
+  } catch (cause) {
+    throw new LockstepError('INVALID_ARGUMENT', 'the server sent a comparison that cannot be understood', { cause });
+  }
+}
+
+/** A server alone can make `take` fail with these: by what it says, or by taking back in one answer what it said in another. */
+const NONSENSE: ReadonlySet<Reason> = new Set([
+  'INVALID_ARGUMENT',
+  'INVALID_PATH',
+  'INVALID_TIME',
+  'LIMIT_EXCEEDED',
+  'ENTRY_NOT_FOUND',
+]);
+
+/** Whether `take` failed because of the server, not of the index. */
+export function isNonsense(error: unknown): error is LockstepError {
+  return error instanceof LockstepError && NONSENSE.has(error.reason);
 }

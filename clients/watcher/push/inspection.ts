@@ -3,6 +3,7 @@
  * disturbs no writer.
  */
 import { Deferred } from '../../../common/ops/async.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import type { SessionFacts } from '../engine/messages.ts';
 import { CompareStream } from './compare-stream.ts';
 import type { Connection } from './connection.ts';
@@ -67,6 +68,7 @@ export class Inspection implements LiveSession {
   /** Batches and uploads are what a look must not send: they are dropped. */
   handle(request: SessionRequest): void {
     if (request.type === 'compare') this.#compare.ask(request.path, request.treeDigest);
+    if (request.type === 'break-session') this.#end.reject(new LockstepError(request.reason, request.message));
   }
 
   async finish(): Promise<void> {

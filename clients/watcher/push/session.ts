@@ -20,7 +20,10 @@ import { digestFunctionFromWire, greet, type ServerFacts } from './handshake.ts'
 import { Uploads } from './uploads.ts';
 
 /** What the engine asks of a session. */
-export type SessionRequest = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' | 'cancel-upload' }>;
+export type SessionRequest = Extract<
+  EngineEvent,
+  { type: 'batch' | 'compare' | 'upload' | 'cancel-upload' | 'break-session' }
+>;
 
 export interface SessionOptions {
   readonly connection: Connection;
@@ -159,6 +162,9 @@ export class Session implements LiveSession {
         break;
       case 'cancel-upload':
         this.#uploads.cancel(request.uploadId);
+        break;
+      case 'break-session':
+        this.#failure.reject(new LockstepError(request.reason, request.message));
         break;
     }
   }

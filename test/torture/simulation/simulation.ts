@@ -350,6 +350,8 @@ class Simulation {
       case 'status':
         this.#status = event.status;
         return;
+      case 'break-session':
+        throw new Error(`the engine makes no sense of its server: ${event.message}`);
       case 'log':
       case 'cancel-upload':
       case 'failed':
