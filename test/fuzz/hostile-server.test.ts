@@ -320,7 +320,8 @@ describe('a hostile server (S34)', function () {
 
   /** What `sync-watcher status` says. */
   async function statusOf(): Promise<string> {
-    const { stdout } = await new WatcherProcess(['status', '--dir', watched, '--state', join(base, 'state')], {}).finished;
+    const { stdout } = await new WatcherProcess(['status', '--dir', watched, '--state', join(base, 'state')], {})
+      .finished;
     return stdout;
   }
 
@@ -417,7 +418,7 @@ describe('a hostile server (S34)', function () {
 /** Every name, kind, mode, time and content below a directory, the watcher's own files excepted. */
 function stateOf(directory: string, path = ''): string {
   return readdirSync(join(directory, path), { withFileTypes: true })
-    .filter(({ name }) => path !== '' || name !== 'state' && name !== 'ready')
+    .filter(({ name }) => path !== '' || (name !== 'state' && name !== 'ready'))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .map((entry) => {
       const at = join(path, entry.name);
