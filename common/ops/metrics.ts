@@ -47,12 +47,17 @@ export class MetricsRegistry {
     this.#register({ name, help, type: 'gauge', collect });
   }
 
-  /** The whole page. A gauge that fails to answer fails the page: half a page would look like a restart. */
-  expose(): string {
+  /**
+   * The whole page, or the samples whose labels `isShown` accepts. A gauge that fails to answer fails the page: half a
+   * page would look like a restart.
+   */
+  expose(isShown: (labels: Labels) => boolean = () => true): string {
     let page = '';
     for (const metric of this.#metrics.values()) {
       page += `# HELP ${metric.name} ${escapeHelp(metric.help)}\n# TYPE ${metric.name} ${metric.type}\n`;
-      for (const { labels, value } of metric.collect()) page += `${metric.name}${formatLabels(labels)} ${value}\n`;
+      for (const { labels, value } of metric.collect()) {
+        if (isShown(labels)) page += `${metric.name}${formatLabels(labels)} ${value}\n`;
+      }
     }
     return page;
   }

@@ -24,14 +24,15 @@ import { Audit } from './auth/audit.ts';
 import { LeaseDesk } from './auth/lease-desk.ts';
 import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
 import { TokenStore } from './auth/token-store.ts';
-import { type HttpServer, startHttpServer } from './http/http-server.ts';
+import { Door, type Viewer } from './http/door.ts';
+import { type HttpServer, type HttpServerOptions, startHttpServer } from './http/http-server.ts';
 import { registerFolderMetrics, registerProcessMetrics } from './http/process-metrics.ts';
-import { folderStatus, type ServerState, type ServerStatus } from './http/server-status.ts';
+import { folderStatus, type ServerState, type ServerStatus, unreadiness } from './http/server-status.ts';
 import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
 import type { ScrubSettings } from './replica/scrub.ts';
 import { ChangeLog } from './rpc/change-log.ts';
-import { FolderTraffic } from './rpc/folder-traffic.ts';
+import { type AnsweredBatch, FolderTraffic } from './rpc/folder-traffic.ts';
 import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
 import { createServerMetrics } from './rpc/server-metrics.ts';
 import { type ServedFolder, SyncContext } from './rpc/sync-context.ts';
@@ -98,12 +99,16 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   await using undo = new AsyncDisposableStack();
   let state: ServerState = 'starting';
   const folders = new Map<string, ServedFolder>();
+  const traffics = new Map(setup.folders.map(({ name }) => [name, new FolderTraffic(name)]));
   const startedAtMs = performance.now();
-  const status = (): ServerStatus => ({
+  const door = new Door({ isLoopback: setup.http?.isLoopback === true, insecure: setup.insecure });
+  const status = (viewer: Viewer): ServerStatus => ({
     version,
     state,
     uptimeSeconds: Math.round((performance.now() - startedAtMs) / 1000),
-    folders: [...folders.values()].map(folderStatus),
+    folders: [...folders.values()]
+      .filter(({ replica }) => viewer.maySee(replica.folder))
+      .map((served) => folderStatus(served, viewer.seesNames)),
   });
   if (setup.readyFile !== undefined) removeFile(setup.readyFile);
   const credentials =
@@ -113,12 +118,19 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   registerFolderMetrics(registry, () => folders.values());
   const metrics = createServerMetrics(registry);
 
-  const http = await openHttp(setup, { status, metrics: () => registry.expose(), logger });
+  const http = await openHttp(setup, {
+    door,
+    status,
+    unreadiness: () => unreadiness(state, folders.values()),
+    metrics: (viewer) => registry.expose(({ folder }) => folder === undefined || viewer.maySee(folder)),
+    live: { subscribe: (listener) => onAnsweredBatch(traffics.values(), listener) },
+    logger,
+  });
   if (http !== undefined) undo.defer(() => http.close());
   for (const folder of setup.folders) {
     const replica = await openFolder(folder, { limits, logger, purpose: 'serve', scrub: setup.scrub });
     undo.defer(() => replica.close());
-    const traffic = new FolderTraffic(folder.name);
+    const traffic = traffics.get(folder.name) ?? new FolderTraffic(folder.name);
     folders.set(folder.name, {
       replica,
       place: placeOf(folder.directory),
@@ -144,6 +156,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
   });
   undo.defer(() => access.close());
+  door.guardWith(access);
   const context = new SyncContext({ folders, access, audit, limits, metrics, logger, serverVersion: version });
   const server = createServer({
     maxReceiveMessageBytes: limits.maxMessageBytes,
@@ -195,7 +208,7 @@ function quietGrpc(logger: Logger): void {
 
 async function openHttp(
   setup: ServerSetup,
-  options: Omit<Parameters<typeof startHttpServer>[0], 'address'>,
+  options: Omit<HttpServerOptions, 'address'>,
 ): Promise<HttpServer | undefined> {
   if (setup.http === undefined) return undefined;
   try {
@@ -205,6 +218,13 @@ async function openHttp(
     options.logger.warn({ err: error }, 'going on without the http port');
     return undefined;
   }
+}
+
+function onAnsweredBatch(traffics: Iterable<FolderTraffic>, listener: (batch: AnsweredBatch) => void): () => void {
+  const ends = [...traffics].map((traffic) => traffic.onAnswered(listener));
+  return () => {
+    for (const end of ends) end();
+  };
 }
 
 function writeReadyFile(path: string, content: object): void {

@@ -8,14 +8,23 @@ import { describeError, errnoOf, LockstepError } from '../../../common/ops/error
 import type { Logger } from '../../../common/ops/logger.ts';
 import { METRICS_CONTENT_TYPE } from '../../../common/ops/metrics.ts';
 import { type TcpAddress, tcpAddress } from '../../../common/rpc/address.ts';
-import { isReady, type ServerStatus } from './server-status.ts';
-import { STATUS_PAGE_POLICY, statusPage } from './status-page.ts';
+import { toLockstepError } from '../../../common/rpc/errors.ts';
+import type { Door, Viewer } from './door.ts';
+import { LiveFeed, type LiveFeedOptions } from './live-feed.ts';
+import { STATUS_SCRIPT } from './page-script.ts';
+import type { ServerStatus } from './server-status.ts';
+import { STATUS_ICON, STATUS_PAGE_POLICY, STATUS_STYLE, statusPage } from './status-page.ts';
 
 export interface HttpServerOptions {
   readonly address: TcpAddress;
-  readonly status: () => ServerStatus;
-  /** The metrics page. */
-  readonly metrics: () => string;
+  /** Who may see what. */
+  readonly door: Door;
+  readonly status: (viewer: Viewer) => ServerStatus;
+  /** Why the server should get no traffic; undefined when it should. */
+  readonly unreadiness: () => string | undefined;
+  /** The metrics page, without what is about folders that the viewer may not see. */
+  readonly metrics: (viewer: Viewer) => string;
+  readonly live: Pick<LiveFeedOptions, 'subscribe' | 'bounds'>;
   readonly logger: Logger;
 }
 
@@ -32,67 +41,124 @@ interface Page {
   readonly status: number;
   readonly type: string;
   readonly body: string;
-  readonly policy?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** @throws LockstepError USAGE when the port cannot be had */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port, isLoopback } = options.address;
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS });
+  const live = new LiveFeed({ ...options.live, status: options.status });
   server.maxConnections = MAX_CONNECTIONS;
   server.on('request', (request, response) => {
-    respond(response, request, answerSafely(request, options, isLoopback));
+    const page = answerSafely(request, response, live, options, isLoopback);
+    if (page !== undefined) respond(response, request, page);
   });
   await listen(server, host, port, options.address.text);
   server.on('error', (error) => options.logger.warn({ err: error }, 'the http server has a problem'));
   return {
     address: tcpAddress(host, (server.address() as AddressInfo).port),
-    close: () => close(server),
+    close: () => {
+      live.close();
+      return close(server);
+    },
   };
 }
 
-function answerSafely(request: IncomingMessage, options: HttpServerOptions, isLoopback: boolean): Page {
+function answerSafely(
+  request: IncomingMessage,
+  response: ServerResponse,
+  live: LiveFeed,
+  options: HttpServerOptions,
+  isLoopback: boolean,
+): Page | undefined {
   try {
-    return answer(request, options, isLoopback);
+    return answer(request, options, isLoopback, (viewer) => openLive(request, response, live, viewer));
   } catch (error) {
+    const { reason, message } = toLockstepError(error);
+    if (reason === 'UNAUTHENTICATED') return { ...text(401, message), headers: { 'www-authenticate': CHALLENGE } };
+    if (reason === 'LIMIT_EXCEEDED') return { ...text(429, message), headers: { 'retry-after': '60' } };
     options.logger.error({ err: error }, 'an http request failed');
     return text(500, 'internal error');
   }
 }
 
-function answer(request: IncomingMessage, options: HttpServerOptions, isLoopback: boolean): Page {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD');
+/** `openStream` answers for itself, or says what else to answer. */
+function answer(
+  request: IncomingMessage,
+  options: HttpServerOptions,
+  isLoopback: boolean,
+  openStream: (viewer: Viewer) => Page | undefined,
+): Page | undefined {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return { ...text(405, 'only GET and HEAD'), headers: { allow: 'GET, HEAD' } };
+  }
   // A page of the web may resolve its own name to this machine and read what only local users should (DNS rebinding).
   if (isLoopback && !isLocalName(request.headers.host)) return text(421, 'this server answers to local names only');
   switch (request.url?.split('?')[0]) {
     case '/livez':
       return text(200, 'alive');
     case '/readyz': {
-      const status = options.status();
-      return isReady(status) ? text(200, 'ready') : text(503, status.state === 'ready' ? 'recovering' : status.state);
+      const reason = options.unreadiness();
+      return reason === undefined ? text(200, 'ready') : text(503, reason);
     }
-    case '/metrics':
-      return { status: 200, type: METRICS_CONTENT_TYPE, body: options.metrics() };
-    case '/api/status':
-      return { status: 200, type: 'application/json', body: `${JSON.stringify(options.status(), null, 2)}\n` };
+    case '/metrics': {
+      const viewer = options.door.admit(request);
+      return { status: 200, type: METRICS_CONTENT_TYPE, body: options.metrics(viewer) };
+    }
+    case '/api/status': {
+      const status = options.status(options.door.admit(request));
+      return { status: 200, type: 'application/json', body: `${JSON.stringify(status, null, 2)}\n` };
+    }
+    case '/api/events':
+      return openStream(options.door.admit(request));
     case '/': {
-      const body = statusPage(options.status());
-      return { status: 200, type: 'text/html; charset=utf-8', body, policy: STATUS_PAGE_POLICY };
+      const body = statusPage(options.status(options.door.admit(request)));
+      const headers = { 'content-security-policy': STATUS_PAGE_POLICY };
+      return { status: 200, type: 'text/html; charset=utf-8', body, headers };
     }
+    case '/status.js':
+      return { status: 200, type: 'text/javascript; charset=utf-8', body: STATUS_SCRIPT };
+    case '/status.css':
+      return { status: 200, type: 'text/css; charset=utf-8', body: STATUS_STYLE };
+    case '/status.svg':
+      return { status: 200, type: 'image/svg+xml', body: STATUS_ICON };
     default:
-      return text(404, 'not found; there are /, /api/status, /metrics, /livez and /readyz');
+      return text(404, 'not found; there are /, /api/status, /api/events, /metrics, /livez and /readyz');
   }
 }
+
+function openLive(
+  request: IncomingMessage,
+  response: ServerResponse,
+  live: LiveFeed,
+  viewer: Viewer,
+): Page | undefined {
+  const type = 'text/event-stream';
+  // Seats are few: no page of the web shall take them all, though it could not read what it gets.
+  if (request.headers['sec-fetch-site'] === 'cross-site') return text(403, 'only pages of this server may follow it');
+  if (request.method === 'HEAD') return { status: 200, type, body: '' };
+  if (live.open(response, viewer, HEADERS)) return undefined;
+  return { ...text(503, 'too many are looking'), headers: { 'retry-after': '10' } };
+}
+
+/** Of every answer. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+} as const;
+
+const CHALLENGE = 'Basic realm="sync-server: a token as the password", charset="UTF-8"';
 
 function respond(response: ServerResponse, request: IncomingMessage, page: Page): void {
   response.writeHead(page.status, {
     'content-type': page.type,
     'content-length': Buffer.byteLength(page.body),
-    'cache-control': 'no-store',
-    'content-security-policy': page.policy ?? "default-src 'none'; frame-ancestors 'none'",
-    'x-content-type-options': 'nosniff',
-    'referrer-policy': 'no-referrer',
-    ...(page.status === 405 ? { allow: 'GET, HEAD' } : {}),
+    ...HEADERS,
+    ...page.headers,
   });
   response.end(request.method === 'HEAD' ? undefined : page.body);
 }

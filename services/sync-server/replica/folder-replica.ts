@@ -93,7 +93,8 @@ export class FolderReplica implements Replica {
   info(): ReplicaInfo {
     const { lease: _, ...known } = this.#info;
     const info = { ...known, scrub: this.#scrub?.counts };
-    return this.#failure === undefined ? info : { ...info, state: 'degraded', stateReason: this.#failure.message };
+    if (this.#failure === undefined) return info;
+    return { ...info, state: 'degraded', stateReason: this.#failure.message, hasFailed: true };
   }
 
   rootTreeDigest(): Promise<Digest> {

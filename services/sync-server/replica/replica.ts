@@ -79,6 +79,8 @@ export interface ReplicaInfo {
   readonly stateReason: string;
   /** Undefined where there is none. */
   readonly scrub?: ScrubCounts | undefined;
+  /** Nothing more will come of this folder until the server is started again. */
+  readonly hasFailed?: boolean | undefined;
 }
 
 export interface IncomingBatch {
@@ -181,6 +183,8 @@ export interface ScrubCounts {
   readonly entries: number;
   readonly contentBytes: number;
   readonly mismatches: number;
+  /** How far the pass is that runs; undefined between two. */
+  readonly reading?: { readonly entries: number; readonly contentBytes: number } | undefined;
 }
 
 export interface VerifyCounts {

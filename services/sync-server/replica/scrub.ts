@@ -26,6 +26,7 @@ export interface ScrubOptions extends ScrubSettings {
 export class Scrub {
   readonly #options: ScrubOptions;
   readonly #stop = new AbortController();
+  #reading: ScrubCounts['reading'];
   #counts: ScrubCounts = { passes: 0, entries: 0, contentBytes: 0, mismatches: 0 };
 
   /** Begins at once to wait for the first pass. */
@@ -36,7 +37,7 @@ export class Scrub {
 
   /** Since the start. */
   get counts(): ScrubCounts {
-    return this.#counts;
+    return this.#reading === undefined ? this.#counts : { ...this.#counts, reading: this.#reading };
   }
 
   stop(): void {
@@ -49,10 +50,13 @@ export class Scrub {
     for (let pauseMs = Math.min(intervalMs, MAX_FIRST_DELAY_MS); !signal.aborted; pauseMs = intervalMs) {
       try {
         await sleep(pauseMs, signal);
+        this.#reading = { entries: 0, contentBytes: 0 };
         await this.#pass();
       } catch (error) {
         // Ended by `stop`, or the replica cannot be read now: then the next pass tries again.
         if (!signal.aborted) logger.error({ error: describeError(error) }, 'a scrub could not be finished');
+      } finally {
+        this.#reading = undefined;
       }
     }
   }
@@ -71,7 +75,9 @@ export class Scrub {
           const { mismatches, passes } = this.#counts;
           const entries = before.entries + item.counts.entries;
           const contentBytes = before.contentBytes + item.counts.contentBytes;
+          const { entries: passEntries, contentBytes: passBytes } = item.counts;
           this.#counts = { passes, entries, contentBytes, mismatches };
+          this.#reading = { entries: passEntries, contentBytes: passBytes };
         }
       }
     }

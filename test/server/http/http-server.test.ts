@@ -4,6 +4,9 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
+import { REASONS } from '../../../common/ops/errors.ts';
+import { remedyOf } from '../../../services/sync-server/http/remedies.ts';
+import type { FolderStatus } from '../../../services/sync-server/http/server-status.ts';
 import { statusPage } from '../../../services/sync-server/http/status-page.ts';
 import { putFile, reasonOf, SyncFixture } from '../../support/sync-fixture.ts';
 
@@ -33,12 +36,30 @@ describe('http port', () => {
     expect(status.folders[0]).to.have.nested.property('holder.connected', true);
   });
 
-  it('shows a page without scripts on which every name is escaped (S28)', async () => {
+  it('shows a page whose every text is escaped, and that loads nothing from elsewhere (S28)', async () => {
     const response = await get('/');
     const html = await response.text();
-    expect(html).to.include('&#60;b&#62;laptop&#60;/b&#62;').and.not.include('<b>laptop').and.not.include('<script');
-    expect(response.headers.get('content-security-policy')).to.match(/default-src 'none'/);
+    expect(html).to.include('&#60;b&#62;laptop&#60;/b&#62;').and.not.include('<b>laptop');
+    expect(html).to.not.match(/<script(?! src="\/status\.js")|style=|\son\w+=|(?:src|href)="(?!\/|#)/);
+    const policy = response.headers.get('content-security-policy') ?? '';
+    expect(policy).to.include("default-src 'none'").and.include("require-trusted-types-for 'script'");
+    expect(policy).to.not.match(/unsafe|\*|http/);
     expect(response.headers.get('x-content-type-options')).to.equal('nosniff');
+  });
+
+  it('serves what the page needs, each with its type', async () => {
+    for (const [path, type] of [
+      ['/status.js', 'text/javascript'],
+      ['/status.css', 'text/css'],
+      ['/status.svg', 'image/svg+xml'],
+    ] as const) {
+      const response = await get(path);
+      expect(response.headers.get('content-type')).to.match(new RegExp(`^${type.replace('+', '\\+')}`));
+      expect(await response.text()).to.have.length.above(50);
+    }
+    expect(await (await get('/status.js')).text()).to.not.match(
+      /innerHTML|outerHTML|insertAdjacent|document\.write|eval\(/,
+    );
   });
 
   it('exposes metrics in the text format', async () => {
@@ -58,7 +79,8 @@ describe('http port', () => {
 
   it('is read-only (S21)', async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
-      for (const path of ['/', '/api/status', '/metrics']) expect((await get(path, { method })).status).to.equal(405);
+      for (const path of ['/', '/api/status', '/api/events', '/metrics'])
+        expect((await get(path, { method })).status).to.equal(405);
     }
     expect((await get('/api/../../etc/passwd')).status).to.equal(404);
     expect(await (await get('/', { method: 'HEAD' })).text()).to.equal('');
@@ -90,24 +112,33 @@ describe('http port', () => {
 
 describe('status page', () => {
   it('says that a folder is not ready, and why', () => {
-    const page = statusPage({
-      version: '1',
-      state: 'ready',
-      uptimeSeconds: 3,
-      folders: [
-        {
-          folder: '"><img src=x>',
-          epoch: 'e',
-          headRevision: '12',
-          durableRevision: '11',
-          entries: 3,
-          contentBytes: 1234,
-          state: 'degraded',
-          stateReason: 'the disk is <full>',
-          holder: null,
-        },
-      ],
-    });
-    expect(page).to.include('the disk is &#60;full&#62;').and.not.include('<img');
+    const folder: FolderStatus = {
+      folder: '"><img src=x>',
+      epoch: 'e',
+      headRevision: '12',
+      durableRevision: '11',
+      entries: 3,
+      contentBytes: 1234,
+      state: 'degraded',
+      stateReason: 'the disk is <full>',
+      holder: null,
+      lagMs: 1500,
+      queuedBytes: 10,
+      changes: 0,
+      wireBytes: 0,
+      rawBytes: 0,
+      problems: [],
+      scrub: null,
+      verifications: [],
+    };
+    const page = statusPage({ version: '1', state: 'ready', uptimeSeconds: 3, folders: [folder] });
+    expect(page).to.include('the disk is &#60;full&#62;').and.include('1.5 s').and.not.include('<img');
+  });
+
+  it('has a remedy for each reason', () => {
+    for (const reason of [...Object.keys(REASONS), 'SOMETHING_NEW', 'toString']) {
+      expect(remedyOf(reason)).to.match(/^[A-Z].*\.$/);
+    }
+    expect(remedyOf('NO_SPACE')).to.include('Free space');
   });
 });
