@@ -47,8 +47,10 @@ export function createLogger(options: LoggerOptions): Logger {
   const raw = options.destination ?? pino.destination({ fd: 2, sync: true });
   const terminal = toStderr && process.stderr.isTTY === true;
   const format = options.format ?? (terminal ? 'pretty' : 'json');
-  return pino(
+  const family = new Set<WeakRef<Logger>>();
+  const logger: Logger = pino(
     {
+      onChild: (child: Logger) => void family.add(new WeakRef(child)),
       name: options.name,
       level: options.level ?? 'info',
       base: { name: options.name },
@@ -60,6 +62,22 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     format === 'pretty' ? prettyDestination(raw, { colors: terminal && wantsColors() }) : raw,
   );
+  families.set(logger, family);
+  return logger;
+}
+
+/** The children of each logger that `createLogger` made: rooms, of which there are a few. */
+const families = new WeakMap<Logger, ReadonlySet<WeakRef<Logger>>>();
+
+/** Changes the level of a logger of `createLogger` and of all its children. @returns whether it was another one */
+export function setLogLevel(logger: Logger, level: LogLevel): boolean {
+  const isNew = logger.level !== level;
+  logger.level = level;
+  for (const reference of families.get(logger) ?? []) {
+    const child = reference.deref();
+    if (child !== undefined) child.level = level;
+  }
+  return isNew;
 }
 
 /** Logs one change in the shape that every room uses: message "put docs/a.txt" and the fields beside it. */

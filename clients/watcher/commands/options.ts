@@ -98,6 +98,11 @@ const logOptions = defineOptions({
     description: 'json or pretty; default: pretty on a terminal, json elsewhere',
     schema: z.enum(LOG_FORMATS),
   },
+  logFile: {
+    flag: '--log-file <file>',
+    description: 'where the log goes instead of standard error; opened anew at SIGHUP',
+    schema: path,
+  },
 });
 
 /** What holds for the whole process, however many directories it watches. */

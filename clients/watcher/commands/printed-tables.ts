@@ -35,7 +35,7 @@ function completed({ settings, values }: WatchOptions, { environment }: CommandC
     state: values.state ?? defaultStateDirectory(values.dir, environment),
     folder: values.join?.folder ?? DEFAULT_FOLDER,
     'scan-interval': formatDuration(defaultScanIntervalMs(values)).replaceAll(' ', ''),
-    'log-format': process.stderr.isTTY === true ? 'pretty' : 'json',
+    'log-format': values.logFile === undefined && process.stderr.isTTY === true ? 'pretty' : 'json',
   };
   return settings
     .filter(({ name }) => !LEFT_OUT.has(name))

@@ -3,6 +3,7 @@
  * output. One directory has the terminal to itself; several share it line by line, each line with its directory.
  */
 import { writeSync } from 'node:fs';
+import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger, type Logger } from '../../../common/ops/logger.ts';
 import { prettyDestination } from '../../../common/ops/pretty-log.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
@@ -15,19 +16,22 @@ const STDERR = 2;
 
 export type Voice = Pick<WatcherSurroundings, 'logger' | 'progress' | 'writeLine' | 'complain'>;
 
-type Values = Pick<WatchOptions['values'], 'logLevel' | 'logFormat' | 'progress'>;
+type Values = Pick<WatchOptions['values'], 'logLevel' | 'logFormat' | 'logFile' | 'progress'>;
 
 export class Surroundings {
   readonly logger: Logger;
+  readonly logFile: LogFile | undefined;
   readonly #values: Values;
   /** The one that may have a living line. */
   #living: Progress | undefined;
 
   constructor(values: Values) {
     this.#values = values;
-    const format = values.logFormat ?? (isTerminal() ? 'pretty' : 'json');
-    const raw = { write: (line: string) => this.#beside(() => writeText(STDERR, line)) };
-    const colors = isTerminal() && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
+    this.logFile = values.logFile === undefined ? undefined : new LogFile(values.logFile);
+    const isOnTerminal = this.logFile === undefined && isTerminal();
+    const format = values.logFormat ?? (isOnTerminal ? 'pretty' : 'json');
+    const raw = this.logFile ?? { write: (line: string) => this.#beside(() => writeText(STDERR, line)) };
+    const colors = isOnTerminal && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
     const destination = format === 'pretty' ? prettyDestination(raw, { colors }) : raw;
     this.logger = createLogger({ name: 'watcher', level: values.logLevel, format: 'json', destination });
   }

@@ -4,6 +4,7 @@
  */
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
+import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import { startEngine } from '../engine-thread.ts';
 import { openStateDirectory, prepareWatchedDirectory } from '../status/state-directory.ts';
@@ -60,6 +61,17 @@ export async function watch(flags: Readonly<Record<string, unknown>>, context: C
     }, STOP_DEADLINE_MS).unref();
     for (const watcher of watchers) watcher.stop();
   });
+  const stopReloading = onHangup(() => {
+    reload({
+      logger,
+      logFile: surroundings.logFile,
+      settings: all.map(({ settings }) => settings),
+      resolve: () => {
+        const now = resolveWatches(flags, context);
+        return { logLevel: now[0]?.values.logLevel ?? 'info', settings: now.map(({ settings }) => settings) };
+      },
+    });
+  });
   try {
     const running = prepared.map(({ plan, options }) => {
       const voice = surroundings.voiceOf(options.engine.directory, all.length === 1);
@@ -72,6 +84,7 @@ export async function watch(flags: Readonly<Record<string, unknown>>, context: C
     return worstOf(await Promise.all(running));
   } finally {
     stopListening();
+    stopReloading();
     if (!values.once) ready?.remove();
   }
 }

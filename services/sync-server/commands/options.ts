@@ -99,6 +99,11 @@ export const serveOptions = defineOptions({
     default: '16MiB',
   },
   ...logOptions,
+  logFile: {
+    flag: '--log-file <file>',
+    description: 'where the log goes instead of standard error; opened anew at SIGHUP',
+    schema: path,
+  },
   printConfig: {
     flag: '--print-config',
     description: 'print all settings and where each comes from, as a TOML file; do nothing else',

@@ -10,7 +10,7 @@ import { DEFAULT_FOLDER } from './folders.ts';
 import type { ResolvedCommand, serveOptions } from './options.ts';
 
 type Resolved = Omit<ResolvedCommand<typeof serveOptions>, 'values'> & {
-  readonly values: Pick<OptionValues<typeof serveOptions>, 'folder'>;
+  readonly values: Pick<OptionValues<typeof serveOptions>, 'folder' | 'logFile'>;
 };
 
 /** What tells how to look at settings is none. */
@@ -22,7 +22,9 @@ export function printedTables(
   { settings, values, file }: Resolved,
   folders: readonly FolderSetup[],
 ): readonly PrintedTable[] {
-  const shown = settings.filter(({ name }) => !LEFT_OUT.has(name)).map(withLogFormat);
+  const shown = settings
+    .filter(({ name }) => !LEFT_OUT.has(name))
+    .map((setting) => withLogFormat(setting, values.logFile));
   const nameInFile = file?.content['folder'];
   const tables = file === undefined || typeof nameInFile === 'string' ? undefined : tablesOf(file, 'folder');
   if (tables === undefined) {
@@ -58,9 +60,9 @@ export function printedTables(
   ];
 }
 
-function withLogFormat(setting: Setting): Setting {
+function withLogFormat(setting: Setting, logFile: string | undefined): Setting {
   if (setting.name !== 'log-format' || setting.written !== undefined) return setting;
-  return { ...setting, written: process.stderr.isTTY === true ? 'pretty' : 'json' };
+  return { ...setting, written: logFile === undefined && process.stderr.isTTY === true ? 'pretty' : 'json' };
 }
 
 function made(name: string, written: string, origin: string): Setting {

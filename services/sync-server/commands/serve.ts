@@ -3,8 +3,10 @@
  */
 import { Deferred } from '../../../common/ops/async.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
+import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { TlsFiles } from '../auth/tls.ts';
 import { startServer } from '../server.ts';
@@ -26,7 +28,13 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
   }
   const tls = tlsFiles(values);
   for (const folder of folders) ensureDirectory(folder);
-  const logger = createLogger({ name: 'server', level: values.logLevel, format: values.logFormat });
+  const logFile = values.logFile === undefined ? undefined : new LogFile(values.logFile);
+  const logger = createLogger({
+    name: 'server',
+    level: values.logLevel,
+    format: values.logFormat,
+    destination: logFile,
+  });
   const setup = {
     folders,
     listen: values.listen,
@@ -63,14 +71,30 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
       clearTimeout(timer);
     }
   });
+  // Tokens and certificates come into use without being told: they are looked at by themselves.
+  const stopReloading = onHangup(() => {
+    reload({
+      logger,
+      logFile,
+      settings: settingsOf(resolved, folders),
+      resolve: () => {
+        const now = resolveCommand(serveOptions, flags, context);
+        return { logLevel: now.values.logLevel, settings: settingsOf(now, allFolders(now.values, now.file)) };
+      },
+    });
+  });
   try {
     await starting;
     await stopped.promise;
   } finally {
     stopListening();
+    stopReloading();
   }
   return ExitCode.OK;
 }
+
+const settingsOf = (...printed: Parameters<typeof printedTables>) =>
+  printedTables(...printed).map(({ settings }) => settings);
 
 interface TlsValues {
   readonly tlsCert: string | undefined;

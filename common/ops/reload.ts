@@ -1,0 +1,85 @@
+/**
+ * SIGHUP: opens the log file anew and takes over from the configuration what can be taken over while work goes on; tells of
+ * the rest that it needs a restart. Knows no program; each says how its options are resolved again.
+ */
+import { closeSync, openSync } from 'node:fs';
+import type { Setting } from './configuration.ts';
+import type { LogFile } from './log-file.ts';
+import { type Logger, type LogLevel, setLogLevel } from './logger.ts';
+
+export interface Reloadable {
+  readonly logger: Logger;
+  readonly logFile: LogFile | undefined;
+  /** What the process was started with, a list for each directory or folder. */
+  readonly settings: readonly (readonly Setting[])[];
+  /** Reads flags, environment and file again. @throws LockstepError */
+  readonly resolve: () => { readonly logLevel: LogLevel; readonly settings: readonly (readonly Setting[])[] };
+}
+
+/** Their values come into use by themselves or are of no use while the process runs. */
+const TAKEN_OVER = new Set(['log-level']);
+
+/** Never throws: a wrong file is told about, and all goes on as it was. */
+export function reload({ logger, logFile, settings, resolve }: Reloadable): void {
+  const reloaded: string[] = [];
+  if (logFile !== undefined) {
+    try {
+      logFile.reopen();
+      reloaded.push('log-file');
+    } catch (error) {
+      logger.error({ err: error }, 'the log file cannot be opened again');
+    }
+  }
+  try {
+    const now = resolve();
+    if (setLogLevel(logger, now.logLevel)) reloaded.push('log-level');
+    const restart = changedSettings(settings, now.settings).filter((name) => !TAKEN_OVER.has(name));
+    const what =
+      restart.length === 0 ? 'reloaded' : `reloaded; changed, but taken over only by a restart: ${restart.join(', ')}`;
+    // Also with a level that hides what is usual: somebody has asked.
+    logger[logger.isLevelEnabled('info') ? 'info' : 'error']({ reloaded, needs_restart: restart }, what);
+  } catch (error) {
+    logger.error({ err: error, reloaded }, 'the configuration cannot be used; all goes on as it was');
+  }
+}
+
+/** Names of settings that are not what they were, each once, and "tables" when there are more or fewer of them. Pure. */
+export function changedSettings(
+  before: readonly (readonly Setting[])[],
+  after: readonly (readonly Setting[])[],
+): readonly string[] {
+  const changed = new Set<string>();
+  if (before.length !== after.length) changed.add('tables');
+  for (const [index, settings] of before.entries()) {
+    const others = new Map((after[index] ?? settings).map(({ name, written }) => [name, JSON.stringify(written)]));
+    for (const { name, written } of settings) {
+      if (others.get(name) !== JSON.stringify(written)) changed.add(name);
+    }
+  }
+  return [...changed];
+}
+
+/**
+ * Calls the handler at each SIGHUP. A program whose terminal is gone is stopped by the signal as ever, cleanly: it gets a
+ * SIGTERM of its own.
+ * @returns a function that takes the listener down again.
+ */
+export function onHangup(handler: () => void): () => void {
+  const hadTerminal = process.stderr.isTTY === true;
+  const onSignal = () => {
+    if (hadTerminal && !hasTerminal()) process.kill(process.pid, 'SIGTERM');
+    else handler();
+  };
+  process.on('SIGHUP', onSignal);
+  return () => process.off('SIGHUP', onSignal);
+}
+
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    // ENXIO, EIO: there is none any more.
+    return false;
+  }
+}
