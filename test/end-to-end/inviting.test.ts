@@ -160,6 +160,22 @@ describe('an invited watcher', function () {
     expect(code, stderr).to.equal(4);
   });
 
+  it('refuses a server that no authority in --ca stands for with status 4, and says what to do (S17)', async () => {
+    await output('cert', '--out', file('foreign'));
+    const flags = ['--server', `127.0.0.1:${port}`, '--ca', file('foreign/ca.crt')];
+    const programs = [
+      watcher('foreign-ca', [...flags, '--once', '--timeout', '10s']),
+      watcher('foreign-ca-watching', flags),
+    ];
+    for (const program of programs) {
+      const { code, stderr } = await program.ended();
+      expect(code, stderr).to.equal(4);
+      expect(stderr).to.match(/was not signed by the authority in .*foreign\/ca\.crt .*give the authority's with --ca/);
+    }
+    const verified = await runToEnd('sync-watcher', { arguments: ['verify', '--dir', file('foreign-ca'), ...flags] });
+    expect(verified.code, verified.stderr).to.equal(4);
+  });
+
   it('takes no TLS before 1.3', async () => {
     const line = await invite();
     const keys = { key: readFileSync(file('tls/server.key')), cert: readFileSync(file('tls/server.crt')) };

@@ -34,7 +34,8 @@ import {
   type UploadContentResponse,
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { decodeCompareAnswer, type DecodedAnswer } from './compare-answer.ts';
-import { channelCredentials, readToken, type SecurityOptions } from './credentials.ts';
+import { certificateTrouble } from './certificate-trouble.ts';
+import { channelCredentials, readToken, type SecurityOptions, usesTls } from './credentials.ts';
 
 export interface ConnectionOptions {
   readonly address: Address;
@@ -62,6 +63,9 @@ export class Connection {
   readonly #bulk: { readonly client: SyncServiceClient; openCalls: number }[] = [];
   readonly #bulkChannels: number;
   readonly #metadata = new Metadata();
+  readonly #usesTls: boolean;
+  /** File of the authorities that are trusted instead of the system's. */
+  readonly #ca: string | undefined;
   /** Digest of the key of a server that is not the pinned one. */
   #foreignKey: Uint8Array | undefined;
 
@@ -69,6 +73,8 @@ export class Connection {
   constructor(options: ConnectionOptions) {
     const { address, security } = options;
     this.address = address;
+    this.#ca = security.ca;
+    this.#usesTls = usesTls(address, security);
     this.watched = options.watched;
     const credentials = channelCredentials(address, security, (presented) => {
       this.#foreignKey = presented;
@@ -151,12 +157,15 @@ export class Connection {
     for (const { client } of this.#bulk) client.close();
   }
 
-  /** Says that another server stands there, where gRPC only says that it has no connection. */
+  /** Says that another server stands there, or one that is not trusted, where gRPC only says that it has no connection. */
   async #recognised<T>(call: Promise<T>): Promise<T> {
     try {
       return await call;
     } catch (error) {
-      if (this.#foreignKey === undefined) throw error;
+      if (this.#foreignKey === undefined) {
+        const isOurs = this.#usesTls && error instanceof LockstepError;
+        throw (isOurs ? certificateTrouble(error, this.address.text, this.#ca) : undefined) ?? error;
+      }
       const presented = formatFingerprint(this.#foreignKey);
       throw new LockstepError(
         'UNAUTHENTICATED',

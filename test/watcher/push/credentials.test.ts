@@ -10,6 +10,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { parseAddress } from '../../../common/rpc/address.ts';
 import { unaryHandler } from '../../../common/rpc/serve.ts';
 import { GetServerInfoResponse, SyncServiceService } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { generateKey, issueCertificate, privateKeyToPem } from '../../../services/sync-server/auth/certificate.ts';
 
 const NOTHING: SecurityOptions = {
   ca: undefined,
@@ -113,11 +114,44 @@ describe('Connection', () => {
 
   it('trusts the given authority, and only that (S17)', async () => {
     expect(await greet(target.named, { ca: file('ca.crt') })).to.equal('protocol 1');
-    expect(await greet(target.named, { ca: file('foreign.crt') })).to.match(/^SERVER_UNREACHABLE .*certificate/);
+    expect(await greet(target.named, { ca: file('foreign.crt') })).to.match(
+      /^UNAUTHENTICATED the certificate of localhost:\d+ was not signed by the authority in .*foreign\.crt \(.+\); give .* --ca/,
+    );
+    expect(
+      await greet(target.named, { fingerprint: undefined, clientCert: file('ca.crt'), clientKey: file('ca.key') }),
+    ).to.match(/^UNAUTHENTICATED .* not signed by an authority that this machine trusts/);
   });
 
   it('refuses a certificate for another name (S17)', async () => {
-    expect(await greet(target.numbered, { ca: file('ca.crt') })).to.match(/^SERVER_UNREACHABLE .*altnames/i);
+    expect(await greet(target.numbered, { ca: file('ca.crt') })).to.match(
+      /^UNAUTHENTICATED the certificate of 127\.0\.0\.1:\d+ is for another name .*altnames.*--fingerprint/i,
+    );
+  });
+
+  it('waits for a certificate to be renewed, or for a clock to be set', async () => {
+    const key = generateKey();
+    const authority = { commonName: 'a', use: { kind: 'authority' }, key, validForMs: 86_400_000 } as const;
+    const issuer = { key, certificate: issueCertificate(authority) };
+    const leaf = generateKey();
+    const use = { kind: 'server', hosts: ['localhost'] } as const;
+    const expired = issueCertificate({ commonName: 'b', use, key: leaf, issuer, validForMs: -1000 });
+    writeFileSync(file('own.crt'), issuer.certificate.toString());
+    const pair = { private_key: Buffer.from(privateKeyToPem(leaf)), cert_chain: Buffer.from(expired.toString()) };
+    const late = new Server();
+    const port = await new Promise<number>((resolve, reject) => {
+      late.bindAsync('127.0.0.1:0', ServerCredentials.createSsl(null, [pair]), (error, bound) => {
+        if (error === null) resolve(bound);
+        else reject(error);
+      });
+    });
+    expect(await greet(`localhost:${port}`, { ca: file('own.crt') })).to.match(
+      /^SERVER_UNREACHABLE the certificate has expired at localhost:\d+; renew it/,
+    );
+    late.forceShutdown();
+  });
+
+  it('is no trouble of certificates where there is no server', async () => {
+    expect(await greet('localhost:1', { ca: file('ca.crt') })).to.match(/^SERVER_UNREACHABLE .*ECONNREFUSED/);
   });
 
   it('says which file it cannot use', () => {
