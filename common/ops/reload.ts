@@ -64,11 +64,16 @@ export function changedSettings(
  * SIGTERM of its own.
  * @returns a function that takes the listener down again.
  */
-export function onHangup(handler: () => void): () => void {
+export function onHangup(logger: Logger, handler: () => void): () => void {
   const hadTerminal = process.stderr.isTTY === true;
   const onSignal = () => {
-    if (hadTerminal && !hasTerminal()) process.kill(process.pid, 'SIGTERM');
-    else handler();
+    if (!hadTerminal || hasTerminal()) {
+      handler();
+      return;
+    }
+    // There is nothing left to write to, and trying is an error that would get in the way of the stop.
+    setLogLevel(logger, 'silent');
+    process.kill(process.pid, 'SIGTERM');
   };
   process.on('SIGHUP', onSignal);
   return () => process.off('SIGHUP', onSignal);

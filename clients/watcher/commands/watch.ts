@@ -61,7 +61,7 @@ export async function watch(flags: Readonly<Record<string, unknown>>, context: C
     }, STOP_DEADLINE_MS).unref();
     for (const watcher of watchers) watcher.stop();
   });
-  const stopReloading = onHangup(() => {
+  const stopReloading = onHangup(logger, () => {
     reload({
       logger,
       logFile: surroundings.logFile,

@@ -72,7 +72,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
     }
   });
   // Tokens and certificates come into use without being told: they are looked at by themselves.
-  const stopReloading = onHangup(() => {
+  const stopReloading = onHangup(logger, () => {
     reload({
       logger,
       logFile,
