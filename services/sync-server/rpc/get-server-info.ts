@@ -31,6 +31,7 @@ export function getServerInfo(context: SyncContext) {
       digestFunctions: DIGEST_FUNCTIONS.map(toWireDigestFunction),
       compressors: [Compressor.COMPRESSOR_ZSTD],
       folders: context.foldersOf(caller).map(folderInfo),
+      timeMs: BigInt(Date.now()),
     };
   }, context.onCallError);
 }

@@ -152,6 +152,8 @@ export interface GetServerInfoResponse {
   compressors: Compressor[];
   /** The folders that the caller may see. */
   folders: FolderInfo[];
+  /** What the server's clock shows, in milliseconds since 1970. Nothing rests on clocks that agree; a tool may tell that they do not. */
+  timeMs: bigint;
 }
 
 /** What a server allows. One more is refused with `LIMIT_EXCEEDED`. */
@@ -625,6 +627,7 @@ function createBaseGetServerInfoResponse(): GetServerInfoResponse {
     digestFunctions: [],
     compressors: [],
     folders: [],
+    timeMs: 0n,
   };
 }
 
@@ -655,6 +658,12 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     }
     for (const v of message.folders) {
       FolderInfo.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.timeMs !== 0n) {
+      if (BigInt.asIntN(64, message.timeMs) !== message.timeMs) {
+        throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.timeMs);
     }
     return writer;
   },
@@ -740,6 +749,14 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
             message.folders.push(FolderInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.timeMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -765,6 +782,7 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     message.digestFunctions = object.digestFunctions?.map((e) => e) || [];
     message.compressors = object.compressors?.map((e) => e) || [];
     message.folders = object.folders?.map((e) => FolderInfo.fromPartial(e)) || [];
+    message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
     return message;
   },
 };
