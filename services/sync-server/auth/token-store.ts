@@ -35,6 +35,8 @@ const tokenFile = z.object({
   createdAt: z.iso.datetime(),
   expiresAt: z.iso.datetime().nullable(),
   revokedAt: z.iso.datetime().nullable(),
+  /** What it was made for, null for ever; a rotation ends a token sooner. Absent in files of before. */
+  lifetimeMs: z.number().nonnegative().nullable().optional(),
 });
 
 type TokenFile = z.infer<typeof tokenFile>;
@@ -68,6 +70,8 @@ export interface CreatedToken {
 
 interface StoredToken extends TokenRecord {
   readonly secretDigest: Buffer;
+  /** Undefined for ever. */
+  readonly lifetimeMs: number | undefined;
 }
 
 export class TokenStore {
@@ -99,6 +103,7 @@ export class TokenStore {
       createdAt: new Date(createdAtMs).toISOString(),
       expiresAt: token.expiresInMs === undefined ? null : new Date(createdAtMs + token.expiresInMs).toISOString(),
       revokedAt: null,
+      lifetimeMs: token.expiresInMs ?? null,
     };
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     this.#write(file);
@@ -134,10 +139,9 @@ export class TokenStore {
     if (!this.#isValid(stored)) {
       throw new LockstepError('USAGE', `the token ${id} is revoked or expired; create a new one`);
     }
-    const { folder, scope, label, createdAt, expiresAt } = stored;
-    const expiresInMs = expiresAt === undefined ? undefined : expiresAt.getTime() - createdAt.getTime();
+    const { folder, scope, label, expiresAt } = stored;
     // First the new one: an interruption leaves two good tokens and not none.
-    const created = this.create({ folder, scope, label, expiresInMs });
+    const created = this.create({ folder, scope, label, expiresInMs: stored.lifetimeMs });
     const endMs = Math.min(this.#now() + overlapMs, expiresAt?.getTime() ?? Number.POSITIVE_INFINITY);
     this.#write(toFile({ ...stored, expiresAt: new Date(endMs) }));
     return created;
@@ -259,6 +263,7 @@ function readToken(path: string): StoredToken {
 }
 
 function fromFile(file: TokenFile): StoredToken {
+  const wholeLifeMs = file.expiresAt === null ? null : Date.parse(file.expiresAt) - Date.parse(file.createdAt);
   return {
     id: file.id,
     folder: file.folder,
@@ -269,6 +274,7 @@ function fromFile(file: TokenFile): StoredToken {
     revokedAt: file.revokedAt === null ? undefined : new Date(file.revokedAt),
     lastUsedAt: undefined,
     secretDigest: Buffer.from(file.secretSha256, 'hex'),
+    lifetimeMs: (file.lifetimeMs === undefined ? wholeLifeMs : file.lifetimeMs) ?? undefined,
   };
 }
 
@@ -282,5 +288,6 @@ function toFile(token: StoredToken): TokenFile {
     createdAt: token.createdAt.toISOString(),
     expiresAt: token.expiresAt?.toISOString() ?? null,
     revokedAt: token.revokedAt?.toISOString() ?? null,
+    lifetimeMs: token.lifetimeMs ?? null,
   };
 }

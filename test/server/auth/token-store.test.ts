@@ -78,6 +78,32 @@ describe('token store (S20)', () => {
     expect(store.list().map(({ expiresAt }) => expiresAt?.getTime())).to.deep.equal([nowMs + 1000, nowMs + 1000]);
   });
 
+  it('rotated twice, it gives a token for as long as it was made for, not for the overlap', () => {
+    const store = new TokenStore(directory, now);
+    const limited = store.create({ ...token, expiresInMs: 90_000 });
+    const unlimited = store.create({ ...token, expiresInMs: undefined });
+    for (const { record } of [limited, unlimited]) store.rotate(record.id, 30_000);
+    nowMs += 10_000;
+    const again = [limited, unlimited].map(({ record }) =>
+      store.rotate(record.id, 30_000)?.record.expiresAt?.getTime(),
+    );
+    expect(again).to.deep.equal([nowMs + 90_000, undefined]);
+    // Neither did the second overlap give the old ones more time.
+    nowMs += 20_000;
+    expect([limited, unlimited].map(({ text }) => store.find(text))).to.deep.equal([undefined, undefined]);
+  });
+
+  it('takes the lifetime of a file that does not name it from its dates', () => {
+    const store = new TokenStore(directory, now);
+    const { record } = store.create({ ...token, expiresInMs: 90_000 });
+    const path = join(directory, 'tokens', `${record.id}.json`);
+    const { lifetimeMs, ...before } = JSON.parse(readFileSync(path, 'utf8'));
+    expect(lifetimeMs).to.equal(90_000);
+    writeFileSync(path, JSON.stringify(before));
+    const rotated = new TokenStore(directory, now).rotate(record.id, 30_000);
+    expect(rotated?.record.expiresAt?.getTime()).to.equal(nowMs + 90_000);
+  });
+
   it('knows to the minute when a token was last used, also in another process’ store', () => {
     const store = new TokenStore(directory, now);
     const { record } = store.create(token);
