@@ -4,6 +4,7 @@
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
 import { unlinkSync } from 'node:fs';
 import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
+import { type FreeSpace, freeSpace } from '../../common/fs/free-space.ts';
 import { placeOf } from '../../common/fs/place.ts';
 import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
@@ -26,7 +27,8 @@ import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { Door, type Viewer } from './http/door.ts';
 import { type HttpServer, type HttpServerOptions, startHttpServer } from './http/http-server.ts';
-import { registerFolderMetrics, registerProcessMetrics } from './http/process-metrics.ts';
+import { registerFolderMetrics } from './http/folder-metrics.ts';
+import { registerProcessMetrics } from './http/process-metrics.ts';
 import { folderStatus, type ServerState, type ServerStatus, unreadiness } from './http/server-status.ts';
 import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
@@ -115,7 +117,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     setup.tls === undefined ? ServerCredentials.createInsecure() : createTlsCredentials(setup.tls, logger);
   const registry = new MetricsRegistry();
   undo.defer(registerProcessMetrics(registry));
-  registerFolderMetrics(registry, () => folders.values());
+  registerFolderMetrics(registry, { folders: () => folders.values(), room: (folder) => roomOf(setup, folder) });
   const metrics = createServerMetrics(registry);
 
   const http = await openHttp(setup, {
@@ -216,6 +218,15 @@ async function openHttp(
   } catch (error) {
     if (!setup.httpIsOptional) throw error;
     options.logger.warn({ err: error }, 'going on without the http port');
+    return undefined;
+  }
+}
+
+function roomOf({ folders }: ServerSetup, name: string): FreeSpace | undefined {
+  try {
+    return freeSpace(folders.find((folder) => folder.name === name)?.directory ?? '');
+  } catch {
+    // The directory is gone, which the folder's state tells: here it has no sample.
     return undefined;
   }
 }

@@ -106,7 +106,7 @@ describe('damage', function () {
     await pair.inStep();
     const http = /"http":"([^"]+)"/.exec(pair.server.stderr)?.[1] ?? '';
     const metrics = await (await fetch(`http://${http}/metrics`)).text();
-    expect(metrics).to.match(/lockstep_scrub_mismatches\{folder="default"\} 1\n/);
+    expect(metrics).to.match(/lockstep_scrub_mismatches_total\{folder="default"\} 1\n/);
   });
 });
 

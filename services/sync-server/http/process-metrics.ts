@@ -1,58 +1,78 @@
 /**
- * Gauges about folders and the process, read when somebody asks.
+ * Metrics about the process, read when somebody asks.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { readdirSync, readFileSync } from 'node:fs';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import type { MetricsRegistry } from '../../../common/ops/metrics.ts';
-import type { ScrubCounts } from '../replica/replica.ts';
-import type { ServedFolder } from '../rpc/sync-context.ts';
 
-/** A revision as a number: exact up to 2^53 commits, which is enough for a graph. */
-export function registerFolderMetrics(registry: MetricsRegistry, folders: () => Iterable<ServedFolder>): void {
-  const gauge = (name: string, help: string, valueOf: (folder: ServedFolder) => number) => {
-    registry.gauge(name, help, () =>
-      [...folders()].map((folder) => ({ labels: { folder: folder.replica.folder }, value: valueOf(folder) })),
-    );
-  };
-  gauge('lockstep_head_revision', 'Newest revision', ({ replica }) => Number(replica.info().headRevision));
-  gauge('lockstep_durable_revision', 'Newest durable revision', ({ replica }) =>
-    Number(replica.info().durableRevision),
-  );
-  gauge('lockstep_entries', 'Entries in the folder', ({ replica }) => replica.info().entries);
-  gauge('lockstep_content_bytes', 'Sum of the sizes of all files', ({ replica }) => replica.info().contentBytes);
-  gauge('lockstep_folder_ready', '1 when the folder is ready, 0 when it is degraded or recovering', ({ replica }) =>
-    replica.info().state === 'ready' ? 1 : 0,
-  );
-  const scrub = (name: string, help: string, valueOf: (counts: ScrubCounts) => number) => {
-    registry.gauge(name, help, () =>
-      [...folders()].flatMap(({ replica }) => {
-        const counts = replica.info().scrub;
-        return counts === undefined ? [] : [{ labels: { folder: replica.folder }, value: valueOf(counts) }];
-      }),
-    );
-  };
-  scrub('lockstep_scrub_passes', 'Readings of all contents since the start', ({ passes }) => passes);
-  scrub('lockstep_scrub_bytes', 'Bytes of contents read again since the start', ({ contentBytes }) => contentBytes);
-  scrub('lockstep_scrub_mismatches', 'Entries found wrong by that since the start', ({ mismatches }) => mismatches);
-  gauge('lockstep_lease_held', '1 while a writer is connected', ({ leases }) => (leases.holder?.isConnected ? 1 : 0));
-}
+/** Measuring the delay wakes the process; nobody who asks less often than this gets it. */
+const DELAY_MEASURED_MS = 120_000;
 
 /** @returns a function that stops measuring */
 export function registerProcessMetrics(registry: MetricsRegistry): () => void {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
-  delay.enable();
-  registry.gauge('lockstep_event_loop_delay_seconds', 'Event loop delay since the last reading, by quantile', () => {
+  const one = (value: number) => [{ labels: {}, value }];
+  const delay = new DelayMeter();
+  registry.gauge(
+    'lockstep_event_loop_delay_seconds',
+    'Event loop delay since the last reading, by percentile; measured from the first reading on',
+    () => delay.read(),
+  );
+  registry.total('lockstep_event_loop_active_seconds_total', 'Time in which the event loop was not waiting', () =>
+    one(performance.eventLoopUtilization().active / 1000),
+  );
+  registry.total('process_cpu_seconds_total', 'Processor time of all threads', () => {
+    const { user, system } = process.cpuUsage();
+    return one((user + system) / 1e6);
+  });
+  registry.gauge('process_resident_memory_bytes', 'Resident memory', () => one(process.memoryUsage.rss()));
+  registry.gauge('process_start_time_seconds', 'Start of the process, since 1970', () =>
+    one(Math.round(Date.now() / 1000 - process.uptime())),
+  );
+  registry.gauge('process_open_fds', 'Descriptors that are open, where the system tells', () => {
+    const open = tried(() => readdirSync('/proc/self/fd').length);
+    return open === undefined ? [] : one(open);
+  });
+  registry.gauge('process_max_fds', 'Descriptors that may be open, where the system tells', () => {
+    const limit = tried(() => /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]);
+    return limit === undefined ? [] : one(Number(limit));
+  });
+  return () => delay.stop();
+}
+
+/** Measures only while somebody reads now and then. */
+class DelayMeter {
+  #delay: ReturnType<typeof monitorEventLoopDelay> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  read() {
+    this.#timer ??= setTimeout(() => this.stop(), DELAY_MEASURED_MS).unref();
+    this.#timer.refresh();
+    if (this.#delay === undefined) {
+      this.#delay = monitorEventLoopDelay({ resolution: 20 });
+      this.#delay.enable();
+    }
+    const delay = this.#delay;
     const samples = [50, 99, 100].map((percent) => ({
-      labels: { quantile: String(percent / 100) },
+      labels: { percentile: String(percent) },
       value: delay.count === 0 ? 0 : delay.percentile(percent) / 1e9,
     }));
     delay.reset();
     return samples;
-  });
-  registry.gauge('process_resident_memory_bytes', 'Resident memory', () => [
-    { labels: {}, value: process.memoryUsage.rss() },
-  ]);
-  registry.gauge('process_start_time_seconds', 'Start of the process, since 1970', () => [
-    { labels: {}, value: Math.round(Date.now() / 1000 - process.uptime()) },
-  ]);
-  return () => delay.disable();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#delay?.disable();
+    this.#delay = undefined;
+  }
+}
+
+function tried<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    // No such thing on this system: the metric has no sample then.
+    return undefined;
+  }
 }

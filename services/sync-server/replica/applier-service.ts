@@ -340,7 +340,10 @@ export class ApplierService implements ApplierApi {
     if (!this.#checkpointer.isDue && !this.#isCheckpointOwed) return;
     this.#isCheckpointOwed = false;
     this.#checkpointer.run().then(
-      () => this.#schedule(),
+      () => {
+        this.#tell();
+        this.#schedule();
+      },
       (error: unknown) => {
         this.#core.logger.error({ err: error }, 'no checkpoint could be made');
         this.#degraded = describeError(error);
@@ -389,6 +392,7 @@ export class ApplierService implements ApplierApi {
       contentBytes: index.bytes(),
       state: this.#degraded !== undefined ? 'degraded' : this.#isReady ? 'ready' : 'recovering',
       stateReason: this.#degraded ?? (this.#isReady ? '' : 'the replica is being looked through'),
+      log: { sizeBytes: this.#core.log.sizeBytes, checkpoints: this.#checkpointer.done },
     };
     this.#events.onInfo(info);
   }

@@ -15,10 +15,16 @@ export class Checkpointer {
   readonly #core: ReplicaCore;
   readonly #syncFileSystem: SyncFileSystem;
   #running: Promise<void> | undefined;
+  #done = { count: 0, lastMs: 0 };
 
   constructor(core: ReplicaCore, syncFileSystem: SyncFileSystem = syncWithCoreutils) {
     this.#core = core;
     this.#syncFileSystem = syncFileSystem;
+  }
+
+  /** How many were made since the start, and how long the last one took in milliseconds. */
+  get done(): { readonly count: number; readonly lastMs: number } {
+    return this.#done;
   }
 
   get isDue(): boolean {
@@ -41,6 +47,7 @@ export class Checkpointer {
   async #checkpoint(): Promise<void> {
     const { log, index, settings, crashPoint } = this.#core;
     if (log.sizeBytes === 0) return;
+    const startedAtMs = performance.now();
     log.mend();
     const segment = log.rotate();
     crashPoint('rotated');
@@ -49,6 +56,7 @@ export class Checkpointer {
     index.checkpoint();
     crashPoint('synced the index');
     log.removeBefore(segment);
+    this.#done = { count: this.#done.count + 1, lastMs: performance.now() - startedAtMs };
   }
 }
 

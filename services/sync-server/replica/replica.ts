@@ -79,6 +79,10 @@ export interface ReplicaInfo {
   readonly stateReason: string;
   /** Undefined where there is none. */
   readonly scrub?: ScrubCounts | undefined;
+  /** Of the write-ahead log: what a recovery would read, and what shortened it. Undefined where there is none. */
+  readonly log?:
+    | { readonly sizeBytes: number; readonly checkpoints: { readonly count: number; readonly lastMs: number } }
+    | undefined;
   /** Nothing more will come of this folder until the server is started again. */
   readonly hasFailed?: boolean | undefined;
 }

@@ -22,6 +22,8 @@ import { toWireApplied } from './applied-batch.ts';
 import { type ChangeSummary, plainBatchBytes, summarizeBatch } from './batch-summary.ts';
 import { ByteWindow } from './byte-window.ts';
 import { MessageFiller } from './message-filler.ts';
+import { isRefusal } from './folder-problems.ts';
+import { reasonLabel } from './server-metrics.ts';
 import type { ServedFolder, SyncContext } from './sync-context.ts';
 
 type ChangesCall = ServerDuplexStream<ChangesFrame, ApplyChangesResponse>;
@@ -149,7 +151,12 @@ class ChangesSession {
       this.#queued.delete(leaveQueue);
       this.#served.changeLog.applied(changes, batch, performance.now() - arrivedAtMs);
       metrics.batches.add(1, { folder });
-      for (const { kind } of batch.problems) metrics.problems.add(1, { folder, kind });
+      metrics.batchDuration.observe((performance.now() - arrivedAtMs) / 1000, { folder });
+      for (const problem of batch.problems) {
+        const { kind } = problem;
+        metrics.problems.add(1, { folder, kind });
+        if (isRefusal(problem)) metrics.refusedChanges.add(1, { folder, reason: reasonLabel(problem) });
+      }
       logger.debug({ folder, revision: batch.revision, problems: batch.problems.length }, 'batch applied');
       await this.#send({ $case: 'applied', value: toWireApplied(batch) });
       this.#window.remove(sizeBytes);

@@ -5,9 +5,16 @@
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { AppliedProblem } from '../replica/replica.ts';
 
+type RefusalKind = Exclude<AppliedProblem['kind'], 'content-needed' | 'basis-mismatch'>;
+
+/** Whether somebody should know of it. */
+export function isRefusal(problem: AppliedProblem): problem is AppliedProblem & { readonly kind: RefusalKind } {
+  return problem.kind !== 'content-needed' && problem.kind !== 'basis-mismatch';
+}
+
 export interface FolderProblem {
   readonly path: TreePath;
-  readonly kind: 'drifted' | 'invalid' | 'failed';
+  readonly kind: RefusalKind;
   readonly reason: string;
   readonly message: string;
   /** Milliseconds since 1970. */
@@ -43,8 +50,9 @@ export class FolderProblems {
     return [...this.#problems.values()].reverse();
   }
 
-  add({ path, kind, reason, message }: AppliedProblem): void {
-    if (kind === 'content-needed' || kind === 'basis-mismatch') return;
+  add(problem: AppliedProblem): void {
+    if (!isRefusal(problem)) return;
+    const { path, kind, reason, message } = problem;
     const before = this.#problems.get(path);
     const lastMs = this.#now();
     this.#problems.delete(path);

@@ -23,6 +23,51 @@ describe('metrics registry', () => {
     );
   });
 
+  it('exposes histograms with buckets that add up', () => {
+    const registry = new MetricsRegistry();
+    const histogram = registry.histogram('took_seconds', 'How long.', [0.1, 1]);
+    for (const value of [0.1, 0.05, 0.5, 7]) histogram.observe(value, { folder: 'a' });
+    expect(registry.expose()).to.equal(
+      [
+        '# HELP took_seconds How long.',
+        '# TYPE took_seconds histogram',
+        'took_seconds_bucket{folder="a",le="0.1"} 2',
+        'took_seconds_bucket{folder="a",le="1"} 3',
+        'took_seconds_bucket{folder="a",le="+Inf"} 4',
+        'took_seconds_sum{folder="a"} 7.65',
+        'took_seconds_count{folder="a"} 4',
+        '',
+      ].join('\n'),
+    );
+    expect(registry.snapshot()).to.deep.equal([
+      {
+        name: 'took_seconds',
+        help: 'How long.',
+        type: 'histogram',
+        bounds: [0.1, 1],
+        samples: [{ labels: { folder: 'a' }, counts: [2, 1, 1], sum: 7.65 }],
+      },
+    ]);
+  });
+
+  it('leaves out samples whose labels are not shown, and reads totals when asked', () => {
+    const registry = new MetricsRegistry();
+    let value = 1;
+    registry.total('seen_total', 'Seen.', () => ['a', 'b'].map((folder) => ({ labels: { folder }, value })));
+    registry.histogram('took_seconds', 'How long.', []).observe(1, { folder: 'b' });
+    value = 2;
+    expect(registry.expose(({ folder }) => folder === 'a')).to.equal(
+      [
+        '# HELP seen_total Seen.',
+        '# TYPE seen_total counter',
+        'seen_total{folder="a"} 2',
+        '# HELP took_seconds How long.',
+        '# TYPE took_seconds histogram',
+        '',
+      ].join('\n'),
+    );
+  });
+
   it('escapes what stands in labels', () => {
     const registry = new MetricsRegistry();
     registry.counter('things_total', 'Things.').add(1, { name: 'a"b\\c\nd' });

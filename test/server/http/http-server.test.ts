@@ -69,7 +69,7 @@ describe('http port', () => {
     expect(page).to.include('lockstep_change_problems_total{folder="default",kind="invalid"} 1\n');
     expect(page).to.include('lockstep_changes_total{folder="default",operation="put"} 1\n');
     expect(page).to.include('lockstep_lease_held{folder="default"} 1\n');
-    expect(page).to.match(/lockstep_event_loop_delay_seconds\{quantile="0.99"\} [0-9.e-]+\n/);
+    expect(page).to.match(/lockstep_event_loop_delay_seconds\{percentile="99"\} [0-9.e-]+\n/);
     for (const line of page.trimEnd().split('\n')) {
       expect(line).to.match(
         /^(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(?:\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? [0-9.e+-]+)$/,
