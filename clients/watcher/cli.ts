@@ -7,9 +7,11 @@ import type { OptionDeclarations } from '../../common/ops/configuration.ts';
 import { describeError, ExitCode, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
 import { flush, pause, rescan, resume, status } from './commands/control.ts';
+import { doctor } from './commands/doctor.ts';
 import { events, wait } from './commands/follow.ts';
 import {
   controlOptions,
+  doctorOptions,
   flushOptions,
   statusOptions,
   verifyOptions,
@@ -50,6 +52,7 @@ export async function runCli(argv: readonly string[], environment: CommandContex
   add('wait', 'return when the watcher is in step, as status tells it', waitOptions, wait);
   add('events', 'print what happens as it happens, a JSON object a line', controlOptions, events);
   add('verify', 'compare both trees by digest, print each difference', verifyOptions, verify);
+  add('doctor', 'look at what a watcher needs, and say what to do', doctorOptions, doctor);
   add('pause', 'stop sending; watching goes on', controlOptions, pause);
   add('resume', 'go on, and confirm deletions that were held back', controlOptions, resume);
   add('rescan', 'look at the whole tree again', controlOptions, rescan);

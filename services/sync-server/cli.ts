@@ -8,6 +8,7 @@ import type { CommandContext } from './commands/context.ts';
 import {
   auditOptions,
   certOptions,
+  doctorOptions,
   inviteOptions,
   serveOptions,
   tokenCreateOptions,
@@ -77,6 +78,9 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   addOptions(program.command('verify'), verifyOptions)
     .description('re-read a replica that no server serves, and hold it against its index')
     .action(run(async (flags) => (await import('./commands/verify.ts')).verify(flags, command)));
+  addOptions(program.command('doctor'), doctorOptions)
+    .description('look at what a server needs with these options, and say what to do')
+    .action(run(async (flags) => (await import('./commands/doctor.ts')).doctor(flags, command)));
   program.addHelpText(
     'after',
     () => `\n${serveCommand.createHelp().formatHelp(serveCommand, serveCommand.createHelp())}`,

@@ -177,8 +177,7 @@ export const watchOptions = defineOptions({
 
 export const controlOptions = localOptions;
 
-export const statusOptions = defineOptions({
-  ...localOptions,
+const jsonOption = defineOptions({
   json: {
     flag: '--json',
     description: 'as one JSON object',
@@ -188,6 +187,8 @@ export const statusOptions = defineOptions({
     file: false,
   },
 });
+
+export const statusOptions = defineOptions({ ...localOptions, ...jsonOption });
 
 export const flushOptions = defineOptions({ ...localOptions, ...timeoutOption });
 
@@ -203,3 +204,5 @@ export const waitOptions = defineOptions({
 });
 
 export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption });
+
+export const doctorOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption, ...jsonOption });

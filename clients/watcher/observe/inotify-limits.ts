@@ -2,6 +2,7 @@
  * The kernel's limits on watching, and what to tell people when one is reached (E28).
  */
 import { readFileSync } from 'node:fs';
+import type { Finding } from '../../../common/doctor/finding.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
 
 /** What kernels have had since 2.6.13. */
@@ -35,6 +36,27 @@ export function watchLimitAdvice(errno: string, blindDirectories: number): strin
   }
   return `the system refuses further watches (${errno}), ${blind}`;
 }
+
+/** What a doctor says of them; nothing where there is no inotify. */
+export function inotifyFindings(read: (name: string) => number | undefined = readLimit): readonly Finding[] {
+  return COMFORTABLE_LIMITS.flatMap(({ name, least, what }): Finding[] => {
+    const value = read(name);
+    if (value === undefined) return [];
+    const check = `inotify ${what}`;
+    const message = `fs.inotify.${name} is ${value}`;
+    if (value >= least) return [{ check, level: 'ok', message }];
+    return [
+      { check, level: 'warn', message, remedy: `sysctl fs.inotify.${name}=${least}, and in /etc/sysctl.d for good` },
+    ];
+  });
+}
+
+/** For all programs of one user together. */
+const COMFORTABLE_LIMITS = [
+  { name: 'max_user_watches', least: 65_536, what: 'watches' },
+  { name: 'max_user_instances', least: 128, what: 'instances' },
+  { name: 'max_queued_events', least: 16_384, what: 'queue' },
+] as const;
 
 /** The smallest power of two that is neither below `floor` nor below `needed`. */
 function atLeast(floor: number, needed: number): number {

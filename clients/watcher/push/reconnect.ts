@@ -225,7 +225,7 @@ export class Reconnect {
 }
 
 /** grpc-js wraps what the operating system says ("connect ECONNREFUSED 127.0.0.1:1") into words of its own. */
-function connectionTrouble(error: LockstepError): string {
+export function connectionTrouble(error: LockstepError): string {
   const text = describeError(error);
   return /Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(text)?.[1] ?? text;
 }

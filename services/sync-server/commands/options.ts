@@ -114,6 +114,18 @@ export const serveOptions = defineOptions({
   },
 });
 
+export const doctorOptions = defineOptions({
+  ...serveOptions,
+  json: {
+    flag: '--json',
+    description: 'as one JSON object',
+    schema: z.boolean(),
+    default: false,
+    environment: false,
+    file: false,
+  },
+});
+
 export const tokenOptions = defineOptions(folderOptions);
 
 export const auditOptions = defineOptions(folderOptions);

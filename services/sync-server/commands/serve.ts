@@ -102,7 +102,7 @@ interface TlsValues {
   readonly tlsClientCa: string | undefined;
 }
 
-function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: TlsValues): TlsFiles | undefined {
+export function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: TlsValues): TlsFiles | undefined {
   if (tlsCert === undefined && tlsKey === undefined) {
     if (tlsClientCa === undefined) return undefined;
     throw new LockstepError('USAGE', '--tls-client-ca needs --tls-cert and --tls-key');

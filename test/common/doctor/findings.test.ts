@@ -1,0 +1,118 @@
+/**
+ * What a doctor makes of what it sees.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { inotifyFindings } from '../../../clients/watcher/observe/inotify-limits.ts';
+import { exitCodeOfFindings, type Finding, printedFindings } from '../../../common/doctor/finding.ts';
+import { clockFinding, compareVersions, descriptorsFinding, nodeFinding } from '../../../common/doctor/machine.ts';
+import { fileSystemFinding, placeFindings, type PlaceNeeds, spaceFindings } from '../../../common/doctor/place.ts';
+
+const levelOf = ({ level }: Finding) => level;
+
+describe('findings', () => {
+  it('end with 1 only where something fails', () => {
+    const finding = (level: Finding['level']): Finding => ({ check: 'c', level, message: 'm', remedy: 'r' });
+    expect(exitCodeOfFindings([finding('ok'), finding('warn')])).to.equal(0);
+    expect(exitCodeOfFindings([finding('ok'), finding('fail')])).to.equal(1);
+  });
+
+  it('are lines for people, with the remedy below, and an object for programs', () => {
+    const findings: readonly Finding[] = [
+      { check: 'node', level: 'ok', message: 'Node 24' },
+      { check: 'state', level: 'fail', message: 'is gone', remedy: 'make it' },
+    ];
+    expect(printedFindings(findings, false)).to.equal(
+      'ok    node   Node 24\nfail  state  is gone\n             make it\n',
+    );
+    expect(JSON.parse(printedFindings(findings, true))).to.deep.equal({ ok: 1, warn: 0, fail: 1, findings });
+  });
+
+  it('know the Node that package.json asks for', () => {
+    const { engines } = JSON.parse(readFileSync(join(import.meta.dirname, '../../../package.json'), 'utf8')) as {
+      engines: { node: string };
+    };
+    const floor = engines.node.replace('>=', '');
+    expect(levelOf(nodeFinding(floor))).to.equal('ok');
+    const [major, minor, patch] = floor.split('.').map(Number);
+    expect(nodeFinding(`${major}.${minor}.${(patch ?? 0) - 1}`).remedy).to.include(floor);
+    expect(levelOf(nodeFinding('22.99.99'))).to.equal('fail');
+    expect(levelOf(nodeFinding('25.0.0-nightly'))).to.equal('ok');
+    expect(compareVersions('1.2.3', '1.2.3')).to.equal(0);
+    expect(compareVersions('1.10.0', '1.9.9')).to.equal(1);
+  });
+
+  it('tell few descriptors from too few', () => {
+    expect(
+      [64, 1024, 65_536, Number.POSITIVE_INFINITY].map((limit) => levelOf(descriptorsFinding(limit))),
+    ).to.deep.equal(['fail', 'warn', 'ok', 'ok']);
+    expect(levelOf(descriptorsFinding())).to.be.oneOf(['ok', 'warn']);
+  });
+
+  it('do not blame a clock for a slow network', () => {
+    expect(levelOf(clockFinding(900, 1))).to.equal('ok');
+    expect(levelOf(clockFinding(-2900, 2000))).to.equal('ok');
+    expect(clockFinding(90_000, 1).message).to.equal("the server's clock is 1 m 30 s ahead of this one");
+    expect(clockFinding(-5000, 1).message).to.include('5 s behind');
+  });
+
+  it('give the command for each limit of inotify that is low', () => {
+    expect(inotifyFindings(() => undefined)).to.deep.equal([]);
+    expect(inotifyFindings(() => 1_000_000).map(levelOf)).to.deep.equal(['ok', 'ok', 'ok']);
+    const [watches] = inotifyFindings(() => 100);
+    expect(watches).to.include({ level: 'warn', message: 'fs.inotify.max_user_watches is 100' });
+    expect(watches?.remedy).to.match(/^sysctl fs\.inotify\.max_user_watches=\d+/);
+  });
+});
+
+describe('findings about a place', () => {
+  let base: string;
+  beforeEach(() => {
+    base = mkdtempSync(join(tmpdir(), 'lockstep-doctor-'));
+  });
+  afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+  const network = { message: 'is far', remedy: 'move' };
+  const needs = (directory: string, more: Partial<PlaceNeeds> = {}): PlaceNeeds => ({
+    role: 'replica',
+    directory,
+    writable: true,
+    mayBeMissing: true,
+    network,
+    memory: undefined,
+    leastBytes: 1,
+    ...more,
+  });
+
+  it('look at the nearest parent of what is to be made', () => {
+    const findings = placeFindings(needs(join(base, 'a', 'b')));
+    expect(findings[0]).to.include({ check: 'replica', level: 'ok' });
+    expect(findings[0]?.message).to.include('can be made');
+    expect(findings.map(({ check }) => check)).to.include.members(['replica file system', 'replica space']);
+  });
+
+  it('fail for what is missing and must not be, and for what is no directory', () => {
+    expect(placeFindings(needs(join(base, 'a'), { mayBeMissing: false })).map(levelOf)).to.deep.equal(['fail']);
+    writeFileSync(join(base, 'file'), '');
+    expect(placeFindings(needs(join(base, 'file'))).map(levelOf)).to.deep.equal(['fail']);
+    expect(placeFindings(needs(join(base, 'file', 'below'))).map(levelOf)).to.deep.equal(['fail']);
+  });
+
+  it('warn of file systems where they matter', () => {
+    expect(fileSystemFinding(needs(base), 'network', 'nfs4')).to.include({ level: 'warn', remedy: 'move' });
+    expect(fileSystemFinding(needs(base), 'memory', 'tmpfs')).to.include({ level: 'ok', message: 'tmpfs (memory)' });
+    expect(fileSystemFinding(needs(base), 'local', 'ext4')).to.include({ level: 'ok', message: 'ext4' });
+  });
+
+  it('judge room and inodes, where there is a limit', () => {
+    const space = (freeBytes: number, freeInodes: number | undefined) =>
+      spaceFindings('state', { freeBytes, totalBytes: 1e12, freeInodes }, 1e6).map(levelOf);
+    expect(space(1e11, 1e6)).to.deep.equal(['ok', 'ok']);
+    expect(space(1e7, 5000)).to.deep.equal(['warn', 'warn']);
+    expect(space(1e5, 10)).to.deep.equal(['fail', 'fail']);
+    expect(space(1e11, undefined)).to.deep.equal(['ok']);
+    expect(spaceFindings('state', { freeBytes: 0, totalBytes: 0, freeInodes: undefined }, 1)).to.deep.equal([]);
+  });
+});
