@@ -3,6 +3,7 @@
  */
 import { Command } from 'commander';
 import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
+import { addCompletion } from '../../common/ops/completion/completion.ts';
 import type { OptionDeclarations } from '../../common/ops/configuration.ts';
 import { describeError, ExitCode, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
@@ -30,15 +31,28 @@ type Action = (flags: Flags, context: CommandContext) => Promise<ExitCode>;
 export async function runCli(argv: readonly string[], environment: CommandContext['environment']): Promise<ExitCode> {
   let exitCode: ExitCode = ExitCode.OK;
   const context: CommandContext = { environment, version: VERSION };
+  const { program } = buildProgram(async (action, flags) => {
+    exitCode = await ended(action(flags, context));
+  });
+  await program.parseAsync([...argv]);
+  return exitCode;
+}
+
+export interface BuiltProgram {
+  readonly program: Command;
+  /** What runs when no command is named. */
+  readonly defaultCommand: Command;
+}
+
+/** All that can be typed. `run` is called with what was. */
+export function buildProgram(run: (action: Action, flags: Flags) => Promise<void>): BuiltProgram {
   const program = exitOnUsageError(new Command('sync-watcher'))
     .description('Watches a directory and keeps its replica on a sync-server in step.')
     .version(VERSION, '--version');
   const add = (name: string, description: string, options: OptionDeclarations, action: Action, isDefault = false) =>
     addOptions(program.command(name, { isDefault }), options)
       .description(description)
-      .action(async (flags: Flags) => {
-        exitCode = await ended(action(flags, context));
-      });
+      .action((flags: Flags) => run(action, flags));
 
   const watchCommand = add(
     'watch',
@@ -61,8 +75,8 @@ export async function runCli(argv: readonly string[], environment: CommandContex
     () => `\n${watchCommand.createHelp().formatHelp(watchCommand, watchCommand.createHelp())}`,
   );
 
-  await program.parseAsync([...argv]);
-  return exitCode;
+  addCompletion(program, watchCommand);
+  return { program, defaultCommand: watchCommand };
 }
 
 /** One sentence for what was expected to go wrong sometimes; the stack only for defects. */

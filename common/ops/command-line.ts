@@ -2,6 +2,7 @@
  * The bridge from declared options to commander: flags, help texts, and exit status 2 for what cannot be understood.
  */
 import { type Command, Option } from 'commander';
+import { z } from 'zod';
 import { arityOf, environmentNameOf, type OptionDeclarations } from './configuration.ts';
 import { ExitCode } from './errors.ts';
 
@@ -16,6 +17,7 @@ export function addOptions(command: Command, declarations: OptionDeclarations): 
     if (arityOf(declaration) === 'repeatable') {
       option.argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value]);
     }
+    if (declaration.schema instanceof z.ZodEnum) choices.set(option, declaration.schema.options.map(String));
     command.addOption(option);
     const variable = environmentNameOf(key, declaration);
     if (declaration.negatable) {
@@ -24,6 +26,14 @@ export function addOptions(command: Command, declarations: OptionDeclarations): 
     }
   }
   return command;
+}
+
+/** Commander's own list would check what is checked already, and say it in the help again. */
+const choices = new WeakMap<Option, readonly string[]>();
+
+/** All values that an option of `addOptions` can have; empty where there are too many. */
+export function choicesOf(option: Option): readonly string[] {
+  return choices.get(option) ?? [];
 }
 
 /**

@@ -3,6 +3,7 @@
  */
 import { Command } from 'commander';
 import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
+import { addCompletion } from '../../common/ops/completion/completion.ts';
 import { describeError, ExitCode, exitCodeOf, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
 import {
@@ -28,18 +29,31 @@ export interface CliContext {
 export async function runCli(argv: readonly string[], context: CliContext): Promise<ExitCode> {
   let exitCode: ExitCode = ExitCode.OK;
   const command: CommandContext = { ...context, version: readVersion() };
-  const run = (action: (flags: Readonly<Record<string, unknown>>) => Promise<ExitCode>) => {
-    return async (flags: Readonly<Record<string, unknown>>) => {
-      try {
-        exitCode = await action(flags);
-      } catch (error) {
-        process.stderr.write(`sync-server: ${describeError(error)}\n`);
-        if (!(error instanceof LockstepError)) process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
-        exitCode = exitCodeOfFailure(error);
-      }
-    };
-  };
+  const { program } = buildProgram(command, (action) => async (flags) => {
+    try {
+      exitCode = await action(flags);
+    } catch (error) {
+      process.stderr.write(`sync-server: ${describeError(error)}\n`);
+      if (!(error instanceof LockstepError)) process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
+      exitCode = exitCodeOfFailure(error);
+    }
+  });
+  await program.parseAsync([...argv]);
+  return exitCode;
+}
 
+export interface BuiltProgram {
+  readonly program: Command;
+  /** What runs when no command is named. */
+  readonly defaultCommand: Command;
+}
+
+type Flags = Readonly<Record<string, unknown>>;
+/** What makes an action of a command, for commander. */
+type Run = (action: (flags: Flags) => Promise<ExitCode>) => (flags: Flags) => Promise<void>;
+
+/** All that can be typed. */
+export function buildProgram(command: CommandContext, run: Run): BuiltProgram {
   const program = exitOnUsageError(new Command('sync-server'))
     .description('Keeps the replica of a directory in step with its watcher.')
     .version(command.version, '--version');
@@ -85,9 +99,8 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
     'after',
     () => `\n${serveCommand.createHelp().formatHelp(serveCommand, serveCommand.createHelp())}`,
   );
-
-  await program.parseAsync([...argv]);
-  return exitCode;
+  addCompletion(program, serveCommand);
+  return { program, defaultCommand: serveCommand };
 }
 
 /** Commands are loaded when they run: none waits for what another one needs. */
