@@ -15,6 +15,7 @@ import { displayPath } from '../../common/tree/tree-path.ts';
 import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
 import { type PackedChanges, unpackChanges } from './engine/packed-changes.ts';
 import type { EngineThread } from './engine-thread.ts';
+import { OnSynced } from './hooks/on-synced.ts';
 import { Connection } from './push/connection.ts';
 import { ContentReader } from './push/content-reader.ts';
 import type { SecurityOptions } from './push/credentials.ts';
@@ -35,7 +36,11 @@ export interface WatcherOptions {
   readonly timeoutMs: number;
   readonly takeOver: boolean;
   readonly readyFile: string | undefined;
+  /** Run when changes have arrived. */
+  readonly onSynced: { readonly command: string; readonly environment: Environment } | undefined;
 }
+
+type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface WatcherSurroundings {
   readonly logger: Logger;
@@ -52,6 +57,8 @@ export interface WatcherSurroundings {
 /** Together less than the ten seconds in which a stop must be done (E116). */
 const ANSWERS_DEADLINE_MS = 5_000;
 const CLOSE_DEADLINE_MS = 3_000;
+/** Beside the answers; with --once the command is part of what is waited for. */
+const HOOK_DEADLINE_MS = 2_500;
 
 const MAX_SHOWN_DIRECTORY = 120;
 
@@ -70,6 +77,7 @@ export class Watcher {
   readonly #reconnect: Reconnect;
   readonly #control: ControlService;
   readonly #changes: ChangeLog;
+  readonly #onSynced: OnSynced | undefined;
   readonly #result = new Deferred<ExitCode>();
   readonly #engineClosed = new Deferred<void>();
   #isReady = false;
@@ -97,6 +105,16 @@ export class Watcher {
       logger: around.logger,
     });
     this.#model.subscribe(around.progress.see);
+    if (options.onSynced !== undefined && mode !== 'dry-run') {
+      this.#onSynced = new OnSynced({
+        ...options.onSynced,
+        directory,
+        durable: options.engine.acknowledgement === 'durable',
+        logger: around.logger,
+        onEnd: (failure) => this.#model.onSyncedEnded(failure),
+      });
+      this.#model.subscribe(this.#onSynced.see);
+    }
     this.#engine.onEvent((event) => this.#handle(event));
     this.#engine.onFailure((error) => {
       this.#result.reject(error);
@@ -264,10 +282,13 @@ export class Watcher {
 
   /** Answers first, so that the index learns of them; then the index; then everything else. */
   async #close(connected: Promise<void>): Promise<void> {
+    const graceMs = this.#options.engine.mode === 'once' ? Number.POSITIVE_INFINITY : HOOK_DEADLINE_MS;
+    const hookEnded = this.#onSynced?.close(graceMs);
     await this.#reconnect.stop(ANSWERS_DEADLINE_MS);
     await connected.catch(() => {
       // Already the result.
     });
+    await hookEnded;
     await this.#closeEngine();
     await this.#control.stop();
     await this.#content.close();

@@ -167,6 +167,11 @@ export const watchOptions = defineOptions({
     description: 'pause before deleting more than this at once; default: 50% and at least 1000 entries',
     schema: parsed(parseDeleteLimit),
   },
+  onSynced: {
+    flag: '--on-synced <command>',
+    description: 'run by /bin/sh when changes have arrived, with LOCKSTEP_REVISION and LOCKSTEP_DIR in its environment',
+    schema: z.string().min(1, 'a command is needed'),
+  },
   readyFile: {
     flag: '--ready-file <file>',
     description: 'written once the watcher watches and the first sync is done, of all directories',

@@ -49,6 +49,7 @@ export function planWatch(resolved: WatchOptions, { environment }: CommandContex
       timeoutMs: values.timeout,
       takeOver: values.takeOver,
       readyFile: values.readyFile,
+      onSynced: values.onSynced === undefined ? undefined : { command: values.onSynced, environment },
     }),
   };
 }

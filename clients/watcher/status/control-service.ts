@@ -115,7 +115,7 @@ export class ControlService {
 
   #status(): GetStatusResponse {
     const { directory, server, folder } = this.#model.identity;
-    const { phase, reason, sinceMs, lastChangeMs, engine } = this.#model.snapshot;
+    const { phase, reason, sinceMs, lastChangeMs, engine, onSyncedFailure } = this.#model.snapshot;
     return {
       state: stateOf(phase),
       reason,
@@ -136,6 +136,7 @@ export class ControlService {
       heldDeletes: BigInt(engine.heldDeletes),
       pid: process.pid,
       version: VERSION,
+      onSyncedFailure,
     };
   }
 

@@ -47,6 +47,7 @@ export function statusText(status: GetStatusResponse, nowMs: number): string {
   if (status.degraded !== '') row('degraded', displayText(status.degraded));
   if (status.heldDeletes > 0n)
     row('held back', `${status.heldDeletes} deletions; confirm them with: sync-watcher resume`);
+  if (status.onSyncedFailure !== '') row('on-synced', displayText(status.onSyncedFailure));
   row('process', `${status.pid}, version ${displayText(status.version)}`);
   if (status.problemCount > 0n) {
     row('problems', String(status.problemCount));
@@ -78,6 +79,7 @@ export function statusJson(status: GetStatusResponse): Record<string, unknown> {
     held_deletes: Number(status.heldDeletes),
     problem_count: Number(status.problemCount),
     problems: status.problems.map(({ path, reason, message }) => ({ path, reason, message })),
+    on_synced_failure: status.onSyncedFailure,
     pid: status.pid,
     version: status.version,
   };

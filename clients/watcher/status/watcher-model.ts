@@ -25,6 +25,8 @@ export interface WatcherSnapshot {
   /** Milliseconds since 1970 of the last acknowledged change, 0 for none. */
   readonly lastChangeMs: number;
   readonly engine: EngineStatus;
+  /** How the user's command failed the last time, in one sentence; else empty. */
+  readonly onSyncedFailure: string;
 }
 
 export type WatcherEvent =
@@ -91,6 +93,7 @@ export class WatcherModel {
   #reason = '';
   #sinceMs: number;
   #lastChangeMs = 0;
+  #onSyncedFailure = '';
   /** Wire spelling of the problems that were told about. */
   #toldProblems = new Set<string>();
 
@@ -108,6 +111,7 @@ export class WatcherModel {
       sinceMs: this.#sinceMs,
       lastChangeMs: this.#lastChangeMs,
       engine: this.#engine,
+      onSyncedFailure: this.#onSyncedFailure,
     };
   }
 
@@ -128,6 +132,10 @@ export class WatcherModel {
     if (state.phase === 'connecting' && this.#connection.phase === 'offline') return;
     this.#connection = state;
     this.#refresh();
+  }
+
+  onSyncedEnded(failure: string): void {
+    this.#onSyncedFailure = failure;
   }
 
   acknowledged(changes: PackedChanges): void {

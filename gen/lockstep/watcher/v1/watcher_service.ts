@@ -108,6 +108,8 @@ export interface GetStatusResponse {
   pid: number;
   /** Version of the program. */
   version: string;
+  /** How the last run of the --on-synced command failed, in one sentence; empty when it went well, or there is none. */
+  onSyncedFailure: string;
 }
 
 /** Asks for a flush. */
@@ -311,6 +313,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     heldDeletes: 0n,
     pid: 0,
     version: "",
+    onSyncedFailure: "",
   };
 }
 
@@ -399,6 +402,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.version !== "") {
       writer.uint32(154).string(message.version);
+    }
+    if (message.onSyncedFailure !== "") {
+      writer.uint32(162).string(message.onSyncedFailure);
     }
     return writer;
   },
@@ -568,6 +574,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.version = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.onSyncedFailure = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -616,6 +630,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
       : 0n;
     message.pid = object.pid ?? 0;
     message.version = object.version ?? "";
+    message.onSyncedFailure = object.onSyncedFailure ?? "";
     return message;
   },
 };
