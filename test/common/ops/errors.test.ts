@@ -102,3 +102,21 @@ describe('exit status', () => {
     expect(exitCodeOf('BUSY')).to.equal(1);
   });
 });
+
+describe('the exit status of each reason', () => {
+  it('is one of the contract, and 1 for what is neither usage nor a refusal, absence or danger', () => {
+    const by = (code: ExitCode) =>
+      (Object.keys(REASONS) as (keyof typeof REASONS)[]).filter((reason) => exitCodeOf(reason) === code);
+    expect(by(ExitCode.OK)).to.deep.equal([]);
+    expect(by(ExitCode.USAGE)).to.have.members(['USAGE', 'LOCKED', 'FOLDER_NOT_FOUND']);
+    expect(by(ExitCode.UNREACHABLE)).to.have.members(['SERVER_UNREACHABLE', 'DRAINING']);
+    expect(by(ExitCode.REFUSED)).to.include.members([
+      'UNAUTHENTICATED',
+      'PERMISSION_DENIED',
+      'LEASE_HELD',
+      'LEASE_STALE',
+    ]);
+    expect(by(ExitCode.SAFETY)).to.include.members(['ROOT_MISSING', 'ROOT_REPLACED', 'MASS_DELETE', 'NO_SPACE']);
+    expect(by(ExitCode.SOME_FAILED)).to.include.members(['INCOMPLETE', 'INVALID_PATH', 'DRIFTED', 'IO', 'INTERNAL']);
+  });
+});

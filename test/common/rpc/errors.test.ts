@@ -58,6 +58,30 @@ describe('errors on the wire', () => {
     );
   });
 
+  it('of a server that gives no reason of ours get one by their code', () => {
+    const expected = new Map<status, Reason>([
+      [status.CANCELLED, 'CANCELLED'],
+      [status.INVALID_ARGUMENT, 'INVALID_ARGUMENT'],
+      [status.OUT_OF_RANGE, 'INVALID_ARGUMENT'],
+      [status.FAILED_PRECONDITION, 'INVALID_ARGUMENT'],
+      [status.UNAVAILABLE, 'SERVER_UNREACHABLE'],
+      [status.DEADLINE_EXCEEDED, 'SERVER_UNREACHABLE'],
+      [status.ABORTED, 'SERVER_UNREACHABLE'],
+      [status.NOT_FOUND, 'ENTRY_NOT_FOUND'],
+      [status.ALREADY_EXISTS, 'TARGET_EXISTS'],
+      [status.PERMISSION_DENIED, 'PERMISSION_DENIED'],
+      [status.UNAUTHENTICATED, 'UNAUTHENTICATED'],
+      [status.RESOURCE_EXHAUSTED, 'LIMIT_EXCEEDED'],
+      [status.UNIMPLEMENTED, 'PROTOCOL_UNSUPPORTED'],
+      [status.INTERNAL, 'INTERNAL'],
+      [status.DATA_LOSS, 'INTERNAL'],
+    ]);
+    for (const [code, reason] of expected) expect(fromStatus(serviceError(code, 'why'))).to.include({ reason });
+    const broken = serviceError(status.INTERNAL, 'Received RST_STREAM with code 2');
+    expect(fromStatus(broken)).to.include({ reason: 'SERVER_UNREACHABLE' });
+    expect(fromStatus(serviceError(status.UNAVAILABLE, '')).message).to.match(/^14: /);
+  });
+
   it('leave out host paths and stacks of foreign errors (S29)', () => {
     for (const thrown of [new Error('/home/somebody'), new TypeError('x.y'), 'text', undefined, { code: 7 }]) {
       const sent = toStatus(thrown);
