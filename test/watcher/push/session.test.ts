@@ -12,6 +12,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch, ChangeProblemKind, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
+import { DigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -127,6 +128,85 @@ describe('Session', () => {
     await start({ folders: ['photos', 'music'] }).catch((error: unknown) => {
       expect(String(error)).to.contain('"photos", "music"');
     });
+  });
+
+  it('says what of a server makes no sense, before anything is sent to it', async () => {
+    const epoch = 'e'.repeat(300);
+    const scripts: readonly [FakeServerScript, string, RegExp][] = [
+      [{ onInfo: (info) => ({ ...info, limits: undefined }) }, 'INVALID_ARGUMENT', /announces no limits/],
+      [
+        { onInfo: (info) => ({ ...info, limits: { ...info.limits!, maxBatchBytes: 5n } }) },
+        'INVALID_ARGUMENT',
+        /max_batch_bytes 5, which is too little/,
+      ],
+      [{ onLease: (lease) => ({ ...lease, epoch }) }, 'INVALID_ARGUMENT', /describes its state/],
+      [{ onLease: (lease) => ({ ...lease, rootTreeDigest: Buffer.alloc(3) }) }, 'INVALID_ARGUMENT', /has 3 bytes/],
+      [{ onLease: (lease) => ({ ...lease, digestFunction: 77 as DigestFunction }) }, 'PROTOCOL_UNSUPPORTED', /update sync-watcher/],
+      [{ protocolVersion: 0 }, 'PROTOCOL_UNSUPPORTED', /update sync-server/],
+      [{ folders: [] }, 'FOLDER_NOT_FOUND', /none that you may see/],
+      [{ folders: Array.from({ length: 30 }, (_, at) => `f${at}`) }, 'FOLDER_NOT_FOUND', /"f19", 10 more/],
+    ];
+    for (const [script, reason, words] of scripts) {
+      const error = await start(script).catch((failure: unknown) => failure);
+      expect(error).to.be.instanceOf(LockstepError).with.property('reason', reason);
+      expect(String(error)).to.match(words);
+      expect(server.batches).to.have.length(0);
+      connection.close();
+      await server.stop();
+    }
+    // SHA-256, limits beyond what can be counted, and none for uploads are fine.
+    const session = await start({
+      onInfo: (info) => ({
+        ...info,
+        limits: { ...info.limits!, maxInFlightBytes: 2n ** 63n, maxUploadStreams: 0 },
+      }),
+      onLease: (lease) => ({ ...lease, digestFunction: DigestFunction.DIGEST_FUNCTION_SHA256 }),
+    });
+    expect(session.facts).to.include({ digestFunction: 'sha256', maxInFlightBytes: Number.MAX_SAFE_INTEGER });
+    expect(session.server.limits.maxUploadStreams).to.equal(4);
+  });
+
+  it('tells problems by their kind, and those of no kind as failures', async () => {
+    const kinds = [
+      ChangeProblemKind.CHANGE_PROBLEM_KIND_CONTENT_NEEDED,
+      ChangeProblemKind.CHANGE_PROBLEM_KIND_DRIFTED,
+      ChangeProblemKind.CHANGE_PROBLEM_KIND_BASIS_MISMATCH,
+      ChangeProblemKind.CHANGE_PROBLEM_KIND_INVALID,
+      ChangeProblemKind.CHANGE_PROBLEM_KIND_FAILED,
+      99 as ChangeProblemKind,
+    ];
+    const problems = kinds.map((kind, index) => ({ index, kind, path: 'a', reason: 'IO', message: 'no' }));
+    const session = await start({ onBatch: () => ({ problems }) });
+    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch('a'), changes: 6 });
+    const { result } = await engine.received('applied');
+    const told = ['content-needed', 'drifted', 'basis-mismatch', 'invalid', 'failed', 'failed'];
+    expect(result.problems.map(({ kind }) => kind)).to.deep.equal(told);
+  });
+
+  it('takes so many names of drifted directories, and then means everywhere', async () => {
+    await start();
+    const drift = async (count: number, of: string) => {
+      const paths = Array.from({ length: count }, (_, at) => `${of}${at}`);
+      await server.push({ message: { $case: 'drifted', value: { paths, headRevision: 50n } } });
+    };
+    await drift(10_000, 'a');
+    expect((await engine.received('drifted')).paths).to.have.length(10_000);
+    await drift(2, 'b');
+    expect((await engine.received('drifted', 2)).paths).to.deep.equal([ROOT]);
+  });
+
+  it('passes over messages of a kind that it does not know', async () => {
+    await start();
+    await server.push({ message: undefined });
+    await server.push({ message: { $case: 'durable', value: { revision: 7n } } });
+    expect((await engine.received('durable')).revision).to.equal(7n);
+  });
+
+  it('breaks off with the reason that its engine gives', async () => {
+    const session = await start();
+    session.handle({ type: 'break-session', lease: session.facts.lease + 1n, reason: 'IO', message: 'of another one' });
+    session.handle({ type: 'break-session', lease: session.facts.lease, reason: 'INVALID_PATH', message: 'nonsense' });
+    expect(await reasonOf(session.ended)).to.equal('INVALID_PATH');
   });
 
   it('carries batches in order, plain and compressed, and brings their answers back', async () => {
