@@ -10,6 +10,7 @@ import { describeError, ExitCode, exitCodeOf, isReason, LockstepError, type Reas
 import type { Logger } from '../../common/ops/logger.ts';
 import { formatBytes } from '../../common/ops/units.ts';
 import type { Address } from '../../common/rpc/address.ts';
+import { telemetrySettings } from '../../common/telemetry/settings.ts';
 import { displayText } from '../../common/tree/display-path.ts';
 import { displayPath } from '../../common/tree/tree-path.ts';
 import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
@@ -26,7 +27,9 @@ import { ChangeLog } from './status/change-log.ts';
 import { ControlService } from './status/control-service.ts';
 import type { Progress } from './status/progress.ts';
 import { holderIdOf } from './status/state-directory.ts';
+import type { WatcherTelemetry } from './status/telemetry.ts';
 import { WatcherModel } from './status/watcher-model.ts';
+import { VERSION } from './version.ts';
 
 export interface WatcherOptions {
   readonly engine: EngineOptions;
@@ -80,6 +83,7 @@ export class Watcher {
   readonly #onSynced: OnSynced | undefined;
   readonly #result = new Deferred<ExitCode>();
   readonly #engineClosed = new Deferred<void>();
+  #telemetry: WatcherTelemetry | undefined;
   #isReady = false;
   #isEnding = false;
 
@@ -134,6 +138,7 @@ export class Watcher {
       { directory, folder, server: this.#options.address.text },
       mode === 'watch' ? 'watching' : 'looking once',
     );
+    await this.#startTelemetry();
     const connected = this.#reconnect.run();
     connected.catch((error: unknown) => this.#result.reject(error));
     try {
@@ -158,6 +163,20 @@ export class Watcher {
     }
   }
 
+  /** Nothing of it is loaded where none is configured. */
+  async #startTelemetry(): Promise<void> {
+    const settings = telemetrySettings(process.env);
+    if (settings === undefined || this.#options.engine.mode === 'dry-run') return;
+    const { logger } = this.#around;
+    try {
+      const { WatcherTelemetry } = await import('./status/telemetry.ts');
+      this.#telemetry = new WatcherTelemetry({ settings, version: VERSION, model: this.#model, logger });
+    } catch (error) {
+      // Watching is what it is here for.
+      logger.warn({ err: error }, 'going on without telemetry');
+    }
+  }
+
   async #open(isFirst: boolean, signal: AbortSignal): Promise<OpenedSession> {
     const { address, security, takeOver } = this.#options;
     const { directory, stateDirectory, folder, mode, acknowledgement } = this.#options.engine;
@@ -179,6 +198,7 @@ export class Watcher {
           content: this.#content,
           engine: this.#engine,
           logger: this.#around.logger,
+          onAnswered: this.#telemetry?.onAnswered,
         },
         signal,
       );
@@ -289,9 +309,11 @@ export class Watcher {
       // Already the result.
     });
     await hookEnded;
+    const told = this.#telemetry?.close();
     await this.#closeEngine();
     await this.#control.stop();
     await this.#content.close();
+    await told;
     this.#changes.close();
     this.#around.progress.close();
     // Of a look it stays, as its result; a watcher that has stopped is not ready.

@@ -20,6 +20,7 @@ import { Health, OVERALL } from '../../common/rpc/health.ts';
 import { addReflection, readDescriptorImage, REFLECTION_SERVICES } from '../../common/rpc/reflection.ts';
 import { createServer } from '../../common/rpc/server-options.ts';
 import { TrackedCalls } from '../../common/rpc/tracked-calls.ts';
+import { type Environment, telemetrySettings } from '../../common/telemetry/settings.ts';
 import { Access, type AccessOptions } from './auth/access.ts';
 import { Audit } from './auth/audit.ts';
 import { LeaseDesk } from './auth/lease-desk.ts';
@@ -66,6 +67,8 @@ export interface ServerSetup {
   readonly scrub?: ScrubSettings | undefined;
   /** Replaces parts of the bounds on connections; their times are among the limits. */
   readonly connections?: Partial<Omit<ConnectionBounds, 'admissionMs'>> | undefined;
+  /** What telemetry is configured by; default: the process's. */
+  readonly environment?: Environment | undefined;
   /** Replaces parts of the limits on what one caller may do at a time. */
   readonly callers?: Pick<AccessOptions, 'calls' | 'maxOpenStreams'> | undefined;
 }
@@ -120,6 +123,12 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   registerFolderMetrics(registry, { folders: () => folders.values(), room: (folder) => roomOf(setup, folder) });
   const metrics = createServerMetrics(registry);
 
+  const telemetry = telemetrySettings(setup.environment ?? process.env);
+  if (telemetry !== undefined) {
+    const { startServerTelemetry } = await import('./telemetry.ts');
+    const options = { settings: telemetry, version, registry, traffics: traffics.values(), logger };
+    undo.defer(startServerTelemetry(options));
+  }
   const http = await openHttp(setup, {
     door,
     status,

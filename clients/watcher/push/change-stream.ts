@@ -16,6 +16,17 @@ import type { EnginePort } from './engine-port.ts';
 
 type ProblemKind = BatchResult['problems'][number]['kind'];
 
+/** A batch that the server has answered. */
+export interface AnsweredBatch {
+  readonly batchId: Uint8Array;
+  readonly revision: bigint;
+  /** As it was sent. */
+  readonly sizeBytes: number;
+  readonly problems: number;
+  /** From the moment at which it was given to the connection. */
+  readonly durationMs: number;
+}
+
 export class ChangeStream {
   readonly #call: ChangesCall;
   readonly #engine: EnginePort;
@@ -25,12 +36,16 @@ export class ChangeStream {
   #isFinished = false;
   #answers = 0;
   #namedDrifts = 0;
+  readonly #onAnswered: ((batch: AnsweredBatch) => void) | undefined;
+  /** Of the batches that are not answered, in order; kept only where somebody wants to know. */
+  readonly #sent: { readonly atMs: number; readonly sizeBytes: number }[] = [];
   /** Resolves when the server ended the stream after our half-close; rejects with why it broke otherwise. */
   readonly ended: Promise<void>;
 
   /** The engine gets `applied`, `durable` and `drifted` in the order of their arrival. */
-  constructor(call: ChangesCall, open: OpenChanges, engine: EnginePort) {
+  constructor(call: ChangesCall, open: OpenChanges, engine: EnginePort, onAnswered?: (batch: AnsweredBatch) => void) {
     this.#call = call;
+    this.#onAnswered = onAnswered;
     this.#engine = engine;
     call.on('drain', () => {
       this.#isBlocked = false;
@@ -57,6 +72,7 @@ export class ChangeStream {
 
   /** `encoded` is given away, with the memory that it is a view of. */
   send(form: 'batch' | 'compressed', encoded: Uint8Array): void {
+    if (this.#onAnswered !== undefined) this.#sent.push({ atMs: performance.now(), sizeBytes: encoded.length });
     this.#send({ form, encoded });
   }
 
@@ -95,6 +111,14 @@ export class ChangeStream {
     if (!this.#isFinished) throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of changes');
   }
 
+  /** Answers come in the order of the batches. */
+  #tellAnswered({ batchId, revision, problems }: BatchApplied): void {
+    const sent = this.#sent.shift();
+    if (sent === undefined) return;
+    const durationMs = performance.now() - sent.atMs;
+    this.#onAnswered?.({ batchId, revision, sizeBytes: sent.sizeBytes, problems: problems.length, durationMs });
+  }
+
   /** The directories to compare. The root stands for all of them, so that no server can name directories without end. */
   #drifted(paths: readonly string[]): readonly TreePath[] {
     this.#namedDrifts += paths.length;
@@ -109,6 +133,7 @@ export class ChangeStream {
         break;
       case 'applied':
         this.#answers++;
+        this.#tellAnswered(message.value);
         this.#engine.post({ type: 'applied', result: resultOf(message.value) });
         break;
       case 'durable':

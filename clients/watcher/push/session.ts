@@ -11,7 +11,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { Acknowledgement, type AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { EngineEvent, SessionFacts, UploadResult } from '../engine/messages.ts';
-import { ChangeStream } from './change-stream.ts';
+import { type AnsweredBatch, ChangeStream } from './change-stream.ts';
 import { CompareStream } from './compare-stream.ts';
 import type { Connection } from './connection.ts';
 import type { ContentReader } from './content-reader.ts';
@@ -39,6 +39,8 @@ export interface SessionOptions {
   readonly content: ContentReader;
   readonly engine: EnginePort;
   readonly logger: Logger;
+  /** Hears of each batch that was answered. */
+  readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
 }
 
 /** How long the server may take to open the stream of changes. */
@@ -127,7 +129,7 @@ export class Session implements LiveSession {
       options,
       server,
       facts,
-      () => new ChangeStream(connection.applyChanges(), open, options.engine),
+      () => new ChangeStream(connection.applyChanges(), open, options.engine, options.onAnswered),
     );
     try {
       const deadline = AbortSignal.timeout(OPENING_DEADLINE_MS);

@@ -190,7 +190,14 @@ describe('live feed', () => {
     await eventually('it sits', () => feed.viewers === 1);
     const change = { operation: 'put', path: 'secret', from: undefined, sizeBytes: 1 } as const;
     for (let revision = 1n; revision <= 3n; revision++) {
-      tell({ folder: 'default', revision, durationMs: 2, changes: Array.from({ length: 30 }, () => change) });
+      tell({
+        folder: 'default',
+        batchId: Buffer.alloc(16),
+        revision,
+        problems: 0,
+        durationMs: 2,
+        changes: Array.from({ length: 30 }, () => change),
+      });
     }
     await eventually('changes', () => reader.events('changes').length > 0);
     const [message] = reader.events('changes');
