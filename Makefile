@@ -48,7 +48,7 @@ torture: setup ## Random and enumerated faults (SEEDS=… for how many)
 fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
 	@$(NODE) scripts/run-tests.ts test/fuzz
 
-soak: setup ## Random changes and large trees, longer than CI has time for
+soak: setup ## Random changes, faults and large trees, longer than CI has time for (MINUTES=… for how long)
 	@$(NODE) scripts/run-tests.ts test/soak
 
 sbom: setup ## Software bill of materials: sbom.cdx.json (CycloneDX), from the lock file
