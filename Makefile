@@ -6,7 +6,7 @@ BIN := node_modules/.bin
 SOURCES := common services clients test bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build proto lint format bench torture fuzz soak sbom clean
+.PHONY: help run test setup build proto lint format bench torture fuzz coverage soak sbom clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -47,6 +47,9 @@ torture: setup ## Random and enumerated faults (SEEDS=… for how many)
 
 fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
 	@$(NODE) scripts/run-tests.ts test/fuzz
+
+coverage: setup ## Branches that the suite takes, by room; fails below 95 % (ONLY=test/path for a part of it)
+	@$(NODE) scripts/coverage.ts $(ONLY)
 
 soak: setup ## Random changes, faults and large trees, longer than CI has time for (MINUTES=… for how long)
 	@$(NODE) scripts/run-tests.ts test/soak
