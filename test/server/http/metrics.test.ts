@@ -8,14 +8,17 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
 import { expect } from 'chai';
+import { digestOf } from '../../../common/content/digest.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
+import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { openReplica } from '../../../services/sync-server/replica/open-replica.ts';
 import { REPOSITORY } from '../../support/bin-program.ts';
 import { programOnPath } from '../../support/on-path.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
-import { putFile, SyncFixture } from '../../support/sync-fixture.ts';
+import { putFile, SyncFixture, UploadStream } from '../../support/sync-fixture.ts';
 
 const read = (path: string) => readFileSync(join(REPOSITORY, path), 'utf8');
 const RULES = 'deploy/prometheus/alerts.yml';
@@ -83,6 +86,35 @@ describe('metrics', function () {
     expect(page).to.match(/^lockstep_wire_bytes_total\{folder="default"\} [1-9]/m);
     expect(page).to.match(/^lockstep_log_bytes\{folder="default"\} [1-9]/m);
     expect(page).to.match(/^lockstep_free_bytes\{folder="default"\} [1-9]/m);
+  });
+
+  it('count what uploads stand for, and what of it was sent', async () => {
+    const read = async (name: string) => {
+      const text = await (await fetch(`http://${fixture.server.http?.text}/metrics`)).text();
+      return Number(new RegExp(`^${name}\\{folder="default"\\} (\\S+)$`, 'm').exec(text)?.[1]);
+    };
+    const counts = async () => [await read('lockstep_raw_bytes_total'), await read('lockstep_wire_bytes_total')];
+    const content = Buffer.alloc(300_000, 'lockstep ');
+    const frame = zstdCompressSync(content);
+    const digest = digestOf('blake3', content);
+    const { lease } = await fixture.acquire({ takeOver: true });
+    const [rawBefore = 0, wireBefore = 0] = await counts();
+    for (const round of [1, 2]) {
+      const stream = new UploadStream(fixture.client);
+      const uploadId = Buffer.alloc(16, round);
+      await stream.send({ folder: 'default', lease, uploadId, size: 300_000n, digest });
+      const { complete } = await stream.next();
+      // The second time the folder has it.
+      expect(complete).to.equal(round === 2);
+      if (round === 1) {
+        await stream.send({ data: frame, compressor: Compressor.COMPRESSOR_ZSTD, dataSize: content.length });
+        await stream.send({ finish: true, digest });
+      }
+      await stream.close();
+    }
+    const [raw = 0, wire = 0] = await counts();
+    expect([raw - rawBefore, wire - wireBefore]).to.deep.equal([600_000, frame.length]);
+    expect(await read('lockstep_saved_bytes_total')).to.equal(raw - wire);
   });
 
   it('are all that the dashboard and the alert rules ask for', () => {
