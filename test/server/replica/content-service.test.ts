@@ -1,0 +1,180 @@
+/**
+ * Contents on their way into staging, without the wire: what is resumed, refused, dropped and kept.
+ */
+import { appendFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
+import { expect } from 'chai';
+import { digestOf } from '../../../common/content/digest.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
+import type { LocatedFile } from '../../../services/sync-server/replica/applier-api.ts';
+import type { StagedUploadBegin } from '../../../services/sync-server/replica/content-api.ts';
+import { ContentService } from '../../../services/sync-server/replica/content-service.ts';
+import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import type { UploadPart } from '../../../services/sync-server/replica/replica.ts';
+import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
+import { reasonOf } from '../../support/sync-fixture.ts';
+import { CollectedLog, p, removeDirectory, settingsFor, temporaryDirectory } from './support.ts';
+
+const digest = (content: Buffer) => digestOf('blake3', content);
+const part = (offsetBytes: number, data: Buffer, more: Partial<UploadPart> = {}): UploadPart => ({
+  offsetBytes,
+  copy: undefined,
+  data,
+  decompressedSizeBytes: undefined,
+  ...more,
+});
+
+describe('ContentService', () => {
+  let directory: string;
+  let service: ContentService;
+  let freeBytes: number;
+  beforeEach(() => {
+    directory = temporaryDirectory();
+    freeBytes = 2 ** 40;
+    const space = new SpaceGuard(directory, () => ({ freeBytes, totalBytes: 2 ** 40, freeInodes: 1_000_000 }));
+    const settings = settingsFor(directory);
+    const limits = { ...settings.limits, maxContentBytes: 10_000_000 };
+    service = new ContentService({ settings: { ...settings, limits }, logger: new CollectedLog(), space });
+  });
+  afterEach(async () => {
+    await service.close();
+    removeDirectory(directory);
+  });
+
+  const begin = (id: number, sizeBytes: number, more: Partial<StagedUploadBegin> = {}) =>
+    service.beginUpload({
+      uploadId: Buffer.alloc(16, id),
+      sizeBytes,
+      digest: undefined,
+      resume: false,
+      basis: undefined,
+      known: undefined,
+      ...more,
+    });
+  const staged = () => readdirSync(join(directory, '.lockstep/staging')).sort();
+
+  /** A file of the folder, as the index knows it. */
+  function located(name: string, content: Buffer): LocatedFile {
+    writeFileSync(join(directory, name), content);
+    using root = SafeRoot.open(directory);
+    const stat = root.directory(ROOT).lstat(name);
+    if (stat === undefined) throw new Error(`${name} is not there`);
+    const { dev, ino, ctimeNs, mtimeNs, sizeBytes, mode } = stat;
+    return {
+      entry: { path: p(name), kind: 'file', mode: mode & 0o777, mtimeNs, sizeBytes, digest: digest(content) },
+      identity: { dev, ino, ctimeNs, mtimeNs, sizeBytes },
+    };
+  }
+
+  it('refuses a content beyond the limit, before anything is made', async () => {
+    expect(await reasonOf(begin(1, 10_000_001))).to.equal('LIMIT_EXCEEDED');
+    expect(staged()).to.deep.equal([]);
+  });
+
+  it('goes on with what a broken upload has staged, once it is hashed again (E101)', async () => {
+    const content = Buffer.from('0123456789');
+    const first = await begin(1, 10);
+    await service.writeUpload(first.handle, part(0, content.subarray(0, 6)));
+    await service.suspendUpload(first.handle);
+    await service.suspendUpload(first.handle);
+    const again = await begin(1, 10, { resume: true });
+    expect(again.committedSizeBytes).to.equal(6);
+    expect(await reasonOf(service.writeUpload(again.handle, part(5, content)))).to.equal('OFFSET_MISMATCH');
+    await service.writeUpload(again.handle, part(6, content.subarray(6)));
+    await service.finishUpload(again.handle, digest(content));
+    expect(staged()).to.deep.equal([contentName(digest(content))]);
+    expect(await reasonOf(service.writeUpload(again.handle, part(0, content)))).to.equal('CANCELLED');
+  });
+
+  it('begins anew when more is staged than the content has, and when nothing is to be resumed', async () => {
+    const first = await begin(1, 10);
+    await service.writeUpload(first.handle, part(0, Buffer.alloc(10, 1)));
+    const shorter = await begin(1, 4, { resume: true });
+    expect(shorter.committedSizeBytes).to.equal(0);
+    // Who began it before has lost it.
+    expect(await reasonOf(service.writeUpload(first.handle, part(10, Buffer.alloc(1))))).to.equal('CANCELLED');
+    await service.writeUpload(shorter.handle, part(0, Buffer.alloc(3, 1)));
+    await service.suspendUpload(shorter.handle);
+    expect((await begin(1, 4)).committedSizeBytes).to.equal(0);
+  });
+
+  it('refuses parts that are too long, not what they declare, or of a basis that is not there', async () => {
+    const { handle } = await begin(1, 100);
+    const write = (given: UploadPart) => reasonOf(service.writeUpload(handle, given));
+    expect(await write(part(0, Buffer.alloc(101)))).to.equal('INVALID_ARGUMENT');
+    const compressed = zstdCompressSync(Buffer.alloc(50));
+    expect(await write(part(0, compressed, { decompressedSizeBytes: 49 }))).to.equal('INVALID_ARGUMENT');
+    expect(await write(part(0, compressed, { decompressedSizeBytes: 51 }))).to.equal('INVALID_ARGUMENT');
+    expect(await write(part(0, compressed, { decompressedSizeBytes: 2 ** 30 }))).to.equal('LIMIT_EXCEEDED');
+    const copy = { offsetBytes: 0, lengthBytes: 10 };
+    expect(await write(part(0, Buffer.alloc(0), { copy }))).to.equal('BASIS_MISMATCH');
+    // What is refused changes nothing, and the upload goes on.
+    expect(await service.writeUpload(handle, part(0, compressed, { decompressedSizeBytes: 50 }))).to.equal(50);
+  });
+
+  it('copies ranges of a basis, and says that it was the basis when the whole is wrong', async () => {
+    const old = Buffer.from('abcdefghij');
+    const basis = located('old', old);
+    const copy = { offsetBytes: 2, lengthBytes: 8 };
+    const good = await begin(1, 9, { basis });
+    expect(await service.writeUpload(good.handle, part(0, Buffer.from('!'), { copy }))).to.equal(9);
+    await service.finishUpload(good.handle, digest(Buffer.from('cdefghij!')));
+    const wrong = await begin(2, 9, { basis });
+    await service.writeUpload(wrong.handle, part(0, Buffer.from('?'), { copy }));
+    expect(await reasonOf(service.finishUpload(wrong.handle, digest(old)))).to.equal('BASIS_MISMATCH');
+    const beyond = await begin(3, 20, { basis });
+    const far = part(0, Buffer.alloc(0), { copy: { offsetBytes: 5, lengthBytes: 20 } });
+    expect(await reasonOf(service.writeUpload(beyond.handle, far))).to.equal('BASIS_MISMATCH');
+    expect(await service.writeUpload(beyond.handle, part(0, Buffer.from('x')))).to.equal(1);
+  });
+
+  it('drops what is not whole, or not what was announced', async () => {
+    const short = await begin(1, 10);
+    await service.writeUpload(short.handle, part(0, Buffer.alloc(5)));
+    expect(await reasonOf(service.finishUpload(short.handle, digest(Buffer.alloc(10))))).to.equal('DIGEST_MISMATCH');
+    const other = await begin(2, 1, { digest: digest(Buffer.from('b')) });
+    await service.writeUpload(other.handle, part(0, Buffer.from('a')));
+    expect(await reasonOf(service.finishUpload(other.handle, digest(Buffer.from('a'))))).to.equal('DIGEST_MISMATCH');
+    expect(staged()).to.deep.equal([]);
+  });
+
+  it('keeps the reserve of free space (E87)', async () => {
+    freeBytes = 0;
+    const { handle } = await begin(1, 5_000_000);
+    const write = () => reasonOf(service.writeUpload(handle, part(0, Buffer.alloc(5_000_000, 1))));
+    expect(await write()).to.equal('NO_SPACE');
+    freeBytes = 2 ** 40;
+    expect(await write()).to.equal('no error');
+  });
+
+  it('knows a content that is staged or in the folder, but reads it before it believes it (E98)', async () => {
+    const content = Buffer.alloc(5000, 'x');
+    const known = located('a', content);
+    const wanted = { digest: digest(content), known };
+    expect((await begin(1, 4999, wanted)).complete).to.equal(false);
+    expect((await begin(2, 5000, wanted)).complete).to.equal(true);
+    expect(staged()).to.include(contentName(digest(content)));
+    expect((await begin(3, 5000, { digest: digest(content) })).complete).to.equal(true);
+    // As the index has it by all that can be seen, and damaged.
+    const { atime, mtime } = statSync(join(directory, 'a'));
+    const damaged = located('b', Buffer.alloc(5000, 'y'));
+    const claimed = { ...damaged, entry: { ...damaged.entry, digest: digest(Buffer.alloc(5000, 'z')) } };
+    const found = await begin(4, 5000, { digest: claimed.entry.digest, known: claimed });
+    expect(found.complete).to.equal(false);
+    expect(staged().filter((name) => name.includes('copy'))).to.deep.equal([]);
+    appendFileSync(join(directory, 'a'), 'more');
+    utimesSync(join(directory, 'a'), atime, mtime);
+    expect(await service.openContent(known)).to.equal(undefined);
+  });
+
+  it('reads a file from a handle, to its end and not after it was closed', async () => {
+    const handle = await service.openContent(located('a', Buffer.from('hello')));
+    if (handle === undefined) throw new Error('not open');
+    expect((await service.readContent(handle, 1, 10)).toString()).to.equal('ello');
+    await service.closeContent(handle);
+    await service.closeContent(handle);
+    expect(await reasonOf(service.readContent(handle, 0, 1))).to.equal('CANCELLED');
+  });
+});
