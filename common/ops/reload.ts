@@ -3,6 +3,7 @@
  * the rest that it needs a restart. Knows no program; each says how its options are resolved again.
  */
 import { closeSync, openSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import type { Setting } from './configuration.ts';
 import type { LogFile } from './log-file.ts';
 import { type Logger, type LogLevel, setLogLevel } from './logger.ts';
@@ -65,7 +66,8 @@ export function changedSettings(
  * @returns a function that takes the listener down again.
  */
 export function onHangup(logger: Logger, handler: () => void): () => void {
-  const hadTerminal = process.stderr.isTTY === true;
+  // nohup leaves none of the three on the terminal, and means that the program goes on without it.
+  const hadTerminal = [0, 1, 2].some((fd) => isatty(fd));
   const onSignal = () => {
     if (!hadTerminal || hasTerminal()) {
       handler();

@@ -316,7 +316,8 @@ describe('help and version', () => {
 
   it('are there for every command', async () => {
     const pair = pairs.prepare();
-    for (const command of [[], ['watch'], ['status'], ['flush'], ['verify']]) {
+    const names = ['watch', 'status', 'flush', 'wait', 'events', 'verify', 'doctor', 'pause', 'resume', 'rescan'];
+    for (const command of [[], ...names.map((name) => [name])]) {
       const help = await pair.command(...command, '--help');
       expect(help.code).to.equal(0);
       expect(help.stdout).to.include('--dir');

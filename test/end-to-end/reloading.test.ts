@@ -2,10 +2,11 @@
  * SIGHUP, as logrotate and `systemctl reload` send it: to both programs, in the middle of their work.
  */
 import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BinProgram } from '../support/bin-program.ts';
-import { usePairs } from '../support/pair-hooks.ts';
+import { type BinProgram, REPOSITORY } from '../support/bin-program.ts';
+import { skipBecause, usePairs } from '../support/pair-hooks.ts';
 import { put } from '../support/writing.ts';
 
 describe('SIGHUP', function () {
@@ -53,4 +54,44 @@ describe('SIGHUP', function () {
     expect((await pair.watcher.end()).code).to.equal(0);
     expect((await pair.server.end()).code).to.equal(0);
   });
+
+  it('of a terminal that is closed is a clean stop, wherever the log goes', async function () {
+    const python = spawnSync('python3', ['-c', 'import pty'], { stdio: 'ignore' });
+    if (python.status !== 0) skipBecause(this, 'there is no python3 to make a terminal');
+    const pair = pairs.prepare();
+    const ready = join(pair.base, 'ready');
+    const args = [
+      join(REPOSITORY, 'bin/sync-server'),
+      '--dir',
+      pair.replica,
+      '--listen',
+      '127.0.0.1:0',
+      '--http',
+      'off',
+    ];
+    for (const log of [[], ['--log-file', join(pair.base, 'log')]]) {
+      const { stdout, stderr } = spawnSync(
+        'python3',
+        ['-c', CLOSED_TERMINAL, ready, ...args, '--ready-file', ready, ...log],
+        {
+          encoding: 'utf8',
+          timeout: 30_000,
+        },
+      );
+      expect(stdout, stderr).to.equal('0\n');
+    }
+    expect(readFileSync(join(pair.base, 'log'), 'utf8')).not.to.include('"level":"error"');
+  });
 });
+
+/** Starts a program on a terminal of its own, closes that when the program is ready, and prints its exit status. */
+const CLOSED_TERMINAL = `
+import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
