@@ -48,6 +48,12 @@ describe('folders of a command', () => {
       /same dir/,
     );
     expect(() => allFolders(none, file('[[folder]]\nname = "a"\npath = "/srv"'))).to.throw(/name, dir/);
+    expect(() => allFolders(none, file('[[folder]]\nnmae = "a"\ndir = "/srv"'))).to.throw(
+      /unknown key "nmae" in server.toml/,
+    );
+    expect(() => allFolders(none, file('[[folder]]\nname = "a"\ndirr = "/srv"'))).to.throw(/did you mean "dir"\?/);
+    expect(() => allFolders(none, file('[[folder]]\nname = "a"\ndir = 3'))).to.throw(/dir must be a text/);
+    expect(() => allFolders(none, file('[folder]\nname = "a"'))).to.throw(/must be tables, each headed \[\[folder\]\]/);
     expect(() => allFolders({ ...none, dir: 'x', folder: 'a\nb' }, undefined)).to.throw(/printable/);
   });
 
