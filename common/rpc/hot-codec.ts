@@ -193,9 +193,6 @@ export function encodeUploadContent(offsetBytes: number, data: Uint8Array, dataS
   return message;
 }
 
-/** What a buffer has to keep free before the data that `encodeUploadInPlace` makes a message of. */
-export const UPLOAD_HEAD_ROOM_BYTES = 32;
-
 /** A message of UploadContent that is serialized already. */
 export interface EncodedUpload {
   readonly form: 'encoded';

@@ -16,10 +16,10 @@ import { createClient } from '../../common/rpc/connect.ts';
 import { unary } from '../../common/rpc/unary.ts';
 import { Batch, type Change } from '../../gen/lockstep/sync/v1/change.ts';
 import { Compressor, EntryKind } from '../../gen/lockstep/sync/v1/entry.ts';
+import { CompareTreeRequest } from '../../gen/lockstep/sync/v1/compare.ts';
 import {
   AcquireLeaseRequest,
   ApplyChangesRequest,
-  CompareTreeRequest,
   GetEntryRequest,
   GetServerInfoRequest,
   GetSignatureRequest,

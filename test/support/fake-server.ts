@@ -17,14 +17,13 @@ import { endWithError, readMessages, writeMessage } from '../../common/rpc/call-
 import { streamHandler, unaryHandler } from '../../common/rpc/serve.ts';
 import { Batch } from '../../gen/lockstep/sync/v1/change.ts';
 import { Compressor, DigestFunction, type Entry } from '../../gen/lockstep/sync/v1/entry.ts';
+import { type CompareTreeRequest, CompareTreeResponse } from '../../gen/lockstep/sync/v1/compare.ts';
 import {
   type AcquireLeaseRequest,
   type AcquireLeaseResponse,
   type ApplyChangesRequest,
   type ApplyChangesResponse,
   type BatchApplied,
-  type CompareTreeRequest,
-  CompareTreeResponse,
   FolderState,
   GetServerInfoResponse,
   type ListEntriesRequest,

@@ -2,7 +2,7 @@
  * Reconciliation with the server: makes the synced index say what the server has, by asking for the directories
  * whose tree digests differ, from the root down. The disk is not looked at here; that is the scan's work, afterwards.
  */
-import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
 import { LockstepError, type Reason } from '../../../common/ops/errors.ts';

@@ -5,7 +5,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
-import type { CompareTreeRequest } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { CompareTreeRequest } from '../../../gen/lockstep/sync/v1/compare.ts';
 import type { CompareAnswer } from '../engine/messages.ts';
 import type { CompareCall } from './connection.ts';
 

@@ -17,11 +17,11 @@ import {
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { formatFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import { unary } from '../../../common/rpc/unary.ts';
+import { type CompareTreeRequest } from '../../../gen/lockstep/sync/v1/compare.ts';
 import {
   type AcquireLeaseRequest,
   type AcquireLeaseResponse,
   type ApplyChangesResponse,
-  type CompareTreeRequest,
   type GetEntryRequest,
   type GetEntryResponse,
   type GetServerInfoRequest,

@@ -5,7 +5,7 @@
  */
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import type { Reason } from '../../../common/ops/errors.ts';
-import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/hot-codec.ts';
+import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
 /** Literal data per message: measured best on grpc-js (platform-facts 2.2). */

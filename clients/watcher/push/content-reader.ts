@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
 import { AsyncQueue } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/hot-codec.ts';
+import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import { workerUrl } from '../worker-url.ts';
 import {

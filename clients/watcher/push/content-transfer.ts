@@ -8,7 +8,7 @@ import { compressLiterals } from '../../../common/content/literals.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
-import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/hot-codec.ts';
+import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import { CHUNK_BYTES, CHUNK_COMPRESSION_LEVEL, type ExpectedFile, type TransferOptions } from './content-messages.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
 

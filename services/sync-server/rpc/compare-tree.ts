@@ -11,7 +11,7 @@ import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { streamHandler } from '../../../common/rpc/serve.ts';
 import { joinPath, ROOT, type TreePath, toWirePath } from '../../../common/tree/tree-path.ts';
 import type { Entry as WireEntry } from '../../../gen/lockstep/sync/v1/entry.ts';
-import type { CompareTreeRequest, CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { CompareTreeRequest, CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import type { DirectoryComparison, Replica } from '../replica/replica.ts';
 import { STREAM_MESSAGE_BYTES } from './limits.ts';
 import { entrySizeBytes, MessageFiller } from './message-filler.ts';

@@ -3,6 +3,7 @@
  */
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import {
   decodeChangesFrame,
   decodeUploadContent,
@@ -13,7 +14,6 @@ import {
   serializeChanges,
   serializeReadContent,
   serializeUploadContent,
-  UPLOAD_HEAD_ROOM_BYTES,
 } from '../../../common/rpc/hot-codec.ts';
 import { Batch, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';

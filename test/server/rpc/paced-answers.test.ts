@@ -9,9 +9,9 @@ import { expect } from 'chai';
 import { digestOf } from '../../../common/content/digest.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { unary } from '../../../common/rpc/unary.ts';
+import { CompareTreeRequest } from '../../../gen/lockstep/sync/v1/compare.ts';
 import {
   ApplyChangesRequest,
-  CompareTreeRequest,
   ListEntriesRequest,
   ReadContentRequest,
   UploadContentRequest,

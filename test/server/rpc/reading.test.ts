@@ -6,10 +6,9 @@ import { expect } from 'chai';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import { ROOT, treePathFromLocal } from '../../../common/tree/tree-path.ts';
+import { CompareTreeRequest, type CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import {
   ChangeOperation,
-  CompareTreeRequest,
-  type CompareTreeResponse,
   FolderState,
   ListEntriesRequest,
   ReadContentRequest,

@@ -25,7 +25,7 @@ import { digestOf } from '../../../common/content/digest.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { joinPath, nameOf, ROOT, toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch } from '../../../gen/lockstep/sync/v1/change.ts';
-import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import type { Random } from '../../support/workloads.ts';
 import { lookAt, walk } from './simulated-source.ts';

@@ -4,7 +4,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { decodeCompareAnswer } from '../../../clients/watcher/push/compare-answer.ts';
-import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 
 describe('an answer of CompareTree', () => {
   const decode = (fields: Partial<CompareTreeResponse>) =>

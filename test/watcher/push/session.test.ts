@@ -13,7 +13,7 @@ import { createLogger } from '../../../common/ops/logger.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch, ChangeProblemKind, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { DigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
-import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
