@@ -50,12 +50,14 @@ export class Signing {
 
   /** Reads at most STEP_BYTES. Files above `maxFileBytes` are left out. */
   step(scanner: Scanner, index: TreeIndex, maxFileBytes: number): void {
-    let budget = STEP_BYTES;
-    while (budget > 0 && this.hasWork) {
-      this.#open ??= this.#next(scanner, index, maxFileBytes);
-      if (this.#open === undefined) return;
-      budget -= this.#read(this.#open, budget);
-    }
+    this.#store.together(() => {
+      let budget = STEP_BYTES;
+      while (budget > 0 && this.hasWork) {
+        this.#open ??= this.#next(scanner, index, maxFileBytes);
+        if (this.#open === undefined) return;
+        budget -= this.#read(this.#open, budget);
+      }
+    });
   }
 
   close(): void {
