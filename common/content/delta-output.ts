@@ -5,11 +5,14 @@ import type { ByteWindow } from './byte-window.ts';
 
 /** Takes a delta, in the order of the new content. */
 export interface DeltaSink {
-  /** A range of the basis, as long as possible: two calls in a row are never of ranges that touch. */
+  /** A range of the basis, as long as possible: two calls in a row are of ranges that touch only above MAX_COPY_BYTES. */
   copy(basisOffset: number, lengthBytes: number): void;
   /** New bytes. A view that is valid during the call only; a long run of them comes in several calls. */
   literal(data: Uint8Array): void;
 }
+
+/** What is copied is told when it has this length at the latest, so that the receiver copies while the rest is compared. */
+export const MAX_COPY_BYTES = 8 * 1024 * 1024;
 
 const NONE = -1;
 
@@ -35,6 +38,7 @@ export class DeltaOutput {
       this.#copyOffset = basisOffset;
     }
     this.#copyLength += lengthBytes;
+    if (this.#copyLength >= MAX_COPY_BYTES) this.#flushCopy();
   }
 
   /** The bytes from this position in the window on are new, up to where its start will be at the next call. */

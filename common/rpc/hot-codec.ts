@@ -166,8 +166,7 @@ function decodeUploadData(message: Uint8Array): UploadContentRequest | undefined
     basisDigest: NO_BYTES,
     basisPath: '',
     offset: BigInt(offset),
-    copyLength: 0n,
-    copyOffset: 0n,
+    steps: [],
     data,
     compressor: compressor === 0 ? Compressor.COMPRESSOR_UNSPECIFIED : Compressor.COMPRESSOR_ZSTD,
     dataSize,
@@ -223,8 +222,7 @@ export function serializeUploadContent(message: UploadContentRequest | EncodedUp
     message.resume ||
     message.basisDigest.length > 0 ||
     message.basisPath !== '' ||
-    message.copyLength !== 0n ||
-    message.copyOffset !== 0n ||
+    message.steps.length > 0 ||
     message.finish;
   const compressed = message.compressor === Compressor.COMPRESSOR_ZSTD;
   const plain = message.compressor === Compressor.COMPRESSOR_UNSPECIFIED && message.dataSize === 0;

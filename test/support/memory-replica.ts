@@ -291,10 +291,15 @@ function decodeBatch({ encoded, form }: IncomingBatch): Batch {
 }
 
 function bytesOf(part: UploadPart, basis: Buffer | undefined): readonly Uint8Array[] {
-  const { copy, data, decompressedSizeBytes } = part;
+  const { steps, data, decompressedSizeBytes } = part;
   const literal = decompressedSizeBytes === undefined ? data : zstdDecompressSync(data);
-  if (copy === undefined || basis === undefined) return [literal];
-  return [basis.subarray(copy.offsetBytes, copy.offsetBytes + copy.lengthBytes), literal];
+  if (steps === undefined || basis === undefined) return [literal];
+  let at = 0;
+  return steps.flatMap(({ copyOffsetBytes, copyLengthBytes, dataBytes }) => {
+    const copied = basis.subarray(copyOffsetBytes, copyOffsetBytes + copyLengthBytes);
+    at += dataBytes;
+    return [copied, literal.subarray(at - dataBytes, at)];
+  });
 }
 
 function problemOf(index: number, error: unknown): AppliedProblem {

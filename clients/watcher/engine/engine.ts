@@ -72,7 +72,7 @@ const GATHERING_MS = 1;
 const STATUS_INTERVAL_MS = 100;
 /** With `--once`: how much of the time so far may go into signatures at the end, and its bounds. */
 const SIGNING_SHARE = 0.1;
-const MIN_SIGNING_MS = 300;
+const MIN_SIGNING_MS = 500;
 const MAX_SIGNING_MS = 2_000;
 /** As fast as that at least: a file that cannot be signed in the time that is left is not begun. */
 const SIGNED_BYTES_PER_MS = 200_000;

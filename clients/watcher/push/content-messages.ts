@@ -34,6 +34,13 @@ export interface TransferOptions {
   readonly basis?: Uint8Array | undefined;
 }
 
+/** Copies a range of the basis, then appends the next bytes of the chunk's data. */
+export interface DeltaStep {
+  readonly copyOffsetBytes: number;
+  readonly copyLengthBytes: number;
+  readonly dataBytes: number;
+}
+
 /** To the worker. */
 export type ContentCommand =
   | {
@@ -56,11 +63,12 @@ export type ContentEvent =
       readonly offsetBytes: number;
       /** The bytes, or one zstd frame of them. Empty only in the chunk that ends an empty rest. */
       readonly data: Uint8Array<ArrayBuffer>;
-      /** Length of the content that `data` stands for. */
+      /** Length of the content that this chunk stands for. */
       readonly contentBytes: number;
-      readonly compressed: boolean;
-      /** A range of the basis that comes before `data`. */
-      readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
+      /** When `data` is a frame: the length of what it stands for. */
+      readonly literalBytes: number | undefined;
+      /** Of a delta: which ranges of the basis come where between the data. */
+      readonly steps: readonly DeltaStep[];
       /** In the last chunk of a delta: the packed signature of the content. */
       readonly signature: Uint8Array | undefined;
       /** In the last chunk: of the whole content, proved to be that of the file as it was expected. */

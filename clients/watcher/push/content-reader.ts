@@ -13,6 +13,7 @@ import {
   CHUNK_BUFFER_BYTES,
   type ContentCommand,
   type ContentEvent,
+  type DeltaStep,
   type ExpectedFile,
   type TransferOptions,
 } from './content-messages.ts';
@@ -26,11 +27,12 @@ export interface ContentChunk {
   readonly data: Uint8Array;
   /** Whether the bytes before `data` in its buffer are free for the message around it. */
   readonly hasHeadRoom: boolean;
-  /** Length of the content that `data` stands for. */
+  /** Length of the content that this chunk stands for, copied ranges included. */
   readonly contentBytes: number;
-  readonly compressed: boolean;
-  /** A range of the basis that comes before `data`; `contentBytes` counts it. */
-  readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
+  /** When `data` is a frame: the length of what it stands for. */
+  readonly literalBytes: number | undefined;
+  /** Of a delta: which ranges of the basis come where between the data. */
+  readonly steps: readonly DeltaStep[];
   /** In the last chunk of a delta: the packed signature of the content. */
   readonly signature: Uint8Array | undefined;
   /** In the last chunk: the digest of the whole content. */
@@ -134,7 +136,7 @@ export class ContentReader {
   }
 
   #chunkOf(event: Extract<ContentEvent, { type: 'chunk' }>): ContentChunk {
-    const { transfer, offsetBytes, data, contentBytes, compressed, copy, signature, digest } = event;
+    const { transfer, offsetBytes, data, contentBytes, literalBytes, steps, signature, digest } = event;
     // Frames, and the literal data of deltas, are in memory of their own length.
     const isPooled = data.buffer.byteLength === CHUNK_BUFFER_BYTES && data.byteOffset === UPLOAD_HEAD_ROOM_BYTES;
     return {
@@ -142,8 +144,8 @@ export class ContentReader {
       data,
       hasHeadRoom: isPooled,
       contentBytes,
-      compressed,
-      copy,
+      literalBytes,
+      steps,
       signature,
       digest: digest === undefined ? undefined : digestFromBytes(digest),
       release: () => this.#post({ type: 'grant', transfer, buffer: isPooled ? data.buffer : undefined }),

@@ -9,7 +9,13 @@ import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
 import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
-import { CHUNK_BYTES, CHUNK_COMPRESSION_LEVEL, type ExpectedFile, type TransferOptions } from './content-messages.ts';
+import {
+  CHUNK_BYTES,
+  CHUNK_COMPRESSION_LEVEL,
+  type DeltaStep,
+  type ExpectedFile,
+  type TransferOptions,
+} from './content-messages.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
 
 /** What was already sent is hashed again in steps of this length, so that other transfers get their turns. */
@@ -19,9 +25,9 @@ export interface TransferChunk {
   readonly offsetBytes: number;
   readonly data: Uint8Array<ArrayBuffer>;
   readonly contentBytes: number;
-  readonly compressed: boolean;
-  /** A range of the basis that comes before `data`. */
-  readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
+  /** When `data` is a frame: the length of what it stands for. */
+  readonly literalBytes: number | undefined;
+  readonly steps: readonly DeltaStep[];
   readonly digest: Uint8Array | undefined;
   /** In the last chunk of a delta: the packed signature of the content. */
   readonly signature: Uint8Array | undefined;
@@ -108,8 +114,8 @@ export class ContentTransfer implements Transfer {
       offsetBytes,
       data: frame === undefined ? raw : new Uint8Array(frame),
       contentBytes: length,
-      compressed: frame !== undefined,
-      copy: undefined,
+      literalBytes: frame === undefined ? undefined : length,
+      steps: [],
       signature: undefined,
       // A copy: cloning a slice of Node's buffer pool would clone the pool.
       digest: isLast ? new Uint8Array(this.#hasher.digest()) : undefined,

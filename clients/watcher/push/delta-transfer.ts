@@ -10,24 +10,48 @@ import { compressLiterals } from '../../../common/content/literals.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
-import { CHUNK_BYTES, CHUNK_COMPRESSION_LEVEL, type ExpectedFile, type TransferOptions } from './content-messages.ts';
+import type { ExpectedFile, TransferOptions } from './content-messages.ts';
 import type { Transfer, TransferChunk, TransferStep } from './content-transfer.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
 
 /** Read at a time; what is copied costs no message, so that this may be more than a chunk. */
 const READ_BYTES = 1024 * 1024;
-/** Longest range in one message: the server copies and hashes it before it answers. */
-const MAX_COPY_BYTES = 32 * 1024 * 1024;
+/** A message goes out when it stands for this much: the server copies meanwhile, and answers after it. */
+const MAX_CONTENT_BYTES = 8 * 1024 * 1024;
+/** Literal data of one message, compressed together: the more, the better it shrinks. What the protocol allows. */
+const MAX_LITERAL_BYTES = 1024 * 1024;
+const MAX_STEPS = 16_384;
 
 export interface DeltaOptions extends TransferOptions {
   readonly basis: Uint8Array;
 }
 
-/** A range of the basis and the literal data behind it, until it is large enough or something else follows. */
-interface Part {
-  readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
-  readonly literals: Buffer[];
-  literalBytes: number;
+/** What becomes one message. */
+class Part {
+  readonly steps: { copyOffsetBytes: number; copyLengthBytes: number; dataBytes: number }[] = [];
+  readonly literals: Buffer[] = [];
+  literalBytes = 0;
+  contentBytes = 0;
+
+  get isFull(): boolean {
+    return (
+      this.contentBytes >= MAX_CONTENT_BYTES || this.literalBytes >= MAX_LITERAL_BYTES || this.steps.length >= MAX_STEPS
+    );
+  }
+
+  copy(copyOffsetBytes: number, copyLengthBytes: number): void {
+    this.steps.push({ copyOffsetBytes, copyLengthBytes, dataBytes: 0 });
+    this.contentBytes += copyLengthBytes;
+  }
+
+  append(literal: Uint8Array): void {
+    this.literals.push(Buffer.from(literal));
+    this.literalBytes += literal.length;
+    this.contentBytes += literal.length;
+    const last = this.steps.at(-1);
+    if (last === undefined) this.steps.push({ copyOffsetBytes: 0, copyLengthBytes: 0, dataBytes: literal.length });
+    else last.dataBytes += literal.length;
+  }
 }
 
 export class DeltaTransfer implements Transfer, DeltaSink {
@@ -37,7 +61,7 @@ export class DeltaTransfer implements Transfer, DeltaSink {
   readonly #zstd: boolean;
   readonly #encoder: DeltaEncoder;
   readonly #ready: Part[] = [];
-  #part: Part = { copy: undefined, literals: [], literalBytes: 0 };
+  #part = new Part();
   #readBytes = 0;
   #sentBytes = 0;
   #end: { readonly digest: Uint8Array; readonly signature: Uint8Array | undefined } | undefined;
@@ -85,25 +109,23 @@ export class DeltaTransfer implements Transfer, DeltaSink {
   }
 
   copy(basisOffset: number, lengthBytes: number): void {
-    for (let done = 0; done < lengthBytes; done += MAX_COPY_BYTES) {
-      const copied = Math.min(MAX_COPY_BYTES, lengthBytes - done);
-      this.#begin({ offsetBytes: basisOffset + done, lengthBytes: copied });
-    }
+    this.#startNextIfFull();
+    this.#part.copy(basisOffset, lengthBytes);
   }
 
   literal(data: Uint8Array): void {
     for (let done = 0; done < data.length; ) {
-      if (this.#part.literalBytes === CHUNK_BYTES) this.#begin(undefined);
-      const taken = data.subarray(done, done + CHUNK_BYTES - this.#part.literalBytes);
-      this.#part.literals.push(Buffer.from(taken));
-      this.#part.literalBytes += taken.length;
+      this.#startNextIfFull();
+      const taken = data.subarray(done, done + MAX_LITERAL_BYTES - this.#part.literalBytes);
+      this.#part.append(taken);
       done += taken.length;
     }
   }
 
-  #begin(copy: Part['copy']): void {
-    if (this.#part.copy !== undefined || this.#part.literalBytes > 0) this.#ready.push(this.#part);
-    this.#part = { copy, literals: [], literalBytes: 0 };
+  #startNextIfFull(): void {
+    if (!this.#part.isFull) return;
+    this.#ready.push(this.#part);
+    this.#part = new Part();
   }
 
   /** False when the file is another one now. */
@@ -123,24 +145,23 @@ export class DeltaTransfer implements Transfer, DeltaSink {
     return true;
   }
 
-  #chunkOf({ copy, literals, literalBytes }: Part): TransferChunk {
+  #chunkOf({ steps, literals, literalBytes, contentBytes }: Part): TransferChunk {
     const raw = new Uint8Array(literalBytes);
     let filled = 0;
     for (const literal of literals) {
       raw.set(literal, filled);
       filled += literal.length;
     }
-    const frame = this.#zstd && literalBytes > 0 ? compressLiterals(raw, CHUNK_COMPRESSION_LEVEL) : undefined;
+    const frame = this.#zstd && literalBytes > 0 ? compressLiterals(raw) : undefined;
     const offsetBytes = this.#sentBytes;
-    const contentBytes = (copy?.lengthBytes ?? 0) + literalBytes;
     this.#sentBytes += contentBytes;
     const end = this.#ready.length === 0 ? this.#end : undefined;
     return {
       offsetBytes,
       data: frame === undefined ? raw : new Uint8Array(frame),
       contentBytes,
-      compressed: frame !== undefined,
-      copy,
+      literalBytes: frame === undefined ? undefined : literalBytes,
+      steps,
       digest: end?.digest,
       signature: end?.signature,
     };

@@ -11,7 +11,7 @@ import { type EncodedUpload, encodeUploadInPlace } from '../../../common/rpc/hot
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { toWirePath } from '../../../common/tree/tree-path.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
-import type { UploadContentRequest } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { UploadContentRequest, UploadStep } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { UploadRequest } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
 import type { TransferOptions } from './content-messages.ts';
@@ -175,8 +175,7 @@ const EMPTY: UploadContentRequest = {
   basisDigest: NO_BYTES,
   basisPath: '',
   offset: 0n,
-  copyLength: 0n,
-  copyOffset: 0n,
+  steps: [],
   data: NO_BYTES,
   compressor: Compressor.COMPRESSOR_UNSPECIFIED,
   dataSize: 0,
@@ -202,12 +201,19 @@ function continuation(chunk: ContentChunk): UploadContentRequest | EncodedUpload
   return {
     ...EMPTY,
     offset: BigInt(chunk.offsetBytes),
-    copyOffset: BigInt(chunk.copy?.offsetBytes ?? 0),
-    copyLength: BigInt(chunk.copy?.lengthBytes ?? 0),
+    steps: stepsOf(chunk.steps),
     data: chunk.data,
-    compressor: chunk.compressed ? Compressor.COMPRESSOR_ZSTD : Compressor.COMPRESSOR_UNSPECIFIED,
-    dataSize: chunk.compressed ? chunk.contentBytes - (chunk.copy?.lengthBytes ?? 0) : 0,
+    compressor: chunk.literalBytes === undefined ? Compressor.COMPRESSOR_UNSPECIFIED : Compressor.COMPRESSOR_ZSTD,
+    dataSize: chunk.literalBytes ?? 0,
     digest: chunk.digest ?? NO_BYTES,
     finish: chunk.digest !== undefined,
   };
+}
+
+function stepsOf(steps: ContentChunk['steps']): UploadStep[] {
+  return steps.map(({ copyOffsetBytes, copyLengthBytes, dataBytes }) => ({
+    copyOffset: BigInt(copyOffsetBytes),
+    copyLength: BigInt(copyLengthBytes),
+    dataLength: dataBytes,
+  }));
 }

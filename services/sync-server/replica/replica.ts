@@ -134,10 +134,18 @@ export interface Upload {
 
 export interface UploadPart {
   readonly offsetBytes: number;
-  readonly copy: { readonly offsetBytes: number; readonly lengthBytes: number } | undefined;
+  /** Undefined: all of the data is appended. Their `dataBytes` add up to the length of the data, decompressed. */
+  readonly steps: readonly UploadStep[] | undefined;
   readonly data: Uint8Array;
   /** Set when `data` is one zstd frame: the length it must have when decompressed. */
   readonly decompressedSizeBytes: number | undefined;
+}
+
+/** Copies a range of the basis, then appends the next bytes of the part's data. */
+export interface UploadStep {
+  readonly copyOffsetBytes: number;
+  readonly copyLengthBytes: number;
+  readonly dataBytes: number;
 }
 
 export type RecordWithDigest = EntryRecord & { readonly treeDigest?: Digest };

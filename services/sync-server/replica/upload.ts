@@ -74,19 +74,24 @@ export class Upload {
       });
     }
     const data = literalOf(part);
-    const copyLength = part.copy?.lengthBytes ?? 0;
-    if (before + copyLength + data.length > this.#options.sizeBytes) {
+    const steps = part.steps ?? [{ copyOffsetBytes: 0, copyLengthBytes: 0, dataBytes: data.length }];
+    const addedBytes = steps.reduce((sum, step) => sum + step.copyLengthBytes, data.length);
+    if (before + addedBytes > this.#options.sizeBytes) {
       throw new LockstepError(
         'INVALID_ARGUMENT',
         `an upload is longer than the ${this.#options.sizeBytes} bytes announced`,
       );
     }
-    if (!this.#options.space.allows(copyLength + data.length)) {
+    if (!this.#options.space.allows(addedBytes)) {
       throw new LockstepError('NO_SPACE', 'the upload would use the free space that is kept in reserve');
     }
     try {
-      if (part.copy !== undefined && copyLength > 0) await this.#copy(part.copy.offsetBytes, copyLength);
-      this.#append(data);
+      let at = 0;
+      for (const { copyOffsetBytes, copyLengthBytes, dataBytes } of steps) {
+        if (copyLengthBytes > 0) await this.#copy(copyOffsetBytes, copyLengthBytes);
+        this.#append(data.subarray(at, at + dataBytes));
+        at += dataBytes;
+      }
     } catch (error) {
       this.#cutBack(before);
       throw errnoOf(error) === undefined ? error : errnoError('write a staged content', error);

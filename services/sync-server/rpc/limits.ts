@@ -62,6 +62,8 @@ export const DEFAULT_LIMITS: Limits = {
 
 /** Literal data in one message of UploadContent, before compression: fixed by the protocol. */
 export const MAX_UPLOAD_DATA_BYTES = 2 ** 20;
+/** Steps of a delta in one message. */
+export const MAX_UPLOAD_STEPS = 65_536;
 
 /** What a message of a streaming answer is filled to: a good size for throughput, and small beside the windows. */
 export const STREAM_MESSAGE_BYTES = 256 * 2 ** 10;

@@ -12,7 +12,7 @@ import type { UploadContentRequest, UploadContentResponse } from '../../../gen/l
 import type { Upload } from '../replica/replica.ts';
 import { ByteWindow } from './byte-window.ts';
 import type { ServedFolder, SyncContext } from './sync-context.ts';
-import { beginFromWire, partFromWire } from './upload-message.ts';
+import { beginFromWire, copiedBytesOf, partFromWire } from './upload-message.ts';
 import { digestFromWire } from './wire-values.ts';
 
 type UploadCall = ServerDuplexStream<UploadContentRequest | Malformed, UploadContentResponse>;
@@ -21,6 +21,7 @@ type UploadCall = ServerDuplexStream<UploadContentRequest | Malformed, UploadCon
 const MAX_UNWRITTEN_BYTES = 4 * 2 ** 20;
 /** What a part costs beside its bytes, so that very many copies of ranges, which have none, are bounded too. */
 const PART_OVERHEAD_BYTES = 1024;
+const STEP_OVERHEAD_BYTES = 128;
 /** What a finish counts for: it holds no bytes, but a sync is work too. */
 const FINISH_BYTES = 256 * 2 ** 10;
 /** How often the client hears how far a content is. */
@@ -137,9 +138,9 @@ class UploadSession {
     const part = partFromWire(message, current.sizeBytes);
     if (part === undefined) return;
     const sizeBytes = part.data.length;
-    const waitingBytes = sizeBytes + PART_OVERHEAD_BYTES;
+    const waitingBytes = sizeBytes + PART_OVERHEAD_BYTES + STEP_OVERHEAD_BYTES * (part.steps?.length ?? 0);
     this.#window.add(waitingBytes);
-    this.#countBytes(sizeBytes, (part.copy?.lengthBytes ?? 0) + (part.decompressedSizeBytes ?? sizeBytes));
+    this.#countBytes(sizeBytes, copiedBytesOf(part.steps) + (part.decompressedSizeBytes ?? sizeBytes));
     const written = current.upload.write(part).then(async (committedSizeBytes) => {
       this.#window.remove(waitingBytes);
       await this.#announceProgress(current, committedSizeBytes);

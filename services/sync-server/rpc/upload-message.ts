@@ -4,9 +4,9 @@
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { type TreePath } from '../../../common/tree/tree-path.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
-import type { UploadContentRequest } from '../../../gen/lockstep/sync/v1/sync_service.ts';
-import type { UploadBegin, UploadPart } from '../replica/replica.ts';
-import { type Limits, MAX_UPLOAD_DATA_BYTES } from './limits.ts';
+import type { UploadContentRequest, UploadStep as WireStep } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { UploadBegin, UploadPart, UploadStep } from '../replica/replica.ts';
+import { type Limits, MAX_UPLOAD_DATA_BYTES, MAX_UPLOAD_STEPS } from './limits.ts';
 import { digestFromWire, idFromWire, safeInteger } from './wire-values.ts';
 
 /** @throws INVALID_ARGUMENT, INVALID_PATH, LIMIT_EXCEEDED */
@@ -37,20 +37,45 @@ export function beginFromWire(
 /** Undefined when the message brings nothing. @throws INVALID_ARGUMENT, LIMIT_EXCEEDED */
 export function partFromWire(message: UploadContentRequest, contentSizeBytes: number): UploadPart | undefined {
   const { data } = message;
-  const copyLengthBytes = safeInteger(message.copyLength, 'copy_length');
-  if (data.length === 0 && copyLengthBytes === 0) return undefined;
+  if (data.length === 0 && message.steps.length === 0) return undefined;
   const offsetBytes = safeInteger(message.offset, 'offset');
   const decompressedSizeBytes = decompressedSizeOf(message);
   const literalBytes = decompressedSizeBytes ?? data.length;
   if (literalBytes > MAX_UPLOAD_DATA_BYTES || data.length > MAX_UPLOAD_DATA_BYTES) {
     throw new LockstepError('LIMIT_EXCEEDED', `a message has more than ${MAX_UPLOAD_DATA_BYTES} bytes of data`);
   }
-  if (offsetBytes + copyLengthBytes + literalBytes > contentSizeBytes) {
+  const steps = stepsFromWire(message.steps, literalBytes);
+  if (offsetBytes + copiedBytesOf(steps) + literalBytes > contentSizeBytes) {
     throw new LockstepError('INVALID_ARGUMENT', `a content goes beyond the ${contentSizeBytes} bytes announced for it`);
   }
-  const copyOffsetBytes = safeInteger(message.copyOffset, 'copy_offset');
-  const copy = copyLengthBytes === 0 ? undefined : { offsetBytes: copyOffsetBytes, lengthBytes: copyLengthBytes };
-  return { offsetBytes, copy, data, decompressedSizeBytes };
+  return { offsetBytes, steps, data, decompressedSizeBytes };
+}
+
+export function copiedBytesOf(steps: readonly UploadStep[] | undefined): number {
+  return steps?.reduce((sum, { copyLengthBytes }) => sum + copyLengthBytes, 0) ?? 0;
+}
+
+function stepsFromWire(steps: readonly WireStep[], literalBytes: number): readonly UploadStep[] | undefined {
+  if (steps.length === 0) return undefined;
+  if (steps.length > MAX_UPLOAD_STEPS) {
+    throw new LockstepError('LIMIT_EXCEEDED', `a message has more than ${MAX_UPLOAD_STEPS} steps`);
+  }
+  let dataBytes = 0;
+  const checked = steps.map(({ copyOffset, copyLength, dataLength }): UploadStep => {
+    dataBytes += dataLength;
+    return {
+      copyOffsetBytes: safeInteger(copyOffset, 'copy_offset'),
+      copyLengthBytes: safeInteger(copyLength, 'copy_length'),
+      dataBytes: dataLength,
+    };
+  });
+  if (dataBytes !== literalBytes) {
+    throw new LockstepError(
+      'INVALID_ARGUMENT',
+      `the steps take ${dataBytes} bytes of data, and there are ${literalBytes}`,
+    );
+  }
+  return checked;
 }
 
 function decompressedSizeOf(message: UploadContentRequest): number | undefined {

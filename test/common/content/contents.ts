@@ -1,6 +1,6 @@
 /** Contents for the tests of chunking and deltas, large enough to have many blocks, and what is done to them. */
 import fc from 'fast-check';
-import type { DeltaSink } from '../../../common/content/delta-output.ts';
+import { type DeltaSink, MAX_COPY_BYTES } from '../../../common/content/delta-output.ts';
 
 /** How to make a part of a content. Small to shrink and to print, however long the part is. */
 export type Recipe =
@@ -132,6 +132,7 @@ export class Patcher implements DeltaSink {
   readonly #basis: Uint8Array;
   readonly #parts: Uint8Array[] = [];
   #copyEnd = -1;
+  #copyBytes = 0;
 
   constructor(basis: Uint8Array) {
     this.#basis = basis;
@@ -141,8 +142,10 @@ export class Patcher implements DeltaSink {
     if (lengthBytes <= 0 || basisOffset < 0 || basisOffset + lengthBytes > this.#basis.length) {
       throw new Error(`a copy of ${lengthBytes} bytes at ${basisOffset} is not in the basis`);
     }
-    if (basisOffset === this.#copyEnd) throw new Error('two copies in a row are of ranges that touch');
+    if (basisOffset === this.#copyEnd && this.#copyBytes < MAX_COPY_BYTES)
+      throw new Error('two copies in a row are of ranges that touch');
     this.#copyEnd = basisOffset + lengthBytes;
+    this.#copyBytes = lengthBytes;
     this.copies++;
     this.#parts.push(this.#basis.subarray(basisOffset, basisOffset + lengthBytes));
   }

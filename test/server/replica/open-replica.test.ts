@@ -93,7 +93,7 @@ describe('a replica with its workers', () => {
     offsetBytes,
     // Its memory is given away.
     data: Buffer.from(data),
-    copy: undefined,
+    steps: undefined,
     decompressedSizeBytes,
   });
 
@@ -283,7 +283,7 @@ describe('a replica with its workers', () => {
     const copy = (offsetBytes: number, from: number, lengthBytes: number, data = '') =>
       upload.write({
         offsetBytes,
-        copy: { offsetBytes: from, lengthBytes },
+        steps: [{ copyOffsetBytes: from, copyLengthBytes: lengthBytes, dataBytes: data.length }],
         data: Buffer.from(data),
         decompressedSizeBytes: undefined,
       });

@@ -226,7 +226,7 @@ describe('clients that take their time (S33)', function () {
       fixture.replica.beginUpload = async () => ({
         committedSizeBytes: 0,
         complete: false,
-        write: async ({ copy }) => (committedSizeBytes += copy?.lengthBytes ?? 0),
+        write: async ({ steps }) => (committedSizeBytes += steps?.[0]?.copyLengthBytes ?? 0),
         finish: async () => undefined,
         suspend: async () => undefined,
       });
@@ -237,7 +237,8 @@ describe('clients that take their time (S33)', function () {
       const begin = { folder, lease, uploadId: Buffer.alloc(16, 1), size: BigInt(parts * partBytes) };
       const stream = callWithoutReading('UploadContent', encode(begin));
       for (let at = 0; at < parts; at++) {
-        stream.write(framed(encode({ offset: BigInt(at * partBytes), copyLength: BigInt(partBytes) })));
+        const steps = [{ copyOffset: 0n, copyLength: BigInt(partBytes), dataLength: 0 }];
+        stream.write(framed(encode({ offset: BigInt(at * partBytes), steps })));
       }
       await until(() => committedSizeBytes === parts * partBytes);
       stream.end();

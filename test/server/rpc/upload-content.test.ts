@@ -100,15 +100,22 @@ describe('UploadContent', () => {
   it('copies ranges of the basis, and takes compressed literals', async () => {
     const basis = randomBytes(10_000);
     fixture.replica.tree.addContent(basis);
-    const literal = Buffer.alloc(5000, 'x');
-    const content = Buffer.concat([basis.subarray(2000, 8000), literal]);
+    const literal = Buffer.from('literal '.repeat(625));
+    const content = Buffer.concat([
+      basis.subarray(2000, 8000),
+      literal.subarray(0, 1000),
+      basis.subarray(0, 500),
+      literal.subarray(1000),
+    ]);
     const stream = new UploadStream(fixture.client);
     await stream.send({
       ...begin(Buffer.alloc(16, 1), content),
       basisDigest: digest(basis),
       basisPath: 'old',
-      copyOffset: 2000n,
-      copyLength: 6000n,
+      steps: [
+        { copyOffset: 2000n, copyLength: 6000n, dataLength: 1000 },
+        { copyOffset: 0n, copyLength: 500n, dataLength: 4000 },
+      ],
       data: zstdCompressSync(literal),
       compressor: Compressor.COMPRESSOR_ZSTD,
       dataSize: literal.length,
@@ -116,6 +123,21 @@ describe('UploadContent', () => {
       digest: digest(content),
     });
     expect((await stream.close()).at(-1)).to.deep.include({ complete: true });
+  });
+
+  it('refuses steps that do not take the data there are, and one step more than a message may have', async () => {
+    const content = randomBytes(1000);
+    const upload = async (steps: readonly { copyOffset: bigint; copyLength: bigint; dataLength: number }[]) => {
+      const stream = new UploadStream(fixture.client);
+      await stream.send({ ...begin(randomBytes(16), content), data: content, steps: [...steps] });
+      return reasonOf(stream.close());
+    };
+    const step = { copyOffset: 0n, copyLength: 0n, dataLength: 0 };
+    expect(await upload([{ ...step, dataLength: 999 }])).to.equal('INVALID_ARGUMENT');
+    expect(await upload([{ ...step, dataLength: 1001 }])).to.equal('INVALID_ARGUMENT');
+    const most = [...Array<typeof step>(65_535).fill(step), { ...step, dataLength: 1000 }];
+    expect(await upload(most)).to.equal('no error');
+    expect(await upload([step, ...most])).to.equal('LIMIT_EXCEEDED');
   });
 
   it('refuses a wrong digest, a wrong offset, an unknown basis, each with its reason', async () => {
@@ -184,7 +206,8 @@ describe('UploadContent', () => {
     const size = 20_000;
     await stream.send({ ...begin(uploadId, Buffer.alloc(size)), basisDigest: digest(basis), basisPath: 'basis' });
     const sending = (async () => {
-      for (let at = 0; at < size; at++) await stream.send({ offset: BigInt(at), copyOffset: 0n, copyLength: 1n });
+      for (let at = 0; at < size; at++)
+        await stream.send({ offset: BigInt(at), steps: [{ copyOffset: 0n, copyLength: 1n, dataLength: 0 }] });
     })();
     await until(() => fixture.replica.received.writes > 0);
     let before = -1;

@@ -44,8 +44,8 @@ describe('ContentReader', () => {
     let compressed = 0;
     for await (const chunk of reader.read(file, { fromBytes, digestFunction: 'blake3', zstd }, never)) {
       const data = Buffer.from(chunk.data);
-      if (chunk.compressed) compressed++;
-      parts.push(chunk.compressed ? zstdDecompressSync(data) : data);
+      if (chunk.literalBytes !== undefined) compressed++;
+      parts.push(chunk.literalBytes !== undefined ? zstdDecompressSync(data) : data);
       digest = chunk.digest;
       chunk.release();
     }

@@ -274,11 +274,12 @@ export interface UploadContentRequest {
   basisPath: string;
   /** The position in the new content that this message continues at. */
   offset: bigint;
-  /** First copy this many bytes of the basis … */
-  copyLength: bigint;
-  /** … from this position in it … */
-  copyOffset: bigint;
-  /** … then append this literal data. At most 1 MiB, before compression. */
+  /**
+   * A delta's steps, in the order of the new content; their data_length add up to that of `data`. Without steps, all of
+   * `data` is appended. At most 65,536.
+   */
+  steps: UploadStep[];
+  /** Literal data. At most 1 MiB, before compression. */
   data: Uint8Array;
   /** How `data` is compressed. */
   compressor: Compressor;
@@ -286,6 +287,16 @@ export interface UploadContentRequest {
   dataSize: number;
   /** The content ends here. */
   finish: boolean;
+}
+
+/** One step of a delta: first copy a range of the basis, then append some of the message's data. Either part may be empty. */
+export interface UploadStep {
+  /** First byte of the range in the basis. */
+  copyOffset: bigint;
+  /** Length of the range in bytes, 0 for none. */
+  copyLength: bigint;
+  /** How many bytes of `data`, as it is before compression, follow the copied range. */
+  dataLength: number;
 }
 
 /** How far an upload is. */
@@ -1518,8 +1529,7 @@ function createBaseUploadContentRequest(): UploadContentRequest {
     basisDigest: new Uint8Array(0),
     basisPath: "",
     offset: 0n,
-    copyLength: 0n,
-    copyOffset: 0n,
+    steps: [],
     data: new Uint8Array(0),
     compressor: 0,
     dataSize: 0,
@@ -1565,17 +1575,8 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
       }
       writer.uint32(72).uint64(message.offset);
     }
-    if (message.copyLength !== 0n) {
-      if (BigInt.asUintN(64, message.copyLength) !== message.copyLength) {
-        throw new globalThis.Error("value provided for field message.copyLength of type uint64 too large");
-      }
-      writer.uint32(80).uint64(message.copyLength);
-    }
-    if (message.copyOffset !== 0n) {
-      if (BigInt.asUintN(64, message.copyOffset) !== message.copyOffset) {
-        throw new globalThis.Error("value provided for field message.copyOffset of type uint64 too large");
-      }
-      writer.uint32(88).uint64(message.copyOffset);
+    for (const v of message.steps) {
+      UploadStep.encode(v!, writer.uint32(130).fork()).join();
     }
     if (message.data.length !== 0) {
       writer.uint32(98).bytes(message.data);
@@ -1677,20 +1678,12 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
             message.offset = reader.uint64() as bigint;
             continue;
           }
-          case 10: {
-            if (tag !== 80) {
+          case 16: {
+            if (tag !== 130) {
               break;
             }
 
-            message.copyLength = reader.uint64() as bigint;
-            continue;
-          }
-          case 11: {
-            if (tag !== 88) {
-              break;
-            }
-
-            message.copyOffset = reader.uint64() as bigint;
+            message.steps.push(UploadStep.decode(reader, reader.uint32()));
             continue;
           }
           case 12: {
@@ -1751,16 +1744,100 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
     message.basisDigest = object.basisDigest ?? new Uint8Array(0);
     message.basisPath = object.basisPath ?? "";
     message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
-    message.copyLength = (object.copyLength !== undefined && object.copyLength !== null)
-      ? BigInt(object.copyLength)
-      : 0n;
-    message.copyOffset = (object.copyOffset !== undefined && object.copyOffset !== null)
-      ? BigInt(object.copyOffset)
-      : 0n;
+    message.steps = object.steps?.map((e) => UploadStep.fromPartial(e)) || [];
     message.data = object.data ?? new Uint8Array(0);
     message.compressor = object.compressor ?? 0;
     message.dataSize = object.dataSize ?? 0;
     message.finish = object.finish ?? false;
+    return message;
+  },
+};
+
+function createBaseUploadStep(): UploadStep {
+  return { copyOffset: 0n, copyLength: 0n, dataLength: 0 };
+}
+
+export const UploadStep: MessageFns<UploadStep> = {
+  encode(message: UploadStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.copyOffset !== 0n) {
+      if (BigInt.asUintN(64, message.copyOffset) !== message.copyOffset) {
+        throw new globalThis.Error("value provided for field message.copyOffset of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.copyOffset);
+    }
+    if (message.copyLength !== 0n) {
+      if (BigInt.asUintN(64, message.copyLength) !== message.copyLength) {
+        throw new globalThis.Error("value provided for field message.copyLength of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.copyLength);
+    }
+    if (message.dataLength !== 0) {
+      writer.uint32(24).uint32(message.dataLength);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UploadStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUploadStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.copyOffset = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.copyLength = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dataLength = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UploadStep>, I>>(base?: I): UploadStep {
+    return UploadStep.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UploadStep>, I>>(object: I): UploadStep {
+    const message = createBaseUploadStep();
+    message.copyOffset = (object.copyOffset !== undefined && object.copyOffset !== null)
+      ? BigInt(object.copyOffset)
+      : 0n;
+    message.copyLength = (object.copyLength !== undefined && object.copyLength !== null)
+      ? BigInt(object.copyLength)
+      : 0n;
+    message.dataLength = object.dataLength ?? 0;
     return message;
   },
 };
