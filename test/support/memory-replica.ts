@@ -5,7 +5,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
+import { parametersFor } from '../../common/content/chunker.ts';
 import { type Digest, digestOf } from '../../common/content/digest.ts';
+import { SignatureBuilder } from '../../common/content/signature-builder.ts';
+import { type SignaturePart, signatureParts } from '../../common/content/signature-parts.ts';
 import { Deferred, untilAborted } from '../../common/ops/async.ts';
 import { LockstepError } from '../../common/ops/errors.ts';
 import { toLockstepError } from '../../common/rpc/errors.ts';
@@ -220,6 +223,15 @@ export class MemoryReplica implements Replica {
       yield { entry, offsetBytes: at, data: content.subarray(at, Math.min(at + PART_BYTES, end)) };
       entry = undefined;
     }
+  }
+
+  async *readSignature(digest: Digest): AsyncGenerator<SignaturePart> {
+    const content = this.tree.content(digest);
+    if (content === undefined) throw new LockstepError('CONTENT_NOT_FOUND', 'there is no such content');
+    const builder = new SignatureBuilder(this.digestFunction, parametersFor(content.length));
+    builder.push(content);
+    const { signature } = builder.finish();
+    if (signature !== undefined) yield* signatureParts(signature, 100);
   }
 
   async *watchChanges(from: FeedPosition | undefined, signal: AbortSignal): AsyncGenerator<RevisionChanges> {

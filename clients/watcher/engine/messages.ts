@@ -143,6 +143,8 @@ export interface UploadRequest {
   readonly knownDigest?: Uint8Array;
   /** A content that the server has, and its packed signature: what differs from it is all that has to be sent. */
   readonly basis?: { readonly digest: Uint8Array; readonly path: TreePath; readonly signature: Uint8Array };
+  /** Without `basis`: what the server has at the path, whose signature it may be asked for. */
+  readonly before?: { readonly digest: Uint8Array; readonly sizeBytes: number };
 }
 
 export interface UploadResult {

@@ -131,7 +131,9 @@ export class UploadDesk {
     const known = same === undefined || this.#toBeSent.has(path) ? request : { ...request, knownDigest: same.digest };
     if (before === undefined) return known;
     const signature = this.#effects.signatureOf(before.digest);
-    return signature === undefined ? known : { ...known, basis: { digest: before.digest, path, signature } };
+    return signature === undefined
+      ? { ...known, before: { digest: before.digest, sizeBytes: before.sizeBytes } }
+      : { ...known, basis: { digest: before.digest, path, signature } };
   }
 
   #remove(wanted: WantedContent): void {

@@ -26,6 +26,8 @@ import {
   type GetEntryResponse,
   type GetServerInfoRequest,
   type GetServerInfoResponse,
+  type GetSignatureRequest,
+  type GetSignatureResponse,
   type ListEntriesRequest,
   type ListEntriesResponse,
   SyncServiceClient,
@@ -145,6 +147,11 @@ export class Connection {
     channel.openCalls++;
     call.once('status', () => channel.openCalls--);
     return call;
+  }
+
+  /** On a channel for contents: it may be long, and must not delay what is small. */
+  getSignature(request: GetSignatureRequest): ClientReadableStream<GetSignatureResponse> {
+    return supervised(this.#leastBusyBulk().client.getSignature(request, this.#metadata));
   }
 
   listEntries(request: ListEntriesRequest): ClientReadableStream<ListEntriesResponse> {

@@ -17,7 +17,8 @@ import type { Connection } from './connection.ts';
 import type { ContentReader } from './content-reader.ts';
 import type { EnginePort } from './engine-port.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from './handshake.ts';
-import { Uploads } from './uploads.ts';
+import { fetchSignature } from './signature-fetch.ts';
+import { type SignatureFetcher, Uploads } from './uploads.ts';
 
 /** What the engine asks of a session. */
 export type SessionRequest = Extract<
@@ -97,6 +98,8 @@ export class Session implements LiveSession {
         compressWhole: options.compress,
       },
       open: () => connection.uploadContent(),
+      // Where whole contents are not even compressed, sending one takes less than reading it twice.
+      fetchSignature: options.compress ? signatureFetcher(connection, folder) : undefined,
       maxStreams: server.limits.maxUploadStreams,
       onResult: (result: UploadResult) => engine.post({ type: 'uploaded', result }),
       onStale: (error) => this.#failure.reject(error),
@@ -224,4 +227,12 @@ function factsOf(server: ServerFacts, lease: AcquireLeaseResponse, compress: boo
 /** The buffer behind an array that has it to itself. */
 function exactBuffer(bytes: Uint8Array): ArrayBuffer {
   return bytes.buffer as ArrayBuffer;
+}
+
+function signatureFetcher(connection: Connection, folder: string): SignatureFetcher {
+  return (bytes, sizeBytes, signal) => {
+    const digest = digestFromBytes(bytes);
+    if (digest === undefined) throw new LockstepError('INTERNAL', `a digest of ${bytes.length} bytes`);
+    return fetchSignature(connection.getSignature({ folder, digest }), digest, sizeBytes, signal);
+  };
 }

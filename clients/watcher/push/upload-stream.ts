@@ -29,6 +29,8 @@ export interface UploadContext {
 /** What the server has now. */
 export interface UploadedContent {
   readonly digest: Digest;
+  /** False when it turned out that the server had it before, and nothing was sent. */
+  readonly wasSent: boolean;
   /** Packed; only when it was sent as a delta. */
   readonly signature: Uint8Array | undefined;
 }
@@ -37,7 +39,7 @@ export interface UploadAttempt {
   readonly request: UploadRequest;
   /** Ask the server first how much of it arrived earlier. */
   readonly resume: boolean;
-  /** Send what differs from the request's basis only. Not together with `resume`. */
+  /** Send what differs from the request's basis only, and nothing at all when nothing does. Not together with `resume`. */
   readonly asDelta: boolean;
   /** Called for each message, with the bytes that it puts on the wire and where in the content it ends. */
   readonly onSent: (wireBytes: number, endBytes: number) => void;
@@ -91,12 +93,13 @@ export class UploadStream {
     this.#answers = answers;
     try {
       this.#over.signal.throwIfAborted();
-      this.#call.write(beginning(context, attempt));
+      if (!attempt.asDelta) this.#call.write(beginning(context, attempt));
       const standing = attempt.resume
         ? await untilAborted(answers.standing.promise, signal)
         : { committedBytes: 0, isComplete: false };
       const uploaded = await this.#send(context, attempt, standing, signal);
       attempt.onAllSent();
+      if (!uploaded.wasSent) return uploaded;
       await untilAborted(answers.complete.promise, signal);
       return uploaded;
     } catch (error) {
@@ -122,18 +125,28 @@ export class UploadStream {
     { committedBytes, isComplete }: Standing,
     signal: AbortSignal,
   ): Promise<UploadedContent> {
-    const basis = attempt.asDelta ? attempt.request.basis?.signature : undefined;
+    const basis = attempt.asDelta ? attempt.request.basis : undefined;
     const zstd = context.transfer.zstd && (context.compressWhole || basis !== undefined);
-    const options = { ...context.transfer, zstd, fromBytes: committedBytes, basis };
+    const options = { ...context.transfer, zstd, fromBytes: committedBytes, basis: basis?.signature };
     const anyEnd = AbortSignal.any([signal, this.#over.signal]);
+    const unsent = basis && new UnchangedBeginning(basis.digest);
+    const send = (chunk: ContentChunk): void => {
+      // grpc-js has copied the bytes when it calls back; not more than the granted chunks ever wait.
+      this.#call.write(continuation(chunk), () => chunk.release());
+      attempt.onSent(chunk.data.length, chunk.offsetBytes + chunk.contentBytes);
+    };
     for await (const chunk of context.content.read(attempt.request, options, anyEnd)) {
       if (isComplete) chunk.release();
-      else {
-        // grpc-js has copied the bytes when it calls back; not more than the granted chunks ever wait.
-        this.#call.write(continuation(chunk), () => chunk.release());
-        attempt.onSent(chunk.data.length, chunk.offsetBytes + chunk.contentBytes);
+      else if (unsent?.holds(chunk) === true) {
+        chunk.release();
+        if (chunk.digest !== undefined) return { digest: chunk.digest, wasSent: false, signature: undefined };
+      } else {
+        const held = unsent?.take();
+        if (held !== undefined) this.#call.write(beginning(context, attempt));
+        for (const earlier of held ?? []) send(earlier);
+        send(chunk);
       }
-      if (chunk.digest !== undefined) return { digest: chunk.digest, signature: chunk.signature };
+      if (chunk.digest !== undefined) return { digest: chunk.digest, wasSent: true, signature: chunk.signature };
     }
     throw new LockstepError('INTERNAL', 'a content ended without its digest');
   }
@@ -150,6 +163,40 @@ export class UploadStream {
       if (complete) answers.complete.resolve();
     }
     throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of contents');
+  }
+}
+
+/**
+ * The chunks of a delta as long as they only say that the content begins as its basis does. If that is all, nothing needs
+ * to be sent: only the file's metadata is new (E75).
+ */
+class UnchangedBeginning {
+  readonly #basisDigest: Uint8Array;
+  #held: ContentChunk[] | undefined = [];
+
+  constructor(basisDigest: Uint8Array) {
+    this.#basisDigest = basisDigest;
+  }
+
+  /** False from the first difference on. */
+  holds(chunk: ContentChunk): boolean {
+    if (this.#held === undefined || chunk.data.length > 0) return false;
+    let at = chunk.offsetBytes;
+    for (const { copyOffsetBytes, copyLengthBytes } of chunk.steps) {
+      if (copyOffsetBytes !== at) return false;
+      at += copyLengthBytes;
+    }
+    if (chunk.digest?.equals(this.#basisDigest) === false) return false;
+    // Its buffer goes back at once; there is nothing in it.
+    this.#held.push({ ...chunk, release: () => {} });
+    return true;
+  }
+
+  /** What was held back, once. */
+  take(): readonly ContentChunk[] | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    return held;
   }
 }
 

@@ -9,6 +9,7 @@ import { toLockstepError } from '../../../common/rpc/errors.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import type { UploadRequest, UploadResult } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
+import { MIN_FETCHED_BYTES } from './signature-fetch.ts';
 import { type UploadContext, UploadStream } from './upload-stream.ts';
 
 /** Contents that use the link at the same time. Those that only wait for the server's answer do not count. */
@@ -19,6 +20,8 @@ const RESUME_BYTES = 4 * 2 ** 20;
 export interface UploadsOptions {
   readonly context: UploadContext;
   readonly open: () => UploadCall;
+  /** Asks the server for a signature; undefined where sending the whole is quicker. */
+  readonly fetchSignature: SignatureFetcher | undefined;
   /** Calls of UploadContent that may be open at the same time. */
   readonly maxStreams: number;
   readonly onResult: (result: UploadResult) => void;
@@ -27,10 +30,12 @@ export interface UploadsOptions {
   readonly logger: Logger;
 }
 
+export type SignatureFetcher = (digest: Uint8Array, sizeBytes: number, signal: AbortSignal) => Promise<Uint8Array>;
+
 type Outcome = UploadResult['outcome'];
 
 interface Upload {
-  readonly request: UploadRequest;
+  request: UploadRequest;
   readonly abort: AbortController;
   isSending: boolean;
   sentBytes: number;
@@ -132,8 +137,13 @@ export class Uploads {
     let mayRedo = true;
     for (;;) {
       try {
-        if (knownDigest !== undefined && (await this.#isStill(upload, knownDigest))) {
+        // A delta finds out by itself.
+        if (knownDigest !== undefined && !asDelta && (await this.#isStill(upload, knownDigest))) {
           return { type: 'done', digest: knownDigest, sentBytes: 0 };
+        }
+        if (await this.#fetchBasis(upload)) {
+          asDelta = true;
+          resume = false;
         }
         return await this.#attempt(upload, resume, asDelta);
       } catch (thrown) {
@@ -179,6 +189,24 @@ export class Uploads {
     }
   }
 
+  /** Asks once for the signature of what the server has. True when there is a basis now that there was not before. */
+  async #fetchBasis(upload: Upload): Promise<boolean> {
+    const { before, ...request } = upload.request;
+    const { fetchSignature } = this.#options;
+    if (before === undefined || fetchSignature === undefined) return false;
+    upload.request = request;
+    if (Math.min(before.sizeBytes, request.sizeBytes) < MIN_FETCHED_BYTES) return false;
+    try {
+      const signature = await fetchSignature(before.digest, before.sizeBytes, upload.abort.signal);
+      upload.request = { ...request, basis: { digest: before.digest, path: request.path, signature } };
+      return true;
+    } catch (error) {
+      upload.abort.signal.throwIfAborted();
+      this.#options.logger.debug({ err: error }, `no signature for ${displayPath(request.path)}: it is sent whole`);
+      return false;
+    }
+  }
+
   /** Reads the file without sending it: only its metadata may be new (E75). */
   async #isStill({ request, abort }: Upload, knownDigest: Uint8Array): Promise<boolean> {
     const { content, transfer } = this.#options.context;
@@ -205,8 +233,9 @@ export class Uploads {
       },
     };
     const stream = this.#takeStream();
-    const { digest, signature } = await stream.upload(this.#options.context, attempt, upload.abort.signal);
+    const { digest, wasSent, signature } = await stream.upload(this.#options.context, attempt, upload.abort.signal);
     this.#idle.push(stream);
+    if (!wasSent) return { type: 'done', digest: new Uint8Array(digest), sentBytes: 0 };
     const { path, sizeBytes } = upload.request;
     const shown = { path: displayPath(path), bytes: sizeBytes, sent_bytes: upload.sentBytes, delta: asDelta };
     this.#options.logger.debug(shown, 'content uploaded');

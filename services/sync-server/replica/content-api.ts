@@ -18,6 +18,8 @@ export interface ContentApi {
   openContent(file: LocatedFile): Promise<number | undefined>;
   /** Fewer bytes than asked for only at the end. */
   readContent(handle: number, offset: number, length: number): Promise<Buffer>;
+  /** The packed signature of an open content; undefined when it has none, or was cut short. One after the other. */
+  signContent(handle: number, sizeBytes: number): Promise<Buffer | undefined>;
   closeContent(handle: number): Promise<void>;
   /** Holds a part of a directory, which begins after the name `after`, against the disk; no faster than that, if given. */
   verifyPage(

@@ -11,6 +11,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile, VerificationPage } from './applier-api.ts';
 import type { ContentApi, PageFindings, StagedUpload, StagedUploadBegin } from './content-api.ts';
+import { signContent } from './content-signature.ts';
 import type { UploadPart } from './replica.ts';
 import { openStaging } from './replica-core.ts';
 import type { ReplicaLog } from './replica-log.ts';
@@ -42,6 +43,7 @@ export class ContentService implements ContentApi {
   #nextHandle = 1;
   #sweeping: Promise<void> | undefined;
   #sweepAgain = false;
+  #signing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
   /** A slow verification must not hold up the end. */
   readonly #closing = new AbortController();
@@ -89,11 +91,24 @@ export class ContentService implements ContentApi {
   }
 
   async readContent(handle: number, offset: number, length: number): Promise<Buffer> {
-    const fd = this.#open.get(handle);
-    if (fd === undefined) throw new LockstepError('CANCELLED', 'the download has ended');
+    const fd = this.#downloadOf(handle);
     const data = Buffer.allocUnsafeSlow(length);
     const count = readFully(fd, data, 0, length, offset);
     return data.subarray(0, count);
+  }
+
+  signContent(handle: number, sizeBytes: number): Promise<Buffer | undefined> {
+    const read = (target: Buffer, length: number, position: number) =>
+      readFully(this.#downloadOf(handle), target, 0, length, position);
+    // One at a time: each holds as much memory as its signature takes.
+    const signed = this.#signing.then(() =>
+      runInTurns(signContent(this.#settings.digestFunction, sizeBytes, read), {
+        minimumMs: () => 0,
+        signal: this.#closing.signal,
+      }),
+    );
+    this.#signing = signed.catch(() => undefined);
+    return signed;
   }
 
   async closeContent(handle: number): Promise<void> {
@@ -140,6 +155,12 @@ export class ContentService implements ContentApi {
     this.#open.clear();
     this.#staging.close();
     this.#root.close();
+  }
+
+  #downloadOf(handle: number): number {
+    const fd = this.#open.get(handle);
+    if (fd === undefined) throw new LockstepError('CANCELLED', 'the download has ended');
+    return fd;
   }
 
   async #sweepAll(): Promise<void> {

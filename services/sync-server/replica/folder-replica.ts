@@ -3,6 +3,7 @@
  * remembers where the folder stands. No file is touched here.
  */
 import type { Digest, DigestFunction } from '../../../common/content/digest.ts';
+import type { SignaturePart } from '../../../common/content/signature-parts.ts';
 import { Deferred } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
@@ -10,6 +11,7 @@ import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path
 import type { ApplierApi, ApplierInfo } from './applier-api.ts';
 import type { ContentApi } from './content-api.ts';
 import { readContent } from './content-reader.ts';
+import { readSignature } from './content-signature.ts';
 import { watchChanges } from './feed-watcher.ts';
 import type {
   AppliedBatch,
@@ -170,6 +172,10 @@ export class FolderReplica implements Replica {
 
   readContent(path: TreePath, offset: number, length: number | undefined): AsyncIterable<ContentPart> {
     return readContent(this.#applier, this.#content, path, offset, length);
+  }
+
+  readSignature(digest: Digest, signal: AbortSignal): AsyncIterable<SignaturePart> {
+    return readSignature(this.#applier, this.#content, digest, signal);
   }
 
   watchChanges(from: FeedPosition | undefined, signal: AbortSignal): AsyncIterable<RevisionChanges> {

@@ -6,6 +6,7 @@
  * Errors are LockstepErrors with the reasons that the protocol documents.
  */
 import type { Digest, DigestFunction } from '../../../common/content/digest.ts';
+import type { SignaturePart } from '../../../common/content/signature-parts.ts';
 import type { Entry, EntryRecord } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
@@ -52,6 +53,9 @@ export interface Replica {
   ): Promise<readonly Entry[]>;
   /** Reads one version of a file, from `offset` on. @throws ENTRY_NOT_FOUND, OFFSET_MISMATCH */
   readContent(path: TreePath, offset: number, length: number | undefined): AsyncIterable<ContentPart>;
+
+  /** The signature of a content that some file has. @throws CONTENT_NOT_FOUND */
+  readSignature(digest: Digest, signal: AbortSignal): AsyncIterable<SignaturePart>;
 
   /**
    * The change feed after a revision, then live, until `signal` is aborted. The first item says where it begins.

@@ -14,7 +14,8 @@ import {
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { expect } from 'chai';
-import { digestOf } from '../../../common/content/digest.ts';
+import { SignatureAssembler } from '../../../common/content/signature-parts.ts';
+import { type Digest, digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
@@ -271,6 +272,24 @@ describe('a replica with its workers', () => {
     expect(await reasonOf((await begin(10)).write(part(0, content)))).to.equal('INVALID_ARGUMENT');
     await uploadAll(content);
     expect((await apply(putStored(fileEntry('f', content)))).problems).to.deep.equal([]);
+  });
+
+  it('tells the signature of a content that a file has, and of no other', async () => {
+    const content = randomBytes(300_000);
+    await uploadAll(content);
+    const entry = fileEntry('f', content);
+    await apply(putStored(entry));
+    const parts = await collect(replica.readSignature(entry.digest, new AbortController().signal));
+    const assembler = new SignatureAssembler(entry.digest, content.length);
+    for (const part of parts) assembler.add(part);
+    const { blockCount, offsets } = assembler.finish();
+    expect(blockCount).to.be.greaterThan(50);
+    expect(offsets.at(-1)).to.equal(content.length);
+    const reason = (digest: Digest) => reasonOf(collect(replica.readSignature(digest, new AbortController().signal)));
+    expect(await reason(digestOf('blake3', randomBytes(32)))).to.equal('CONTENT_NOT_FOUND');
+    // Changed behind the server's back: what is there now is not what was asked for.
+    writeFileSync(local('f'), randomBytes(300_000));
+    expect(await reason(entry.digest)).to.equal('CONTENT_NOT_FOUND');
   });
 
   it('copies ranges from a basis, and refuses a basis that is another (E70)', async () => {

@@ -3,6 +3,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
+import { digestOf } from '../../../common/content/digest.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import { ROOT, treePathFromLocal } from '../../../common/tree/tree-path.ts';
@@ -215,9 +216,21 @@ describe('looking into a folder', () => {
   });
 
   describe('GetSignature', () => {
-    it('is not offered', async () => {
-      const call = fixture.client.getSignature({ folder, digest: Buffer.alloc(32) });
-      expect(await reasonOf(collect(readMessages(call)))).to.equal('UNIMPLEMENTED');
+    it('sends the blocks of a content that the folder has, in parts, and refuses any other', async () => {
+      const content = randomBytes(200_000);
+      fixture.replica.tree.apply(putFile('signed', content));
+      const parts = await collect(
+        readMessages(fixture.client.getSignature({ folder, digest: digestOf('blake3', content) })),
+      );
+      expect(parts.length).to.be.greaterThan(1);
+      const lengths = parts.flatMap((part) => part.lengths);
+      expect(lengths.reduce((sum, length) => sum + length, 0)).to.equal(content.length);
+      const first = digestOf('blake3', content.subarray(0, lengths[0])).subarray(0, 16);
+      expect(Buffer.from(parts[0]?.fingerprints ?? []).subarray(0, 16)).to.deep.equal(first);
+      const reason = (digest: Buffer) =>
+        reasonOf(collect(readMessages(fixture.client.getSignature({ folder, digest }))));
+      expect(await reason(Buffer.alloc(32))).to.equal('CONTENT_NOT_FOUND');
+      expect(await reason(Buffer.alloc(0))).to.equal('INVALID_ARGUMENT');
     });
   });
 });

@@ -3912,8 +3912,7 @@ export const SyncServiceService = {
    * Sends the signature of a content in the folder, for a client that has lost its own and wants to send a delta.
    *
    * Errors:
-   * - NOT_FOUND `CONTENT_NOT_FOUND`: no file of the folder has this content.
-   * - UNIMPLEMENTED: the server is older than signatures.
+   * - NOT_FOUND `CONTENT_NOT_FOUND`: no file of the folder has this content, or it has no signature.
    */
   getSignature: {
     path: "/lockstep.sync.v1.SyncService/GetSignature" as const,
@@ -4075,8 +4074,7 @@ export interface SyncServiceServer extends UntypedServiceImplementation {
    * Sends the signature of a content in the folder, for a client that has lost its own and wants to send a delta.
    *
    * Errors:
-   * - NOT_FOUND `CONTENT_NOT_FOUND`: no file of the folder has this content.
-   * - UNIMPLEMENTED: the server is older than signatures.
+   * - NOT_FOUND `CONTENT_NOT_FOUND`: no file of the folder has this content, or it has no signature.
    */
   getSignature: handleServerStreamingCall<GetSignatureRequest, GetSignatureResponse>;
   /**
@@ -4230,8 +4228,7 @@ export interface SyncServiceClient extends Client {
    * Sends the signature of a content in the folder, for a client that has lost its own and wants to send a delta.
    *
    * Errors:
-   * - NOT_FOUND `CONTENT_NOT_FOUND`: no file of the folder has this content.
-   * - UNIMPLEMENTED: the server is older than signatures.
+   * - NOT_FOUND `CONTENT_NOT_FOUND`: no file of the folder has this content, or it has no signature.
    */
   getSignature(
     request: GetSignatureRequest,

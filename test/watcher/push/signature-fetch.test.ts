@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { UploadRequest } from '../../../clients/watcher/engine/messages.ts';
+import { Connection } from '../../../clients/watcher/push/connection.ts';
+import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
+import { Session } from '../../../clients/watcher/push/session.ts';
+import { digestOf } from '../../../common/content/digest.ts';
+import { decodeSignature } from '../../../common/content/signature-codec.ts';
+import { createLogger } from '../../../common/ops/logger.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { EngineDouble } from '../../support/engine-double.ts';
+import { eventually } from '../../support/eventually.ts';
+import { putFile, SyncFixture } from '../../support/sync-fixture.ts';
+
+const SECURITY = {
+  ca: undefined,
+  clientCert: undefined,
+  clientKey: undefined,
+  insecure: false,
+  tokenFile: undefined,
+  token: undefined,
+};
+
+describe('a large file whose signature is not at hand', () => {
+  let root: string;
+  let fixture: SyncFixture;
+  let connection: Connection;
+  let content: ContentReader;
+  let engine: EngineDouble;
+  let session: Session;
+  const old = randomBytes(2_000_000);
+
+  beforeEach(async () => {
+    root = mkdtempSync(join(tmpdir(), 'lockstep-fetch-'));
+    fixture = await SyncFixture.start();
+    fixture.replica.tree.apply(putFile('f', old));
+    engine = new EngineDouble();
+    content = new ContentReader(root);
+    connection = new Connection({ address: fixture.address, security: SECURITY });
+  });
+
+  afterEach(async () => {
+    await session.abort();
+    connection.close();
+    await content.close();
+    await fixture.stop();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  async function upload(bytes: Buffer, compress: boolean, before = old) {
+    session = await Session.open(
+      {
+        connection,
+        folder: 'default',
+        holderId: Buffer.alloc(16, 7),
+        holder: 'host:/dir:1',
+        takeOver: false,
+        acknowledgement: 'durable',
+        compress,
+        content,
+        engine,
+        logger: createLogger({ name: 'test', level: 'silent' }),
+      },
+      new AbortController().signal,
+    );
+    writeFileSync(join(root, 'f'), bytes);
+    utimesSync(join(root, 'f'), 1, 1);
+    const { ino, mtimeNs, ctimeNs } = statSync(join(root, 'f'), { bigint: true });
+    const request: UploadRequest = {
+      uploadId: '00112233445566778899aabbccddeeff',
+      path: 'f' as TreePath,
+      sizeBytes: bytes.length,
+      ino,
+      mtimeNs,
+      ctimeNs,
+      before: { digest: digestOf('blake3', before), sizeBytes: before.length },
+    };
+    session.handle({ type: 'upload', request });
+    const { outcome } = (await eventually('the upload', () => engine.all('uploaded').at(0))).result;
+    if (outcome.type !== 'done') throw new Error(`the upload ended as ${JSON.stringify(outcome)}`);
+    return outcome;
+  }
+
+  const edited = Buffer.concat([old.subarray(0, 700_000), Buffer.from('edit'), old.subarray(700_000)]);
+
+  it('is told in terms of what the server has, after asking it for its signature', async () => {
+    const { sentBytes, signature, digest } = await upload(edited, true);
+    expect(sentBytes).to.be.lessThan(20_000);
+    expect(fixture.replica.tree.content(digestOf('blake3', edited))?.equals(edited)).to.equal(true);
+    expect(signature && decodeSignature(signature).digest).to.deep.equal(Buffer.from(digest));
+  });
+
+  it('is not sent at all when it is what the server has', async () => {
+    expect(await upload(old, true)).to.include({ sentBytes: 0 });
+    expect(fixture.replica.received.writes).to.equal(0);
+  });
+
+  it("is sent whole on this machine's own network", async () => {
+    expect(await upload(edited, false)).to.include({ sentBytes: edited.length });
+  });
+
+  it('is sent whole where the server has no such content', async () => {
+    expect(await upload(edited, true, randomBytes(1_000_000))).to.include({ sentBytes: edited.length });
+  });
+});
