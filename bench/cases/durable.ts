@@ -20,7 +20,10 @@ export const durable: BenchCase = {
     const rooms = bench.diskRooms;
     if (rooms.isInMemory) throw new Skipped('the directory for temporary files is no disk; set TMPDIR to one');
     const files = scaled(bench, FILES);
-    rooms.requireSpace(files * 8_192, 3 * files);
+    const runs = bench.runs ?? RUNS;
+    // The source, and the replicas of both with the run that is counted.
+    const trees = 1 + 2 * (runs + 1);
+    rooms.requireSpace(trees * files * 8_192, trees * files);
     const source = rooms.make('source');
     await writeTree(source, { seed: 'durable', files, minSizeBytes: 2_048, maxSizeBytes: 6_144, content: 'text' });
     warmCache(source);
@@ -29,7 +32,8 @@ export const durable: BenchCase = {
     const settle = async (): Promise<void> => {
       await bench.processes.run({ name: 'sync', command: 'sync', args: [], logFile: join(logs, 'sync.log') });
     };
-    const measured = await compareFirstSyncs(bench, { source, contenders, runs: bench.runs ?? RUNS, rooms, settle });
+    const comparison = { source, contenders, runs, rooms, settle, keepReplicas: true };
+    const measured = await compareFirstSyncs(bench, comparison);
     await rooms.remove(source);
     return {
       rows: [timeRow(measured, 'wall time', atMostOfPeer(0.3))],

@@ -26,6 +26,11 @@ export interface Comparison {
   readonly line?: LineShape;
   /** Before each run; the disk shall not be busy with the one before. */
   readonly settle?: () => Promise<void>;
+  /**
+   * Leave replicas where they are until the end. ext4 does not reuse the inodes of files that were deleted seconds ago, and looks
+   * through them one by one for every new file: a run would be measured by what was removed before it.
+   */
+  readonly keepReplicas?: boolean;
 }
 
 /** Under the profiler, where one more run would only blur the profile. */
@@ -69,7 +74,7 @@ async function firstSync(
     return sample;
   } finally {
     await session.close();
-    await removeSetup(comparison, setup);
+    if (comparison.keepReplicas !== true) await removeSetup(comparison, setup);
   }
 }
 

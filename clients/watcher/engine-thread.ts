@@ -1,9 +1,10 @@
 /**
- * The engine's thread, as the composition holds it.
+ * The engine's thread, as the composition holds it. Loading what an engine needs takes a third of the start of the whole
+ * program: a thread is made before anyone knows what it will watch, and waits.
  */
 import { Worker } from 'node:worker_threads';
 import { LockstepError } from '../../common/ops/errors.ts';
-import type { EngineCommand, EngineEvent, EngineOptions, TakenMessage } from './engine/messages.ts';
+import type { BeginEngine, EngineCommand, EngineEvent, EngineOptions, TakenMessage } from './engine/messages.ts';
 import { EngineBacklog } from './engine-backlog.ts';
 import type { EnginePort } from './push/engine-port.ts';
 import { workerUrl } from './worker-url.ts';
@@ -15,11 +16,35 @@ export interface EngineThread extends EnginePort {
   terminate(): Promise<void>;
 }
 
-export function startEngine(options: EngineOptions): EngineThread {
-  const worker = new Worker(workerUrl('./engine/engine-worker.ts', import.meta.url), {
-    workerData: options,
-    name: 'engine',
-  });
+export class EngineThreads {
+  #waiting: Worker | undefined = newThread();
+
+  /** The thread that waits; for a second engine another one. */
+  start(options: EngineOptions): EngineThread {
+    const worker = this.#waiting ?? newThread();
+    this.#waiting = undefined;
+    worker.ref();
+    const begin: BeginEngine = { type: 'begin', options };
+    worker.postMessage(begin);
+    return engineThread(worker);
+  }
+
+  [Symbol.dispose](): void {
+    this.#waiting?.terminate().catch(() => {
+      // It has ended by itself.
+    });
+    this.#waiting = undefined;
+  }
+}
+
+function newThread(): Worker {
+  const worker = new Worker(workerUrl('./engine/engine-worker.ts', import.meta.url), { name: 'engine' });
+  // While it only waits it is no reason to go on.
+  worker.unref();
+  return worker;
+}
+
+function engineThread(worker: Worker): EngineThread {
   const backlog = new EngineBacklog();
   worker.on('exit', () => backlog.close());
   return {

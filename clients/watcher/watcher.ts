@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
 import { Deferred, withTimeout } from '../../common/ops/async.ts';
-import { describeError, ExitCode, exitCodeOf, isReason, LockstepError, type Reason } from '../../common/ops/errors.ts';
+import { describeError, ExitCode, isReason, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
 import { formatBytes } from '../../common/ops/units.ts';
 import type { Address } from '../../common/rpc/address.ts';
@@ -64,12 +64,6 @@ const CLOSE_DEADLINE_MS = 3_000;
 const HOOK_DEADLINE_MS = 2_500;
 
 const MAX_SHOWN_DIRECTORY = 120;
-
-/** The exit status that a watcher ends with because of an error. */
-export function exitCodeOfWatcher(reason: Reason): ExitCode {
-  // A folder that is not there and a directory that is watched already are refusals, of the server and of a colleague.
-  return reason === 'LOCKED' || reason === 'FOLDER_NOT_FOUND' ? ExitCode.REFUSED : exitCodeOf(reason);
-}
 
 export class Watcher {
   readonly #options: WatcherOptions;

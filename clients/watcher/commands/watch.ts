@@ -6,9 +6,10 @@ import { describeError, ExitCode, LockstepError } from '../../../common/ops/erro
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
-import { startEngine } from '../engine-thread.ts';
+import type { EngineThreads } from '../engine-thread.ts';
+import { exitCodeOfWatcher } from '../exit-code.ts';
 import { openStateDirectory, prepareWatchedDirectory } from '../status/state-directory.ts';
-import { exitCodeOfWatcher, Watcher, type WatcherOptions } from '../watcher.ts';
+import { Watcher, type WatcherOptions } from '../watcher.ts';
 import { resolveWatches } from './configuration.ts';
 import type { CommandContext } from './context.ts';
 import { printedTables } from './printed-tables.ts';
@@ -20,7 +21,11 @@ import { planWatch, requireCompatible } from './watch-plan.ts';
 /** A clean stop is done in less (E116); what still hangs then is cut off by the second deadline of the parts. */
 const STOP_DEADLINE_MS = 9_500;
 
-export async function watch(flags: Readonly<Record<string, unknown>>, context: CommandContext): Promise<ExitCode> {
+export async function watch(
+  flags: Readonly<Record<string, unknown>>,
+  context: CommandContext,
+  engines: EngineThreads,
+): Promise<ExitCode> {
   hideInvitation(flags);
   const all = resolveWatches(flags, context);
   const [first] = all;
@@ -47,7 +52,7 @@ export async function watch(flags: Readonly<Record<string, unknown>>, context: C
     const { directory } = options.engine;
     const watcher = new Watcher(ready === undefined ? options : { ...options, readyFile: undefined }, {
       ...voice,
-      startEngine,
+      startEngine: (engineOptions) => engines.start(engineOptions),
       onReady: (revision) => ready?.isReady(directory, revision),
     });
     watchers.push(watcher);

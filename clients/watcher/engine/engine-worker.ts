@@ -1,18 +1,24 @@
 /**
- * The engine's thread: opens the root, starts the observer, and lets the engine work until it is told to close or
- * cannot go on. Only messages here.
+ * The engine's thread: waits to be told what to watch, opens the root, starts the observer, and lets the engine work
+ * until it is told to close or cannot go on. Only messages here.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { monotonicMs } from '../observe/hints.ts';
 import { Observer } from '../observe/observer.ts';
 import { Engine, failureOf, type Hints } from './engine.ts';
-import { type EngineCommand, type EngineEvent, type EngineOptions, isCounted, type TakenMessage } from './messages.ts';
+import {
+  type BeginEngine,
+  type EngineCommand,
+  type EngineEvent,
+  type EngineOptions,
+  isCounted,
+  type TakenMessage,
+} from './messages.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('engine-worker runs as a worker thread only');
-const options = workerData as EngineOptions;
 
 const POLL_MS = 5_000;
 const TAKEN: TakenMessage = { type: 'taken' };
@@ -24,10 +30,13 @@ function emit(event: EngineEvent, transfer: readonly ArrayBuffer[] = []): void {
 /** Commands may come before the engine is there. */
 const early: EngineCommand[] = [];
 let engine: Engine | undefined;
-port.on('message', (command: EngineCommand) => {
-  if (engine === undefined) early.push(command);
-  else take(engine, command);
-  if (isCounted(command)) port.postMessage(TAKEN);
+port.once('message', ({ options }: BeginEngine) => {
+  port.on('message', (command: EngineCommand) => {
+    if (engine === undefined) early.push(command);
+    else take(engine, command);
+    if (isCounted(command)) port.postMessage(TAKEN);
+  });
+  main(options).catch(fail);
 });
 
 function take(target: Engine, command: EngineCommand): void {
@@ -43,9 +52,9 @@ function fail(error: unknown): void {
   port?.close();
 }
 
-async function main(): Promise<void> {
+async function main(options: EngineOptions): Promise<void> {
   using root = SafeRoot.open(options.directory);
-  const observer = options.mode === 'watch' ? await startObserver() : undefined;
+  const observer = options.mode === 'watch' ? await startObserver(options) : undefined;
   try {
     engine = new Engine({ options, root, hints: observer === undefined ? undefined : hintsOf(observer), emit });
     for (const batch of early.splice(0)) take(engine, batch);
@@ -67,7 +76,7 @@ function withEngine(act: (engine: Engine) => void): void {
   else act(engine);
 }
 
-function startObserver(): Promise<Observer> {
+function startObserver(options: EngineOptions): Promise<Observer> {
   return Observer.start({
     directory: options.directory,
     stateDirectory: options.stateDirectory,
@@ -97,5 +106,3 @@ function hintsOf(observer: Observer): Hints {
     settle: async () => ((await observer.cookie()).scanNeeded ? 'scan-needed' : 'delivered'),
   };
 }
-
-main().catch(fail);

@@ -222,3 +222,9 @@ export interface EngineOptions {
   readonly maxDelete: MassDeleteLimit;
   readonly acknowledgement: 'durable' | 'applied';
 }
+
+/** The first message to the engine's thread. */
+export interface BeginEngine {
+  readonly type: 'begin';
+  readonly options: EngineOptions;
+}
