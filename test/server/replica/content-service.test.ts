@@ -20,7 +20,7 @@ import { CollectedLog, p, removeDirectory, settingsFor, temporaryDirectory } fro
 const digest = (content: Buffer) => digestOf('blake3', content);
 const part = (offsetBytes: number, data: Buffer, more: Partial<UploadPart> = {}): UploadPart => ({
   offsetBytes,
-  copy: undefined,
+  steps: undefined,
   data,
   decompressedSizeBytes: undefined,
   ...more,
@@ -108,8 +108,8 @@ describe('ContentService', () => {
     expect(await write(part(0, compressed, { decompressedSizeBytes: 49 }))).to.equal('INVALID_ARGUMENT');
     expect(await write(part(0, compressed, { decompressedSizeBytes: 51 }))).to.equal('INVALID_ARGUMENT');
     expect(await write(part(0, compressed, { decompressedSizeBytes: 2 ** 30 }))).to.equal('LIMIT_EXCEEDED');
-    const copy = { offsetBytes: 0, lengthBytes: 10 };
-    expect(await write(part(0, Buffer.alloc(0), { copy }))).to.equal('BASIS_MISMATCH');
+    const steps = [{ copyOffsetBytes: 0, copyLengthBytes: 10, dataBytes: 0 }];
+    expect(await write(part(0, Buffer.alloc(0), { steps }))).to.equal('BASIS_MISMATCH');
     // What is refused changes nothing, and the upload goes on.
     expect(await service.writeUpload(handle, part(0, compressed, { decompressedSizeBytes: 50 }))).to.equal(50);
   });
@@ -117,15 +117,15 @@ describe('ContentService', () => {
   it('copies ranges of a basis, and says that it was the basis when the whole is wrong', async () => {
     const old = Buffer.from('abcdefghij');
     const basis = located('old', old);
-    const copy = { offsetBytes: 2, lengthBytes: 8 };
+    const steps = [{ copyOffsetBytes: 2, copyLengthBytes: 8, dataBytes: 1 }];
     const good = await begin(1, 9, { basis });
-    expect(await service.writeUpload(good.handle, part(0, Buffer.from('!'), { copy }))).to.equal(9);
+    expect(await service.writeUpload(good.handle, part(0, Buffer.from('!'), { steps }))).to.equal(9);
     await service.finishUpload(good.handle, digest(Buffer.from('cdefghij!')));
     const wrong = await begin(2, 9, { basis });
-    await service.writeUpload(wrong.handle, part(0, Buffer.from('?'), { copy }));
+    await service.writeUpload(wrong.handle, part(0, Buffer.from('?'), { steps }));
     expect(await reasonOf(service.finishUpload(wrong.handle, digest(old)))).to.equal('BASIS_MISMATCH');
     const beyond = await begin(3, 20, { basis });
-    const far = part(0, Buffer.alloc(0), { copy: { offsetBytes: 5, lengthBytes: 20 } });
+    const far = part(0, Buffer.alloc(0), { steps: [{ copyOffsetBytes: 5, copyLengthBytes: 20, dataBytes: 0 }] });
     expect(await reasonOf(service.writeUpload(beyond.handle, far))).to.equal('BASIS_MISMATCH');
     expect(await service.writeUpload(beyond.handle, part(0, Buffer.from('x')))).to.equal(1);
   });

@@ -141,7 +141,11 @@ describe('Session', () => {
       ],
       [{ onLease: (lease) => ({ ...lease, epoch }) }, 'INVALID_ARGUMENT', /describes its state/],
       [{ onLease: (lease) => ({ ...lease, rootTreeDigest: Buffer.alloc(3) }) }, 'INVALID_ARGUMENT', /has 3 bytes/],
-      [{ onLease: (lease) => ({ ...lease, digestFunction: 77 as DigestFunction }) }, 'PROTOCOL_UNSUPPORTED', /update sync-watcher/],
+      [
+        { onLease: (lease) => ({ ...lease, digestFunction: 77 as DigestFunction }) },
+        'PROTOCOL_UNSUPPORTED',
+        /update sync-watcher/,
+      ],
       [{ protocolVersion: 0 }, 'PROTOCOL_UNSUPPORTED', /update sync-server/],
       [{ folders: [] }, 'FOLDER_NOT_FOUND', /none that you may see/],
       [{ folders: Array.from({ length: 30 }, (_, at) => `f${at}`) }, 'FOLDER_NOT_FOUND', /"f19", 10 more/],
