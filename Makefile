@@ -27,13 +27,14 @@ build: setup ## The compiled dist/ that the npm package ships
 proto: ## Generate the typed stubs anew
 	@scripts/generate.sh
 
-lint: setup ## Types, lint, format, import arrows, protocol
+lint: setup ## Types, lint, format, import arrows, protocol, manual pages
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json
 	@$(NODE) $(BIN)/oxlint --type-aware --deny-warnings $(SOURCES)
 	@$(NODE) node_modules/@biomejs/biome/bin/biome format --error-on-warnings
 	@$(NODE) scripts/check-arrows.ts
 	@$(NODE) scripts/check-protocol.ts
 	@$(NODE) scripts/list-cases.ts --check
+	@$(NODE) scripts/man-pages.ts --check
 
 format: setup ## Format everything
 	@$(NODE) node_modules/@biomejs/biome/bin/biome format --write
