@@ -91,7 +91,7 @@ describe('access with tokens', () => {
     compare: 'no error',
     read: 'ENTRY_NOT_FOUND',
     watch: 'COMPACTED',
-    signature: 'UNIMPLEMENTED',
+    signature: 'CONTENT_NOT_FOUND',
     lease: 'no error',
     apply: 'LEASE_STALE',
     upload: 'LEASE_STALE',
