@@ -1,6 +1,8 @@
+#!/usr/bin/env node
 /**
  * Entry point of sync-watcher. Compiled code is cached first of all: it halves the start of every command.
  */
+import '../../common/ops/required-node.ts';
 import { keepCompiledCode } from '../../common/ops/compile-cache.ts';
 import { collectYoungOften } from '../../common/ops/garbage-collection.ts';
 

@@ -1,6 +1,8 @@
+#!/usr/bin/env node
 /**
  * Entry point of sync-server.
  */
+import '../../common/ops/required-node.ts';
 import { keepCompiledCode } from '../../common/ops/compile-cache.ts';
 import { collectYoungOften } from '../../common/ops/garbage-collection.ts';
 import type { OpenFolder } from './server.ts';

@@ -22,6 +22,8 @@ export interface BinOptions {
   readonly uid?: number | undefined;
   /** A command that starts it: `prlimit` and the like. */
   readonly wrapper?: readonly string[] | undefined;
+  /** Where the programs are; default: bin/ of this checkout. */
+  readonly bin?: string | undefined;
 }
 
 export interface Exit {
@@ -47,7 +49,11 @@ export class BinProgram {
     // What the one who runs the tests has set for himself is not what is tested.
     const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith('LOCKSTEP_'));
     const startedMs = performance.now();
-    const [command = '', ...words] = [...(options.wrapper ?? []), join(REPOSITORY, 'bin', name), ...options.arguments];
+    const [command = '', ...words] = [
+      ...(options.wrapper ?? []),
+      join(options.bin ?? join(REPOSITORY, 'bin'), name),
+      ...options.arguments,
+    ];
     this.#child = spawn(command, words, {
       env: { ...Object.fromEntries(inherited), ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
