@@ -12,6 +12,7 @@ import {
   controlOptions,
   doctorOptions,
   flushOptions,
+  limitOptions,
   statusOptions,
   verifyOptions,
   waitOptions,
@@ -131,6 +132,15 @@ export function buildProgram(run: (action: Action, flags: Flags) => Promise<void
     controlOptions,
     lazily(control, (commands) => commands.rescan),
   );
+  addOptions(program.command('limit'), limitOptions)
+    .description('how much is sent per second: tell it, or change it')
+    .argument('[rate]', 'such as 2MB/s; off, or auto for what the configuration says')
+    .action((rate: string | undefined, flags: Flags) =>
+      run(
+        lazily(control, (commands) => commands.limit),
+        { ...flags, rate },
+      ),
+    );
   program.addHelpText(
     'after',
     () => `\n${watchCommand.createHelp().formatHelp(watchCommand, watchCommand.createHelp())}`,

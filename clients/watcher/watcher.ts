@@ -17,6 +17,7 @@ import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } fro
 import { type PackedChanges, unpackChanges } from './engine/packed-changes.ts';
 import type { EngineThread } from './engine-thread.ts';
 import { OnSynced } from './hooks/on-synced.ts';
+import type { Bandwidth } from './push/bandwidth.ts';
 import { Connection } from './push/connection.ts';
 import { ContentReader } from './push/content-reader.ts';
 import type { SecurityOptions } from './push/credentials.ts';
@@ -53,6 +54,8 @@ export interface WatcherSurroundings {
   readonly writeLine: (line: string) => void;
   /** Standard error: what could not be synced. */
   readonly complain: (sentence: string) => void;
+  /** Shared by all watchers of the process. */
+  readonly bandwidth: Bandwidth;
   /** The first sync is done, up to this revision. */
   readonly onReady?: ((revision: string) => void) | undefined;
 }
@@ -90,7 +93,12 @@ export class Watcher {
     this.#content = new ContentReader(directory);
     if (options.readyFile !== undefined) rmSync(options.readyFile, { force: true });
     this.#engine = around.startEngine(options.engine);
-    this.#control = new ControlService(this.#model, this.#engine, around.logger.child({ room: 'control' }));
+    this.#control = new ControlService({
+      model: this.#model,
+      engine: this.#engine,
+      bandwidth: around.bandwidth,
+      logger: around.logger.child({ room: 'control' }),
+    });
     this.#reconnect = new Reconnect({
       open: (isFirst, signal) => this.#open(isFirst, signal),
       mode: mode === 'watch' ? 'watch' : 'once',
@@ -193,6 +201,7 @@ export class Watcher {
           engine: this.#engine,
           logger: this.#around.logger,
           onAnswered: this.#telemetry?.onAnswered,
+          bandwidth: this.#around.bandwidth.bucket,
         },
         signal,
       );

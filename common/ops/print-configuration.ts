@@ -29,10 +29,25 @@ function table(settings: readonly Setting[]): string {
 /** Longer values do not push the origins of all others away. */
 const MAX_ALIGNED_CHARS = 60;
 
+const BARE_KEY = /^[A-Za-z0-9_-]+$/;
+
+/** Tables as well: headed by their name they would swallow the settings behind them. */
+function inline(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? '[]' : `[ ${value.map(inline).join(', ')} ]`;
+  if (typeof value !== 'object' || value === null || value instanceof Date) {
+    return stringify({ value })
+      .trimEnd()
+      .replace(/^value = /, '');
+  }
+  return `{ ${Object.entries(value)
+    .map(([key, inner]) => `${BARE_KEY.test(key) ? key : JSON.stringify(key)} = ${inline(inner)}`)
+    .join(', ')} }`;
+}
+
 /** What cannot be in a file, or is set by nobody, is a comment. */
 function assignment({ name, declaration, written }: Setting): string {
   if (written === undefined) return `# ${name} =`;
   if (declaration.secret) return `# ${name} = ${NOT_SHOWN}`;
-  const text = stringify({ [name]: written }).trimEnd();
+  const text = `${name} = ${inline(written)}`;
   return declaration.file === false ? `# ${text}` : text;
 }

@@ -8,13 +8,20 @@ import type { Setting } from './configuration.ts';
 import type { LogFile } from './log-file.ts';
 import { type Logger, type LogLevel, setLogLevel } from './logger.ts';
 
+export interface Reloaded {
+  readonly logLevel: LogLevel;
+  readonly settings: readonly (readonly Setting[])[];
+  /** Names of settings whose new values the program has taken over by itself. */
+  readonly takenOver?: readonly string[] | undefined;
+}
+
 export interface Reloadable {
   readonly logger: Logger;
   readonly logFile: LogFile | undefined;
   /** What the process was started with, a list for each directory or folder. */
   readonly settings: readonly (readonly Setting[])[];
   /** Reads flags, environment and file again. @throws LockstepError */
-  readonly resolve: () => { readonly logLevel: LogLevel; readonly settings: readonly (readonly Setting[])[] };
+  readonly resolve: () => Reloaded;
 }
 
 /** Their values come into use by themselves or are of no use while the process runs. */
@@ -34,7 +41,9 @@ export function reload({ logger, logFile, settings, resolve }: Reloadable): void
   try {
     const now = resolve();
     if (setLogLevel(logger, now.logLevel)) reloaded.push('log-level');
-    const restart = changedSettings(settings, now.settings).filter((name) => !TAKEN_OVER.has(name));
+    const changed = changedSettings(settings, now.settings).filter((name) => !TAKEN_OVER.has(name));
+    reloaded.push(...changed.filter((name) => now.takenOver?.includes(name)));
+    const restart = changed.filter((name) => now.takenOver?.includes(name) !== true);
     const what =
       restart.length === 0 ? 'reloaded' : `reloaded; changed, but taken over only by a restart: ${restart.join(', ')}`;
     // Also with a level that hides what is usual: somebody has asked.

@@ -77,6 +77,37 @@ export function formatBytes(sizeBytes: number): string {
   return `${rounded} ${units[unit]}`;
 }
 
+/** Below this nothing would ever arrive, in bytes per second. */
+export const MIN_RATE = 1000;
+
+/**
+ * Bytes per second of "2MB/s", "500kB/s" or a size alone; undefined for "off".
+ * @throws LockstepError USAGE, naming the text; also below MIN_RATE.
+ */
+export function parseRate(text: string): number | undefined {
+  const trimmed = text.trim();
+  if (trimmed === 'off') return undefined;
+  const match = /^(.+?)(?:\/s)?$/.exec(trimmed);
+  const rate = /^\d/.test(trimmed) && match?.[1] !== undefined ? sizeOrUndefined(match[1]) : undefined;
+  if (rate === undefined) throw wrongValue('rate', text, '2MB/s, 500kB/s or off');
+  if (rate >= MIN_RATE) return rate;
+  throw new LockstepError('USAGE', `"${text}" would let nothing through; the lowest rate is ${formatRate(MIN_RATE)}`);
+}
+
+/** "2 MB/s"; "off" for no limit. */
+export function formatRate(bytesPerSecond: number | undefined): string {
+  return bytesPerSecond === undefined ? 'off' : `${formatBytes(bytesPerSecond)}/s`;
+}
+
+function sizeOrUndefined(text: string): number | undefined {
+  try {
+    return parseSize(text);
+  } catch {
+    // The caller says what was expected of the whole.
+    return undefined;
+  }
+}
+
 /** How many deletes at once are taken for granted: a number of entries, or a share of the tree. */
 export type DeleteLimit =
   | { readonly kind: 'entries'; readonly entries: number }

@@ -1,16 +1,21 @@
 /**
- * `sync-watcher status`, `flush`, `pause`, `resume` and `rescan`: one question or order to the watcher that runs for a
+ * `sync-watcher status`, `flush`, `pause`, `resume`, `rescan` and `limit`: one question or order to the watcher that runs for a
  * directory. Those that go on listening to it are in follow.ts.
  */
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import { formatRate, parseRate } from '../../../common/ops/units.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { ControlClient } from '../status/control-client.ts';
 import { defaultStateDirectory } from '../status/state-directory.ts';
 import { statusJson, statusText } from '../status/status-text.ts';
-import { type GetStatusResponse, WatcherState } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import {
+  type GetStatusResponse,
+  type LimitBandwidthRequest,
+  WatcherState,
+} from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
 import { resolveCommand } from './configuration.ts';
 import type { CommandContext } from './context.ts';
-import { controlOptions, flushOptions, statusOptions } from './options.ts';
+import { controlOptions, flushOptions, limitOptions, statusOptions } from './options.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -66,6 +71,25 @@ export async function rescan(flags: Flags, context: CommandContext): Promise<Exi
     print('looking at the whole tree again');
     return ExitCode.OK;
   });
+}
+
+/** Without a rate it tells what holds. */
+export async function limit(flags: Flags, context: CommandContext): Promise<ExitCode> {
+  const { values } = resolveCommand(limitOptions, flags, context);
+  const wanted = typeof flags['rate'] === 'string' ? limitOf(flags['rate']) : undefined;
+  return withWatcher(values, context, async (client) => {
+    const { bytesPerSecond, byHand } = await client.limitBandwidth(wanted);
+    const rate = bytesPerSecond === 0n ? undefined : Number(bytesPerSecond);
+    const text = `${formatRate(rate)}${byHand ? ' · set by hand, until: sync-watcher limit auto' : ''}`;
+    print(values.json ? JSON.stringify({ bandwidth_limit: rate ?? null, by_hand: byHand }) : text);
+    return ExitCode.OK;
+  });
+}
+
+function limitOf(text: string): LimitBandwidthRequest['limit'] {
+  if (text === 'auto') return { $case: 'auto', value: true };
+  const rate = parseRate(text);
+  return rate === undefined ? { $case: 'off', value: true } : { $case: 'bytesPerSecond', value: BigInt(rate) };
 }
 
 /** Each entry that could not be synced, on standard error. */

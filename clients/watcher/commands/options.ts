@@ -4,10 +4,11 @@
 import { z } from 'zod';
 import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
 import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
-import { parseDeleteLimit, parseDuration } from '../../../common/ops/units.ts';
+import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/units.ts';
 import { parseAddress } from '../../../common/rpc/address.ts';
 import { parseInvitation } from '../../../common/rpc/invitation.ts';
 import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
+import { bandwidthSchedule } from './bandwidth-schedule.ts';
 
 const path = z.string().min(1, 'a path is needed');
 const onOff = z.boolean();
@@ -127,6 +128,17 @@ export const processOptions = defineOptions({
     schema: z.enum(['auto', 'plain', 'json', 'off']),
     default: 'auto',
   },
+  bandwidthLimit: {
+    flag: '--bandwidth-limit <rate>',
+    description: 'how much is sent per second, such as 2MB/s, or off; sync-watcher limit changes it',
+    schema: parsed(parseRate),
+    default: 'off',
+  },
+  bandwidth: {
+    description: 'other limits at other times: [[bandwidth]] tables with from, to and limit',
+    schema: bandwidthSchedule,
+    environment: false,
+  },
   ...logOptions,
   printConfig: {
     flag: '--print-config',
@@ -196,6 +208,8 @@ const jsonOption = defineOptions({
 export const statusOptions = defineOptions({ ...localOptions, ...jsonOption });
 
 export const flushOptions = defineOptions({ ...localOptions, ...timeoutOption });
+
+export const limitOptions = defineOptions({ ...localOptions, ...jsonOption });
 
 export const waitOptions = defineOptions({
   ...localOptions,

@@ -9,7 +9,9 @@ import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { EngineThreads } from '../engine-thread.ts';
 import { exitCodeOfWatcher } from '../exit-code.ts';
 import { openStateDirectory, prepareWatchedDirectory } from '../status/state-directory.ts';
+import { Bandwidth } from '../push/bandwidth.ts';
 import { Watcher, type WatcherOptions } from '../watcher.ts';
+import { bandwidthSettings } from './bandwidth-schedule.ts';
 import { resolveWatches } from './configuration.ts';
 import type { CommandContext } from './context.ts';
 import { printedTables } from './printed-tables.ts';
@@ -48,10 +50,12 @@ export async function watch(
   const surroundings = new Surroundings(values);
   const { logger } = surroundings;
   const watchers: Watcher[] = [];
+  const bandwidth = new Bandwidth(bandwidthSettings(values));
   const runOne = async (options: WatcherOptions, voice: Voice): Promise<ExitCode> => {
     const { directory } = options.engine;
     const watcher = new Watcher(ready === undefined ? options : { ...options, readyFile: undefined }, {
       ...voice,
+      bandwidth,
       startEngine: (engineOptions) => engines.start(engineOptions),
       onReady: (revision) => ready?.isReady(directory, revision),
     });
@@ -73,7 +77,12 @@ export async function watch(
       settings: all.map(({ settings }) => settings),
       resolve: () => {
         const now = resolveWatches(flags, context);
-        return { logLevel: now[0]?.values.logLevel ?? 'info', settings: now.map(({ settings }) => settings) };
+        if (now[0] !== undefined) bandwidth.configure(bandwidthSettings(now[0].values));
+        return {
+          logLevel: now[0]?.values.logLevel ?? 'info',
+          settings: now.map(({ settings }) => settings),
+          takenOver: ['bandwidth-limit', 'bandwidth'],
+        };
       },
     });
   });

@@ -13,6 +13,7 @@ import type { ApplyChangesResponse, BatchApplied, OpenChanges } from '../../../g
 import type { BatchResult } from '../engine/messages.ts';
 import type { ChangesCall } from './connection.ts';
 import type { EnginePort } from './engine-port.ts';
+import type { TokenBucket } from './token-bucket.ts';
 
 type ProblemKind = BatchResult['problems'][number]['kind'];
 
@@ -27,25 +28,38 @@ export interface AnsweredBatch {
   readonly durationMs: number;
 }
 
+export interface ChangeStreamOptions {
+  /** Hears of each batch that was answered. */
+  readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
+  /** What batches are counted against. */
+  readonly bandwidth?: TokenBucket | undefined;
+}
+
 export class ChangeStream {
   readonly #call: ChangesCall;
   readonly #engine: EnginePort;
   readonly #opened = new Deferred<void>();
   readonly #waiting: ChangesFrame[] = [];
   #isBlocked = false;
+  /** A batch waits for its part of the bandwidth. */
+  #isHeld = false;
   #isFinished = false;
   #answers = 0;
   #namedDrifts = 0;
   readonly #onAnswered: ((batch: AnsweredBatch) => void) | undefined;
+  readonly #bandwidth: TokenBucket | undefined;
+  /** Ends what waits for bandwidth when the stream is over. */
+  readonly #over = new AbortController();
   /** Of the batches that are not answered, in order; kept only where somebody wants to know. */
   readonly #sent: { readonly atMs: number; readonly sizeBytes: number }[] = [];
   /** Resolves when the server ended the stream after our half-close; rejects with why it broke otherwise. */
   readonly ended: Promise<void>;
 
   /** The engine gets `applied`, `durable` and `drifted` in the order of their arrival. */
-  constructor(call: ChangesCall, open: OpenChanges, engine: EnginePort, onAnswered?: (batch: AnsweredBatch) => void) {
+  constructor(call: ChangesCall, open: OpenChanges, engine: EnginePort, options: ChangeStreamOptions = {}) {
     this.#call = call;
-    this.#onAnswered = onAnswered;
+    this.#onAnswered = options.onAnswered;
+    this.#bandwidth = options.bandwidth;
     this.#engine = engine;
     call.on('drain', () => {
       this.#isBlocked = false;
@@ -80,10 +94,14 @@ export class ChangeStream {
   finish(): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
+    // What still waits for bandwidth counts as unsent: nobody who stops waits for a slow line.
+    if (this.#isHeld) this.#waiting.length = 0;
+    this.#over.abort();
     this.#flush();
   }
 
   cancel(): void {
+    this.#over.abort();
     this.#call.cancel();
   }
 
@@ -95,12 +113,42 @@ export class ChangeStream {
 
   #flush(): void {
     if (superviseCall(this.#call).isOver) return;
-    while (!this.#isBlocked) {
-      const frame = this.#waiting.shift();
+    while (!this.#isBlocked && !this.#isHeld) {
+      const frame = this.#waiting[0];
       if (frame === undefined) break;
-      this.#isBlocked = !this.#call.write(frame, () => release(frame));
+      const admitted = this.#admit(frame);
+      if (admitted !== undefined) {
+        this.#isHeld = true;
+        this.#writeWhen(admitted);
+        break;
+      }
+      this.#waiting.shift();
+      this.#write(frame);
     }
     if (this.#isFinished && this.#waiting.length === 0 && !this.#call.writableEnded) this.#call.end();
+  }
+
+  #admit(frame: ChangesFrame): Promise<void> | undefined {
+    if (!('encoded' in frame) || this.#isFinished) return undefined;
+    return this.#bandwidth?.admit(frame.encoded.length, 'changes', this.#over.signal);
+  }
+
+  #writeWhen(admitted: Promise<void>): void {
+    admitted.then(
+      () => {
+        this.#isHeld = false;
+        const frame = this.#waiting.shift();
+        if (frame !== undefined && !superviseCall(this.#call).isOver) this.#write(frame);
+        this.#flush();
+      },
+      () => {
+        // The stream is over, or about to be: what waits was not sent.
+      },
+    );
+  }
+
+  #write(frame: ChangesFrame): void {
+    this.#isBlocked = !this.#call.write(frame, () => release(frame));
   }
 
   async #receive(): Promise<void> {

@@ -18,6 +18,7 @@ import type { ContentReader } from './content-reader.ts';
 import type { EnginePort } from './engine-port.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from './handshake.ts';
 import { fetchSignature } from './signature-fetch.ts';
+import type { TokenBucket } from './token-bucket.ts';
 import { type SignatureFetcher, Uploads } from './uploads.ts';
 
 /** What the engine asks of a session. */
@@ -42,6 +43,8 @@ export interface SessionOptions {
   readonly logger: Logger;
   /** Hears of each batch that was answered. */
   readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
+  /** What batches and contents are counted against; undefined: nothing is. */
+  readonly bandwidth?: TokenBucket | undefined;
 }
 
 /** How long the server may take to open the stream of changes. */
@@ -96,6 +99,7 @@ export class Session implements LiveSession {
         lease: facts.lease,
         transfer: { digestFunction: facts.digestFunction, zstd: server.zstd },
         compressWhole: options.compress,
+        bandwidth: options.bandwidth,
       },
       open: () => connection.uploadContent(),
       // Where whole contents are not even compressed, sending one takes less than reading it twice.
@@ -132,7 +136,7 @@ export class Session implements LiveSession {
       options,
       server,
       facts,
-      () => new ChangeStream(connection.applyChanges(), open, options.engine, options.onAnswered),
+      () => new ChangeStream(connection.applyChanges(), open, options.engine, options),
     );
     try {
       const deadline = AbortSignal.timeout(OPENING_DEADLINE_MS);

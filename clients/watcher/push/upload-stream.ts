@@ -16,6 +16,7 @@ import type { UploadRequest } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
 import type { TransferOptions } from './content-messages.ts';
 import type { ContentChunk, ContentReader } from './content-reader.ts';
+import type { TokenBucket } from './token-bucket.ts';
 
 export interface UploadContext {
   readonly content: ContentReader;
@@ -24,6 +25,8 @@ export interface UploadContext {
   readonly transfer: Omit<TransferOptions, 'fromBytes' | 'basis'>;
   /** Whether contents that are sent whole are compressed, too. What an edit adds always is, where the server takes that. */
   readonly compressWhole: boolean;
+  /** What chunks are counted against; undefined: nothing is. */
+  readonly bandwidth?: TokenBucket | undefined;
 }
 
 /** What the server has now. */
@@ -130,7 +133,9 @@ export class UploadStream {
     const options = { ...context.transfer, zstd, fromBytes: committedBytes, basis: basis?.signature };
     const anyEnd = AbortSignal.any([signal, this.#over.signal]);
     const unsent = basis && new UnchangedBeginning(basis.digest);
-    const send = (chunk: ContentChunk): void => {
+    const send = async (chunk: ContentChunk): Promise<void> => {
+      const admitted = context.bandwidth?.admit(chunk.data.length, 'contents', anyEnd);
+      if (admitted !== undefined) await admitted;
       // grpc-js has copied the bytes when it calls back; not more than the granted chunks ever wait.
       this.#call.write(continuation(chunk), () => chunk.release());
       attempt.onSent(chunk.data.length, chunk.offsetBytes + chunk.contentBytes);
@@ -143,8 +148,8 @@ export class UploadStream {
       } else {
         const held = unsent?.take();
         if (held !== undefined) this.#call.write(beginning(context, attempt));
-        for (const earlier of held ?? []) send(earlier);
-        send(chunk);
+        for (const earlier of held ?? []) await send(earlier);
+        await send(chunk);
       }
       if (chunk.digest !== undefined) return { digest: chunk.digest, wasSent: true, signature: chunk.signature };
     }

@@ -10,6 +10,8 @@ import { unary, type UnaryMethod } from '../../../common/rpc/unary.ts';
 import {
   type FlushResponse,
   type GetStatusResponse,
+  type LimitBandwidthRequest,
+  type LimitBandwidthResponse,
   type ResumeResponse,
   type WatchEventsResponse,
   WatcherServiceClient,
@@ -52,6 +54,11 @@ export class ControlClient {
 
   async rescan(): Promise<void> {
     await this.#call(this.#client.rescan, {});
+  }
+
+  /** Without a limit it only asks. */
+  limitBandwidth(limit?: LimitBandwidthRequest['limit']): Promise<LimitBandwidthResponse> {
+    return this.#call(this.#client.limitBandwidth, { limit });
   }
 
   /**

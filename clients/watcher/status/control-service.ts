@@ -7,6 +7,7 @@ import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc
 import { AsyncQueue, Deferred, untilAborted } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
+import { MIN_RATE } from '../../../common/ops/units.ts';
 import { writeMessage } from '../../../common/rpc/call-stream.ts';
 import { streamHandler, unaryHandler } from '../../../common/rpc/serve.ts';
 import { TrackedCalls } from '../../../common/rpc/tracked-calls.ts';
@@ -14,6 +15,8 @@ import { toWirePath } from '../../../common/tree/tree-path.ts';
 import {
   type FlushResponse,
   type GetStatusResponse,
+  type LimitBandwidthRequest,
+  type LimitBandwidthResponse,
   type WatchEventsRequest,
   type WatchEventsResponse,
   type WatcherServiceServer,
@@ -22,6 +25,7 @@ import {
 } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
 import type { EngineEvent } from '../engine/messages.ts';
 import { unpackChanges } from '../engine/packed-changes.ts';
+import type { Bandwidth } from '../push/bandwidth.ts';
 import type { EnginePort } from '../push/engine-port.ts';
 import { VERSION } from '../version.ts';
 import { type ControlSocket, controlSocketOf, removeStaleSocket } from './control-socket.ts';
@@ -31,9 +35,17 @@ import type { WatcherEvent, WatcherModel, WatcherPhase } from './watcher-model.t
 const MAX_WAITING_EVENTS = 10_000;
 const SHUTDOWN_GRACE_MS = 500;
 
+export interface ControlServiceOptions {
+  readonly model: WatcherModel;
+  readonly engine: EnginePort;
+  readonly bandwidth: Bandwidth;
+  readonly logger: Logger;
+}
+
 export class ControlService {
   readonly #model: WatcherModel;
   readonly #engine: EnginePort;
+  readonly #bandwidth: Bandwidth;
   readonly #logger: Logger;
   readonly #calls = new TrackedCalls();
   readonly #flushes = new Map<number, Deferred<FlushResponse>>();
@@ -41,9 +53,10 @@ export class ControlService {
   #server: Server | undefined;
   #socket: ControlSocket | undefined;
 
-  constructor(model: WatcherModel, engine: EnginePort, logger: Logger) {
+  constructor({ model, engine, bandwidth, logger }: ControlServiceOptions) {
     this.#model = model;
     this.#engine = engine;
+    this.#bandwidth = bandwidth;
     this.#logger = logger;
   }
 
@@ -106,6 +119,7 @@ export class ControlService {
         this.#engine.post({ type: 'rescan', reason: 'asked for' });
         return {};
       }, onError),
+      limitBandwidth: unaryHandler(async ({ request }) => this.#limit(request.limit), onError),
       watchEvents: streamHandler(
         (call: ServerWritableStream<WatchEventsRequest, WatchEventsResponse>, signal) => this.#watch(call, signal),
         onError,
@@ -137,7 +151,29 @@ export class ControlService {
       pid: process.pid,
       version: VERSION,
       onSyncedFailure,
+      bandwidthLimit: this.#announcedRate(),
     };
+  }
+
+  #limit(limit: LimitBandwidthRequest['limit']): LimitBandwidthResponse {
+    switch (limit?.$case) {
+      case 'bytesPerSecond':
+        this.#bandwidth.byHand(checkedRate(limit.value));
+        break;
+      case 'off':
+        this.#bandwidth.byHand(undefined);
+        break;
+      case 'auto':
+        this.#bandwidth.byItself();
+        break;
+      case undefined:
+        break;
+    }
+    return { bytesPerSecond: this.#announcedRate(), byHand: this.#bandwidth.isByHand };
+  }
+
+  #announcedRate(): bigint {
+    return BigInt(Math.round(this.#bandwidth.rate ?? 0));
   }
 
   async #flush(signal: AbortSignal): Promise<FlushResponse> {
@@ -207,6 +243,14 @@ export class ControlService {
         break;
     }
   }
+}
+
+/** @throws LockstepError INVALID_ARGUMENT */
+function checkedRate(bytesPerSecond: bigint): number {
+  if (bytesPerSecond >= BigInt(MIN_RATE) && bytesPerSecond <= BigInt(Number.MAX_SAFE_INTEGER)) {
+    return Number(bytesPerSecond);
+  }
+  throw new LockstepError('INVALID_ARGUMENT', `a limit of ${bytesPerSecond} bytes per second is none that works`);
 }
 
 function stateOf(phase: WatcherPhase): WatcherState {

@@ -1,7 +1,7 @@
 /**
  * A watcher's status for people and for programs. Pure.
  */
-import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
+import { formatBytes, formatDuration, formatRate } from '../../../common/ops/units.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import {
   type GetStatusResponse,
@@ -43,6 +43,7 @@ export function statusText(status: GetStatusResponse, nowMs: number): string {
   }
   const lastMs = Number(status.lastChangeMs);
   row('last change', lastMs === 0 ? 'none since the start' : `${formatDuration(Math.max(0, nowMs - lastMs))} ago`);
+  if (status.bandwidthLimit > 0n) row('limited to', formatRate(Number(status.bandwidthLimit)));
   if (status.changeSource !== '') row('events from', status.changeSource);
   if (status.degraded !== '') row('degraded', displayText(status.degraded));
   if (status.heldDeletes > 0n)
@@ -76,6 +77,7 @@ export function statusJson(status: GetStatusResponse): Record<string, unknown> {
     last_change: status.lastChangeMs === 0n ? null : new Date(Number(status.lastChangeMs)).toISOString(),
     change_source: status.changeSource,
     degraded: status.degraded,
+    bandwidth_limit: status.bandwidthLimit === 0n ? null : Number(status.bandwidthLimit),
     held_deletes: Number(status.heldDeletes),
     problem_count: Number(status.problemCount),
     problems: status.problems.map(({ path, reason, message }) => ({ path, reason, message })),

@@ -91,6 +91,17 @@ describe('reload', () => {
     expect(last()['msg']).to.include('restart: listen');
   });
 
+  it('tells what the program has taken over by itself, where it has changed', () => {
+    let told: unknown;
+    const destination = { write: (line: string) => (told = JSON.parse(line)) };
+    const logger = createLogger({ name: 'test', level: 'info', format: 'json', destination });
+    const before = [[setting('one', 1), setting('two', 2), setting('three', 3)]];
+    const after = [[setting('one', 2), setting('two', 3), setting('three', 3)]];
+    const resolve = () => ({ logLevel: 'info' as const, settings: after, takenOver: ['one', 'three'] });
+    reload({ logger, logFile: undefined, settings: before, resolve });
+    expect(told).to.deep.include({ reloaded: ['one'], needs_restart: ['two'] });
+  });
+
   it('goes on as before when the file has become wrong', () => {
     const logger = makeLogger();
     const resolve = () => {

@@ -1,6 +1,45 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { formatBytes, formatDuration, parseDeleteLimit, parseDuration, parseSize } from '../../../common/ops/units.ts';
+import {
+  formatBytes,
+  formatDuration,
+  formatRate,
+  MIN_RATE,
+  parseDeleteLimit,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from '../../../common/ops/units.ts';
+
+describe('rates', () => {
+  it('are sizes per second, or off', () => {
+    const expected = {
+      '2MB/s': 2_000_000,
+      '500kB/s': 500_000,
+      '64KiB/s': 65_536,
+      '1M': 2 ** 20,
+      ' 1000B/s ': MIN_RATE,
+    };
+    for (const [text, rate] of Object.entries(expected)) expect(parseRate(text), text).to.equal(rate);
+    expect(parseRate('off')).to.equal(undefined);
+  });
+
+  it('are refused by name with an example when they are none', () => {
+    for (const text of ['', '/s', 'fast', '2MB/m', '-1MB/s', 'MB/s', '2 MB per second']) {
+      expect(() => parseRate(text), text).to.throw(`"${text}" is not a rate; write for example 2MB/s`);
+    }
+    for (const text of ['0', '0MB/s', '999B/s'])
+      expect(() => parseRate(text), text).to.throw('the lowest rate is 1 kB/s');
+  });
+
+  it('are shown as they are written', () => {
+    expect([formatRate(2_000_000), formatRate(1500), formatRate(undefined)]).to.deep.equal([
+      '2 MB/s',
+      '1.5 kB/s',
+      'off',
+    ]);
+  });
+});
 
 describe('durations', () => {
   it('are read in every unit, and added up', () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { packChanges } from '../../../clients/watcher/engine/packed-changes.ts';
+import { Bandwidth } from '../../../clients/watcher/push/bandwidth.ts';
 import { ControlClient } from '../../../clients/watcher/status/control-client.ts';
 import { ControlService } from '../../../clients/watcher/status/control-service.ts';
 import { controlSocketOf } from '../../../clients/watcher/status/control-socket.ts';
@@ -22,13 +23,16 @@ describe('ControlService', () => {
   let model: WatcherModel;
   let service: ControlService;
   let client: ControlClient;
+  let bandwidth: Bandwidth;
+  const logger = createLogger({ name: 'test', level: 'silent' });
 
   async function start(directory: string): Promise<void> {
     state = directory;
     engine = new EngineDouble();
+    bandwidth = new Bandwidth({ rate: 2_000_000, schedule: [] });
     model = new WatcherModel({ directory: '/watched', server: '127.0.0.1:1', folder: 'default' });
     model.connectionIs({ phase: 'connected' });
-    service = new ControlService(model, engine, createLogger({ name: 'test', level: 'silent' }));
+    service = new ControlService({ model, engine, bandwidth, logger });
     await service.start(state);
     client = new ControlClient(state, '/watched');
   }
@@ -50,6 +54,25 @@ describe('ControlService', () => {
     }
     return 'none';
   }
+
+  it('tells the limit of the bandwidth, and sets another one until told otherwise', async () => {
+    expect((await client.status()).bandwidthLimit).to.equal(2_000_000n);
+    expect(await client.limitBandwidth()).to.deep.equal({ bytesPerSecond: 2_000_000n, byHand: false });
+    const lower = await client.limitBandwidth({ $case: 'bytesPerSecond', value: 5_000n });
+    expect(lower).to.deep.equal({ bytesPerSecond: 5_000n, byHand: true });
+    expect(bandwidth.rate).to.equal(5_000);
+    expect(await client.limitBandwidth({ $case: 'off', value: true })).to.deep.equal({
+      bytesPerSecond: 0n,
+      byHand: true,
+    });
+    expect((await client.status()).bandwidthLimit).to.equal(0n);
+    const back = await client.limitBandwidth({ $case: 'auto', value: true });
+    expect(back).to.deep.equal({ bytesPerSecond: 2_000_000n, byHand: false });
+    for (const value of [0n, 999n, 2n ** 60n]) {
+      expect(await reasonOf(client.limitBandwidth({ $case: 'bytesPerSecond', value }))).to.equal('INVALID_ARGUMENT');
+    }
+    expect(bandwidth.rate).to.equal(2_000_000);
+  });
 
   it('tells the status, problems included', async () => {
     const problems = [{ path: 'a\xff' as TreePath, reason: 'IO', message: 'cannot be read' }];
@@ -123,7 +146,7 @@ describe('ControlService', () => {
     const other = mkdtempSync(join(tmpdir(), 'lockstep-control-'));
     const listener = createServer().listen(join(other, 'control.sock'));
     await new Promise((resolve) => listener.once('listening', resolve));
-    const second = new ControlService(model, engine, createLogger({ name: 'test', level: 'silent' }));
+    const second = new ControlService({ model, engine, bandwidth, logger });
     let refused = false;
     await second.start(other).catch(() => {
       refused = true;

@@ -110,6 +110,8 @@ export interface GetStatusResponse {
   version: string;
   /** How the last run of the --on-synced command failed, in one sentence; empty when it went well, or there is none. */
   onSyncedFailure: string;
+  /** Bytes of batches and contents that may be sent per second; 0 for no limit. */
+  bandwidthLimit: bigint;
 }
 
 /** Asks for a flush. */
@@ -146,6 +148,30 @@ export interface RescanRequest {
 
 /** The rescan is under way. */
 export interface RescanResponse {
+}
+
+/** Another limit, or none of these to ask for the present one. */
+export interface LimitBandwidthRequest {
+  /** What to set. */
+  limit:
+    | //
+    /** So many bytes of batches and contents per second. */
+    { $case: "bytesPerSecond"; value: bigint }
+    | //
+    /** No limit. */
+    { $case: "off"; value: boolean }
+    | //
+    /** What the configuration says, its schedule included. */
+    { $case: "auto"; value: boolean }
+    | undefined;
+}
+
+/** What holds now. */
+export interface LimitBandwidthResponse {
+  /** Bytes per second; 0 for no limit. */
+  bytesPerSecond: bigint;
+  /** Whether it was set by this call, or by an earlier one, and not by the configuration. */
+  byHand: boolean;
 }
 
 /** Asks for events. */
@@ -314,6 +340,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     pid: 0,
     version: "",
     onSyncedFailure: "",
+    bandwidthLimit: 0n,
   };
 }
 
@@ -405,6 +432,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.onSyncedFailure !== "") {
       writer.uint32(162).string(message.onSyncedFailure);
+    }
+    if (message.bandwidthLimit !== 0n) {
+      if (BigInt.asUintN(64, message.bandwidthLimit) !== message.bandwidthLimit) {
+        throw new globalThis.Error("value provided for field message.bandwidthLimit of type uint64 too large");
+      }
+      writer.uint32(168).uint64(message.bandwidthLimit);
     }
     return writer;
   },
@@ -582,6 +615,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.onSyncedFailure = reader.string();
             continue;
           }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.bandwidthLimit = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -631,6 +672,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.pid = object.pid ?? 0;
     message.version = object.version ?? "";
     message.onSyncedFailure = object.onSyncedFailure ?? "";
+    message.bandwidthLimit = (object.bandwidthLimit !== undefined && object.bandwidthLimit !== null)
+      ? BigInt(object.bandwidthLimit)
+      : 0n;
     return message;
   },
 };
@@ -1011,6 +1055,179 @@ export const RescanResponse: MessageFns<RescanResponse> = {
   },
 };
 
+function createBaseLimitBandwidthRequest(): LimitBandwidthRequest {
+  return { limit: undefined };
+}
+
+export const LimitBandwidthRequest: MessageFns<LimitBandwidthRequest> = {
+  encode(message: LimitBandwidthRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.limit?.$case) {
+      case "bytesPerSecond":
+        if (BigInt.asUintN(64, message.limit.value) !== message.limit.value) {
+          throw new globalThis.Error("value provided for field message.limit.value of type uint64 too large");
+        }
+        writer.uint32(8).uint64(message.limit.value);
+        break;
+      case "off":
+        writer.uint32(16).bool(message.limit.value);
+        break;
+      case "auto":
+        writer.uint32(24).bool(message.limit.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LimitBandwidthRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLimitBandwidthRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = { $case: "bytesPerSecond", value: reader.uint64() as bigint };
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = { $case: "off", value: reader.bool() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = { $case: "auto", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LimitBandwidthRequest>, I>>(base?: I): LimitBandwidthRequest {
+    return LimitBandwidthRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LimitBandwidthRequest>, I>>(object: I): LimitBandwidthRequest {
+    const message = createBaseLimitBandwidthRequest();
+    switch (object.limit?.$case) {
+      case "bytesPerSecond": {
+        if (object.limit?.value !== undefined && object.limit?.value !== null) {
+          message.limit = { $case: "bytesPerSecond", value: BigInt(object.limit.value) };
+        }
+        break;
+      }
+      case "off": {
+        if (object.limit?.value !== undefined && object.limit?.value !== null) {
+          message.limit = { $case: "off", value: object.limit.value };
+        }
+        break;
+      }
+      case "auto": {
+        if (object.limit?.value !== undefined && object.limit?.value !== null) {
+          message.limit = { $case: "auto", value: object.limit.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseLimitBandwidthResponse(): LimitBandwidthResponse {
+  return { bytesPerSecond: 0n, byHand: false };
+}
+
+export const LimitBandwidthResponse: MessageFns<LimitBandwidthResponse> = {
+  encode(message: LimitBandwidthResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytesPerSecond);
+    }
+    if (message.byHand !== false) {
+      writer.uint32(16).bool(message.byHand);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LimitBandwidthResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLimitBandwidthResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.byHand = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LimitBandwidthResponse>, I>>(base?: I): LimitBandwidthResponse {
+    return LimitBandwidthResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LimitBandwidthResponse>, I>>(object: I): LimitBandwidthResponse {
+    const message = createBaseLimitBandwidthResponse();
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
+    message.byHand = object.byHand ?? false;
+    return message;
+  },
+};
+
 function createBaseWatchEventsRequest(): WatchEventsRequest {
   return {};
 }
@@ -1266,6 +1483,24 @@ export const WatcherServiceService = {
     responseDeserialize: (value: Buffer): RescanResponse => RescanResponse.decode(value),
   },
   /**
+   * Sets how much may be sent per second, tells what holds now when nothing is set. It holds for all directories of the
+   * watcher's process, until it ends or until `auto`.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT: a limit below 1,000 bytes per second.
+   */
+  limitBandwidth: {
+    path: "/lockstep.watcher.v1.WatcherService/LimitBandwidth" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LimitBandwidthRequest): Buffer =>
+      Buffer.from(LimitBandwidthRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LimitBandwidthRequest => LimitBandwidthRequest.decode(value),
+    responseSerialize: (value: LimitBandwidthResponse): Buffer =>
+      Buffer.from(LimitBandwidthResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LimitBandwidthResponse => LimitBandwidthResponse.decode(value),
+  },
+  /**
    * What happens, as it happens: an event for each change of state, and for each change that was acknowledged.
    *
    * Errors: none of its own.
@@ -1314,6 +1549,14 @@ export interface WatcherServiceServer extends UntypedServiceImplementation {
    * Errors: none of its own.
    */
   rescan: handleUnaryCall<RescanRequest, RescanResponse>;
+  /**
+   * Sets how much may be sent per second, tells what holds now when nothing is set. It holds for all directories of the
+   * watcher's process, until it ends or until `auto`.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT: a limit below 1,000 bytes per second.
+   */
+  limitBandwidth: handleUnaryCall<LimitBandwidthRequest, LimitBandwidthResponse>;
   /**
    * What happens, as it happens: an event for each change of state, and for each change that was acknowledged.
    *
@@ -1424,6 +1667,28 @@ export interface WatcherServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RescanResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets how much may be sent per second, tells what holds now when nothing is set. It holds for all directories of the
+   * watcher's process, until it ends or until `auto`.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT: a limit below 1,000 bytes per second.
+   */
+  limitBandwidth(
+    request: LimitBandwidthRequest,
+    callback: (error: ServiceError | null, response: LimitBandwidthResponse) => void,
+  ): ClientUnaryCall;
+  limitBandwidth(
+    request: LimitBandwidthRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LimitBandwidthResponse) => void,
+  ): ClientUnaryCall;
+  limitBandwidth(
+    request: LimitBandwidthRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LimitBandwidthResponse) => void,
   ): ClientUnaryCall;
   /**
    * What happens, as it happens: an event for each change of state, and for each change that was acknowledged.
