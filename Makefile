@@ -3,7 +3,7 @@
 NODE_VERSION := 24.21.0
 NODE := scripts/node
 BIN := node_modules/.bin
-SOURCES := common services clients test bench scripts
+SOURCES := common services clients library test bench scripts
 
 .DEFAULT_GOAL := help
 .PHONY: help run test setup build proto lint format bench torture fuzz coverage soak sbom clean

@@ -12,6 +12,7 @@ import { formatBytes } from '../../common/ops/units.ts';
 import type { Address } from '../../common/rpc/address.ts';
 import { telemetrySettings } from '../../common/telemetry/settings.ts';
 import { displayText } from '../../common/tree/display-path.ts';
+import type { FlushResponse } from '../../gen/lockstep/watcher/v1/watcher_service.ts';
 import { displayPath } from '../../common/tree/tree-path.ts';
 import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
 import { type PackedChanges, unpackChanges } from './engine/packed-changes.ts';
@@ -29,7 +30,7 @@ import { ControlService } from './status/control-service.ts';
 import type { Progress } from './status/progress.ts';
 import { holderIdOf } from './status/state-directory.ts';
 import type { WatcherTelemetry } from './status/telemetry.ts';
-import { WatcherModel } from './status/watcher-model.ts';
+import { type WatcherEvent, WatcherModel, type WatcherSnapshot } from './status/watcher-model.ts';
 import { VERSION } from './version.ts';
 
 export interface WatcherOptions {
@@ -149,6 +150,26 @@ export class Watcher {
       this.#isEnding = true;
       await this.#close(connected);
     }
+  }
+
+  /** What it is doing now. */
+  get snapshot(): WatcherSnapshot {
+    return this.#model.snapshot;
+  }
+
+  /** As `sync-watcher flush`; waits for a server that is out of reach as long as the signal lets it. */
+  flush(signal: AbortSignal | undefined): Promise<FlushResponse> {
+    return this.#control.flush(signal);
+  }
+
+  /** What happens from now on. @returns what ends the subscription */
+  subscribe(listener: (event: WatcherEvent) => void): () => void {
+    return this.#model.subscribe(listener);
+  }
+
+  /** An order, as from the command line. */
+  order(command: { readonly type: 'pause' | 'resume' } | { readonly type: 'rescan'; readonly reason: string }): void {
+    this.#engine.post(command);
   }
 
   /** Ends cleanly: `run` resolves with 0. */

@@ -17,7 +17,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { BinProgram, runToEnd } from '../support/bin-program.ts';
+import { BinProgram, REPOSITORY, runToEnd } from '../support/bin-program.ts';
+import { examplesIn } from '../support/documented-examples.ts';
 import { environment, installByHand, manifest, packedIn } from '../support/installed-package.ts';
 import { skipBecause } from '../support/pair-hooks.ts';
 import { programOnPath } from '../support/on-path.ts';
@@ -101,6 +102,37 @@ describe('the package, installed where there is nothing but Node', function () {
     expect((await server.end()).code).to.equal(0);
     // What was compiled is kept for the next start.
     expect(readdirSync(cache, { recursive: true }).length).to.be.greaterThan(50);
+  });
+
+  it('is a library whose types hold in a strict program, with the examples of its page', async () => {
+    const consumer = join(base, 'consumer');
+    mkdirSync(join(consumer, 'node_modules/@types'), { recursive: true });
+    symlinkSync(home, join(consumer, 'node_modules/lockstep'));
+    // Of a program's own, as most have them.
+    symlinkSync(join(REPOSITORY, 'node_modules/@types/node'), join(consumer, 'node_modules/@types/node'));
+    writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }');
+    const examples = [...examplesIn('docs/library.md', 'ts').values()];
+    for (const [at, code] of examples.entries()) writeFileSync(join(consumer, `example-${at}.ts`), code);
+    const compilerOptions = { strict: true, noEmit: true, module: 'nodenext', target: 'es2024', types: ['node'] };
+    const lib = ['es2024', 'esnext.disposable'];
+    writeFileSync(
+      join(consumer, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: { ...compilerOptions, lib, skipLibCheck: true }, include: ['*.ts'] }),
+    );
+    const compiler = join(REPOSITORY, 'node_modules/typescript/bin/tsc');
+    const checked = await run(process.execPath, [compiler, '-p', consumer]).catch((error: { stdout: string }) => error);
+    expect(checked.stdout).to.equal('');
+    // Were its types unknown, everything would hold.
+    writeFileSync(
+      join(consumer, 'wrong.ts'),
+      "import { watchFolder } from 'lockstep';\nawait watchFolder({ directory: 1 });\n",
+    );
+    const wrong = await run(process.execPath, [compiler, '-p', consumer]).catch((error: { stdout: string }) => error);
+    expect(wrong.stdout).to.match(/wrong\.ts\(2,.*number.*string/);
+    const places = ['library-source', 'library-replica', 'library-state'].map((name) => join(base, name));
+    mkdirSync(places[0]!);
+    const { stdout } = await run(process.execPath, [join(consumer, 'example-0.ts'), ...places]);
+    expect(stdout).to.match(/^in step at revision \d+\n$/);
   });
 
   it('the first module of each program sets up the collector and the cache, before all else', () => {

@@ -101,32 +101,6 @@ export class ControlService {
     this.#socket?.release();
   }
 
-  #implementation(): WatcherServiceServer {
-    const onError = (error: unknown, path: string) => this.#logger.debug({ err: error }, `${path} failed`);
-    return {
-      getStatus: unaryHandler(async () => this.#status(), onError),
-      flush: unaryHandler((_call, signal) => this.#flush(signal), onError),
-      pause: unaryHandler(async () => {
-        this.#engine.post({ type: 'pause' });
-        return {};
-      }, onError),
-      resume: unaryHandler(async () => {
-        const confirmedDeletes = BigInt(this.#model.snapshot.engine.heldDeletes);
-        this.#engine.post({ type: 'resume' });
-        return { confirmedDeletes };
-      }, onError),
-      rescan: unaryHandler(async () => {
-        this.#engine.post({ type: 'rescan', reason: 'asked for' });
-        return {};
-      }, onError),
-      limitBandwidth: unaryHandler(async ({ request }) => this.#limit(request.limit), onError),
-      watchEvents: streamHandler(
-        (call: ServerWritableStream<WatchEventsRequest, WatchEventsResponse>, signal) => this.#watch(call, signal),
-        onError,
-      ),
-    };
-  }
-
   #status(): GetStatusResponse {
     const { directory, server, folder } = this.#model.identity;
     const { phase, reason, sinceMs, lastChangeMs, engine, onSyncedFailure } = this.#model.snapshot;
@@ -155,6 +129,53 @@ export class ControlService {
     };
   }
 
+  /**
+   * As Flush: resolves when all that was on disk at the call is durable.
+   * @throws LockstepError INCOMPLETE, MASS_DELETE, DRAINING; the signal's reason.
+   */
+  async flush(signal: AbortSignal | undefined): Promise<FlushResponse> {
+    const { phase, reason, engine } = this.#model.snapshot;
+    if (phase === 'stopped') {
+      const details = { reason, held_deletes: String(engine.heldDeletes) };
+      throw new LockstepError('MASS_DELETE', `the watcher has stopped for safety: ${reason}`, { details });
+    }
+    const id = this.#nextFlush++;
+    const waiting = new Deferred<FlushResponse>();
+    this.#flushes.set(id, waiting);
+    this.#engine.post({ type: 'flush', id });
+    try {
+      return await untilAborted(waiting.promise, signal);
+    } finally {
+      this.#flushes.delete(id);
+    }
+  }
+
+  #implementation(): WatcherServiceServer {
+    const onError = (error: unknown, path: string) => this.#logger.debug({ err: error }, `${path} failed`);
+    return {
+      getStatus: unaryHandler(async () => this.#status(), onError),
+      flush: unaryHandler((_call, signal) => this.flush(signal), onError),
+      pause: unaryHandler(async () => {
+        this.#engine.post({ type: 'pause' });
+        return {};
+      }, onError),
+      resume: unaryHandler(async () => {
+        const confirmedDeletes = BigInt(this.#model.snapshot.engine.heldDeletes);
+        this.#engine.post({ type: 'resume' });
+        return { confirmedDeletes };
+      }, onError),
+      rescan: unaryHandler(async () => {
+        this.#engine.post({ type: 'rescan', reason: 'asked for' });
+        return {};
+      }, onError),
+      limitBandwidth: unaryHandler(async ({ request }) => this.#limit(request.limit), onError),
+      watchEvents: streamHandler(
+        (call: ServerWritableStream<WatchEventsRequest, WatchEventsResponse>, signal) => this.#watch(call, signal),
+        onError,
+      ),
+    };
+  }
+
   #limit(limit: LimitBandwidthRequest['limit']): LimitBandwidthResponse {
     switch (limit?.$case) {
       case 'bytesPerSecond':
@@ -174,23 +195,6 @@ export class ControlService {
 
   #announcedRate(): bigint {
     return BigInt(Math.round(this.#bandwidth.rate ?? 0));
-  }
-
-  async #flush(signal: AbortSignal): Promise<FlushResponse> {
-    const { phase, reason, engine } = this.#model.snapshot;
-    if (phase === 'stopped') {
-      const details = { reason, held_deletes: String(engine.heldDeletes) };
-      throw new LockstepError('MASS_DELETE', `the watcher has stopped for safety: ${reason}`, { details });
-    }
-    const id = this.#nextFlush++;
-    const waiting = new Deferred<FlushResponse>();
-    this.#flushes.set(id, waiting);
-    this.#engine.post({ type: 'flush', id });
-    try {
-      return await untilAborted(waiting.promise, signal);
-    } finally {
-      this.#flushes.delete(id);
-    }
   }
 
   async #watch(
