@@ -3,7 +3,7 @@
  */
 import { expect } from 'chai';
 import { DocumentedStage } from '../support/documented-stage.ts';
-import { blocksOf, commandsOf, type DocumentedCommand, pages } from '../support/documents.ts';
+import { type Block, blocksOf, commandsOf, type DocumentedCommand, pages } from '../support/documents.ts';
 import { programOnPath } from '../support/on-path.ts';
 
 interface NotRun {
@@ -27,41 +27,33 @@ const NOT_RUN: readonly NotRun[] = [
 const isNotRun = ({ page, text }: DocumentedCommand) =>
   NOT_RUN.some((rule) => (rule.page ?? page) === page && rule.command.test(text));
 
+const isOfShell = ({ language }: Block) => language === 'sh';
+
 describe('the commands of the pages', function () {
-  this.timeout(60_000);
-  const all = pages().map((page) => ({ page, blocks: blocksOf(page) }));
-  const commands = all.flatMap(({ blocks }) => blocks.filter(({ language }) => language === 'sh').flatMap(commandsOf));
-  /** The same words twice are run once. */
-  const seen = new Set<string>();
+  // Programs that start by the dozen, on a machine that may be busy with other things.
+  this.timeout(180_000);
+  const all = pages()
+    .map((page) => ({ path: page.path, blocks: blocksOf(page) }))
+    .filter(({ blocks }) => blocks.some(isOfShell));
+  const commands = all.flatMap(({ blocks }) => blocks.filter(isOfShell).flatMap(commandsOf));
+  /** The same words twice are run once, where they stand first. */
+  const chosen = new Set(
+    new Map(commands.toReversed().map(({ page, line, text }) => [text, `${page}:${line}`])).values(),
+  );
+  const isRun = (command: DocumentedCommand) => !isNotRun(command) && chosen.has(`${command.page}:${command.line}`);
+  let readme: Promise<void> | undefined;
 
-  for (const { page, blocks } of all) {
-    if (!blocks.some(({ language }) => language === 'sh')) continue;
+  before(() => {
+    // As long as all the others together: beside them, on a stage of its own.
+    readme = runAll(all[0]?.blocks ?? [], isRun);
+    readme.catch(() => undefined);
+  });
 
-    it(`${page.path}: all of them do what they are for`, async () => {
-      const stage = await DocumentedStage.open();
-      try {
-        for (const block of blocks) {
-          if (block.language === 'toml') stage.writeFile(block.content);
-          if (block.language !== 'sh') continue;
-          stage.beginBlock();
-          for (const command of commandsOf(block)) {
-            if (isNotRun(command) || seen.has(command.text)) continue;
-            seen.add(command.text);
-            if (command.text.startsWith('grpcurl') && programOnPath('grpcurl') === undefined) {
-              // The rest of the page is run nevertheless.
-              process.stderr.write(`      skipped: there is no grpcurl here for ${command.text}\n`);
-              continue;
-            }
-            await stage.run(command.text).catch((error: unknown) => {
-              throw new Error(`${page.path}:${command.line}: ${command.text}\n${String(error)}`);
-            });
-          }
-        }
-      } finally {
-        await stage.close();
-      }
-    });
+  for (const { path, blocks } of all.slice(1)) {
+    it(`${path}: all of them do what they are for`, () => runAll(blocks, isRun));
   }
+
+  it('README.md: all of them do what they are for', () => readme);
 
   it('are left out only where the list says why', () => {
     for (const rule of NOT_RUN) {
@@ -70,3 +62,30 @@ describe('the commands of the pages', function () {
     }
   });
 });
+
+async function runAll(blocks: readonly Block[], isRun: (command: DocumentedCommand) => boolean): Promise<void> {
+  const stage = await DocumentedStage.open();
+  try {
+    for (const block of blocks) {
+      if (block.language === 'toml') stage.writeFile(block.content);
+      if (!isOfShell(block)) continue;
+      stage.beginBlock();
+      for (const command of commandsOf(block).filter(isRun)) await runOne(stage, command);
+    }
+  } finally {
+    await stage.close();
+  }
+}
+
+async function runOne(stage: DocumentedStage, { page, line, text }: DocumentedCommand): Promise<void> {
+  if (text.startsWith('grpcurl') && programOnPath('grpcurl') === undefined) {
+    // The rest of the page is run nevertheless.
+    process.stderr.write(`      skipped: there is no grpcurl here for ${text}\n`);
+    return;
+  }
+  try {
+    await stage.run(text);
+  } catch (error) {
+    throw new Error(`${page}:${line}: ${text}`, { cause: error });
+  }
+}
