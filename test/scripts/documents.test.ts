@@ -1,7 +1,7 @@
 /**
  * What the pages refer to is there: files, headings, commands, options. Nothing is run and nothing is asked of a network.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { expect } from 'chai';
 import { parse } from 'smol-toml';
@@ -82,6 +82,23 @@ describe('the pages', () => {
     for (const block of all.flatMap(blocksOf)) if (block.language === 'toml') parse(block.content);
   });
 
+  it('docs/troubleshooting.md shows messages that the programs have', () => {
+    const page = all.find(({ path }) => path === 'docs/troubleshooting.md');
+    const shown = (page === undefined ? [] : blocksOf(page))
+      .filter(({ language }) => language === 'text')
+      .flatMap(({ content }) => content.split('\n'))
+      .map((line) => /^sync-(?:server|watcher): (.+)/.exec(line)?.[1])
+      .filter((message) => message !== undefined);
+    expect(shown).not.to.have.lengthOf(0);
+    const words = wordsOfSources();
+    for (const message of shown) {
+      expect(
+        words.some((text) => message.includes(text)),
+        message,
+      ).to.equal(true);
+    }
+  });
+
   it('docs/operations.md tells of each alert what to do', () => {
     const rules = readFileSync(join(REPOSITORY, 'deploy/prometheus/alerts.yml'), 'utf8');
     const alerts = Array.from(rules.matchAll(/- alert: (\w+)/g), ([, name]) => name);
@@ -105,4 +122,17 @@ function commandNamed(
     at++;
   }
   return { model, rest: words.slice(at) };
+}
+
+/** What the sources say between quotes, without what they put in; long enough to be told apart. */
+function wordsOfSources(): readonly string[] {
+  const files = globSync(['common/**/*.ts', 'services/**/*.ts', 'clients/**/*.ts'], { cwd: REPOSITORY });
+  return files.flatMap((file) => {
+    const text = readFileSync(join(REPOSITORY, file), 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|\/\/ .*$/gm, '');
+    const quoted = Array.from(
+      text.matchAll(/'([^'\n]*)'|"([^"\n]*)"|`([^`\n]*)`/g),
+      ([, a, b, c]) => a ?? b ?? c ?? '',
+    );
+    return quoted.flatMap((words) => words.split(/\$\{[^}]*\}+/)).filter((words) => words.length >= 16);
+  });
 }
