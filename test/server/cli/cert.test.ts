@@ -13,7 +13,7 @@ import { ServerProgram } from '../../support/server-program.ts';
 const script = join(import.meta.dirname, '../../support/memory-server.ts');
 
 describe('sync-server cert', function () {
-  this.timeout(15_000);
+  this.timeout(60_000);
   let directory: string;
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'lockstep-cert-'));
