@@ -21,6 +21,7 @@ const HOLDER_NAME = 'lock-holder.json';
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 const SQLITE_READONLY = 8;
+const SQLITE_FULL = 13;
 
 export interface DirectoryLock {
   readonly directory: string;
@@ -36,7 +37,7 @@ const held = new Set<DatabaseSync>();
  * Locks an existing directory for this process, at once or not at all. The files `lock` and `lock-holder.json` in it
  * belong to the lock; `lock` stays when it is released.
  * @param purpose what the holder is, for the message that a second one gets: "sync-server"
- * @throws LockstepError LOCKED naming the holder (details `holder_pid`); READ_ONLY or IO when locking is impossible.
+ * @throws LockstepError LOCKED naming the holder (details `holder_pid`); READ_ONLY, NO_SPACE or IO when locking is impossible.
  */
 export function acquireDirectoryLock(directory: string, purpose: string): DirectoryLock {
   const holderPath = join(directory, HOLDER_NAME);
@@ -69,6 +70,11 @@ function openLocked(directory: string, holderPath: string): DatabaseSync {
     if (code === SQLITE_BUSY || code === SQLITE_LOCKED) throw lockedError(directory, readHolder(holderPath), error);
     if (code === SQLITE_READONLY) {
       throw new LockstepError('READ_ONLY', `cannot lock ${directory}: it is read-only`, { cause: error });
+    }
+    if (code === SQLITE_FULL) {
+      throw new LockstepError('NO_SPACE', `cannot lock ${directory}: its file system is full; make room`, {
+        cause: error,
+      });
     }
     throw new LockstepError('IO', `cannot lock ${directory}: it must exist, be writable, and support file locks`, {
       cause: error,

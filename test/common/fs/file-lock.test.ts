@@ -1,9 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { acquireDirectoryLock } from '../../../common/fs/file-lock.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
+import { Disk, disksUnavailable } from '../../torture/disks.ts';
 import { useTemporaryDirectory } from './temporary.ts';
 
 const MODULE = JSON.stringify(import.meta.resolve('../../../common/fs/file-lock.ts'));
@@ -66,6 +70,20 @@ describe('directory lock (E107)', () => {
     expect(answer).to.equal('LOCKED');
     const inProcess = ['--no-warnings', '--input-type=module', '--eval', `process.stdout.write(${attempt})`];
     expect(execFileSync(process.execPath, inProcess, { encoding: 'utf8' })).to.equal('LOCKED');
+  });
+
+  it('says when there is no room for it', function () {
+    const reason = disksUnavailable('memory');
+    if (reason !== undefined) return skipBecause(this, reason);
+    const disk = Disk.memory('size=64k');
+    try {
+      expect(() => writeFileSync(join(disk.path, 'hog'), Buffer.alloc(2 ** 20))).to.throw('ENOSPC');
+      expect(() => acquireDirectoryLock(disk.path, 'test'))
+        .to.throw('full')
+        .with.property('reason', 'NO_SPACE');
+    } finally {
+      disk.remove();
+    }
   });
 
   it('needs an existing directory', () => {
