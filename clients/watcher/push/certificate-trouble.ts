@@ -44,3 +44,23 @@ export function certificateTrouble(
     { cause: error },
   );
 }
+
+/** What grpc-js says when somebody took the connection and did not greet as HTTP/2 does. */
+const NOT_GREETED = /Failed to connect \(|Protocol error \(/;
+/** What OpenSSL says when somebody answered in the clear. */
+const IN_THE_CLEAR = /wrong version number|packet length too long|tls_validate_record_header/;
+
+/**
+ * The error for one side that speaks TLS and another that does not; undefined when the failure was of another kind. It is tried
+ * again: a server may be on its way up behind what answers.
+ */
+export function mismatchTrouble(error: LockstepError, server: string, usesTls: boolean): LockstepError | undefined {
+  if (error.reason !== 'SERVER_UNREACHABLE' || !(usesTls ? IN_THE_CLEAR : NOT_GREETED).test(error.message))
+    return undefined;
+  return new LockstepError(
+    'SERVER_UNREACHABLE',
+    usesTls
+      ? `what listens at ${server} does not speak TLS; give the server --tls-cert and --tls-key`
+      : `what listens at ${server} does not answer to gRPC in the clear; if it has TLS, give --join, --ca or --fingerprint`,
+  );
+}

@@ -36,7 +36,7 @@ import {
   type UploadContentResponse,
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { decodeCompareAnswer, type DecodedAnswer } from './compare-answer.ts';
-import { certificateTrouble } from './certificate-trouble.ts';
+import { certificateTrouble, mismatchTrouble } from './certificate-trouble.ts';
 import { channelCredentials, readToken, type SecurityOptions, usesTls } from './credentials.ts';
 
 export interface ConnectionOptions {
@@ -170,8 +170,10 @@ export class Connection {
       return await call;
     } catch (error) {
       if (this.#foreignKey === undefined) {
-        const isOurs = this.#usesTls && error instanceof LockstepError;
-        throw (isOurs ? certificateTrouble(error, this.address.text, this.#ca) : undefined) ?? error;
+        if (!(error instanceof LockstepError)) throw error;
+        const server = this.address.text;
+        const mismatch = mismatchTrouble(error, server, this.#usesTls);
+        throw mismatch ?? (this.#usesTls ? certificateTrouble(error, server, this.#ca) : undefined) ?? error;
       }
       const presented = formatFingerprint(this.#foreignKey);
       throw new LockstepError(

@@ -150,6 +150,23 @@ describe('Connection', () => {
     late.forceShutdown();
   });
 
+  it('tells that one side has TLS and the other has not', async () => {
+    expect(await greet(target.named, {})).to.match(
+      /^SERVER_UNREACHABLE what listens at localhost:\d+ does not answer to gRPC in the clear; if it has TLS, give --join, /,
+    );
+    const plain = new Server();
+    const port = await new Promise<number>((resolve, reject) => {
+      plain.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+        if (error === null) resolve(bound);
+        else reject(error);
+      });
+    });
+    expect(await greet(`localhost:${port}`, { ca: file('ca.crt') })).to.match(
+      /^SERVER_UNREACHABLE what listens at localhost:\d+ does not speak TLS; give the server --tls-cert/,
+    );
+    plain.forceShutdown();
+  });
+
   it('is no trouble of certificates where there is no server', async () => {
     expect(await greet('localhost:1', { ca: file('ca.crt') })).to.match(/^SERVER_UNREACHABLE .*ECONNREFUSED/);
   });
