@@ -12,7 +12,7 @@ import { REPOSITORY } from './bin-program.ts';
 import { eventually } from './eventually.ts';
 import { removeDirectory } from './pair.ts';
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 30_000;
 const DEFAULT_SERVER = 'bin/sync-server --dir /srv/replica';
 const DEFAULT_WATCHER = 'bin/sync-watcher --dir ~/project --server 127.0.0.1:50051';
 
@@ -145,6 +145,9 @@ export class DocumentedStage {
   }
 
   async #finish(command: string): Promise<void> {
+    // What is to have arrived is waited for: a busy machine takes longer than a page says.
+    const arrival = /^cat (dir\/server\/\S+)$/.exec(command)?.[1];
+    if (arrival !== undefined) await eventually(arrival, () => existsSync(join(this.#base, arrival)), DEADLINE_MS);
     const running = this.#spawn(command, {});
     const code = await running.ended();
     if (code !== 0) throw new Error(`status ${code}\n${running.report()}`);
