@@ -6,7 +6,7 @@ BIN := node_modules/.bin
 SOURCES := common services clients library test bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup build proto lint format bench torture fuzz coverage soak sbom clean
+.PHONY: help run test setup build proto lint format bench torture fuzz coverage soak sbom sea clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -59,8 +59,14 @@ sbom: setup ## Software bill of materials: sbom.cdx.json (CycloneDX), from the l
 	@$(NODE) scripts/sbom.ts > sbom.cdx.json
 	@echo 'wrote sbom.cdx.json'
 
+sea: build .tools/sea/node_modules/postject ## One executable for machines without Node: sea/sync-server, sea/sync-watcher
+	@$(NODE) scripts/sea.ts
+
+.tools/sea/node_modules/postject:
+	@npm install --prefix .tools/sea --ignore-scripts --no-audit --no-fund --loglevel=error postject@1.0.0-alpha.6
+
 clean: ## Removes what was installed, generated or built; leaves dir/ alone
-	@rm -rf node_modules .tools dist coverage sbom.cdx.json
+	@rm -rf node_modules .tools dist sea coverage sbom.cdx.json
 
 # A machine whose Node is new enough gets none of its own.
 .tools/ready: Makefile scripts/node
