@@ -4,9 +4,10 @@
  */
 import '../../common/ops/required-node.ts';
 import { keepCompiledCode } from '../../common/ops/compile-cache.ts';
-import { collectYoungOften } from '../../common/ops/garbage-collection.ts';
+import { collectYoungOften, giveBackMemoryWhenIdle } from '../../common/ops/garbage-collection.ts';
 
 keepCompiledCode();
 collectYoungOften();
+giveBackMemoryWhenIdle();
 const { runCli } = await import('./cli.ts');
 process.exitCode = await runCli(process.argv, process.env);

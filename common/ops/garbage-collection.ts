@@ -1,7 +1,9 @@
 /**
- * How the collector is to treat contents that pass through. Call it before anything large is imported.
+ * What V8's garbage collector is to do differently: with contents that pass through, and when there is nothing to do.
  */
-import { setFlagsFromString } from 'node:v8';
+import { performance } from 'node:perf_hooks';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /**
  * Contents pass through as buffers outside of the heap, hardly any of them for longer than a few milliseconds. V8 counts
@@ -9,8 +11,46 @@ import { setFlagsFromString } from 'node:v8';
  * of all processor time. Two settings let the collector of young objects, which costs a millisecond, free them instead:
  * the young generation stays at its first size, so that it is collected often; and what lies outside of the heap counts
  * against the limit of the whole heap, not against one of its own. Both also keep the programs some 70 MB smaller.
+ * To be called before anything large is imported.
  */
 export function collectYoungOften(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
   setFlagsFromString('--external-memory-accounted-in-global-limit');
+}
+
+const LOOK_MS = 10_000;
+/** Of the time since the last look. */
+const IDLE_SHARE = 0.005;
+/** Memory that the heap holds and does not use; collecting for less is not worth its 50 ms. */
+const WORTHWHILE_BYTES = 16 * 2 ** 20;
+
+type Collect = (options: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void;
+
+/**
+ * After much work V8 keeps the memory that this took, until the next allocations make it collect; where nothing happens, for
+ * ever. This thread gives it back once it has had nothing to do for ten seconds: measured after a first sync of 200,000
+ * files, 100 MB of 300. The timer keeps no thread alive.
+ */
+export function giveBackMemoryWhenIdle(lookMs = LOOK_MS): void {
+  let collect: Collect | undefined;
+  let before = performance.eventLoopUtilization();
+  const look = (): void => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, before);
+    before = now;
+    if (utilization > IDLE_SHARE) return;
+    const { total_heap_size: heldBytes, used_heap_size: usedBytes } = getHeapStatistics();
+    if (heldBytes - usedBytes < WORTHWHILE_BYTES) return;
+    collect ??= exposedCollector();
+    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  };
+  setInterval(look, lookMs).unref();
+}
+
+/** V8 gives it to contexts that are made while the flag is set; to no other. */
+function exposedCollector(): Collect {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as Collect;
+  setFlagsFromString('--no-expose-gc');
+  return collect;
 }

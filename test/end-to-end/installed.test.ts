@@ -139,7 +139,9 @@ describe('the package, installed where there is nothing but Node', function () {
     for (const target of Object.values(manifest.bin)) {
       const text = readFileSync(join(home, target), 'utf8');
       expect(text.startsWith('#!/usr/bin/env node\n')).to.equal(true);
-      expect(text).to.match(/keepCompiledCode\(\);\ncollectYoungOften\(\);\nconst \{ runCli \} = await import/);
+      expect(text).to.match(
+        /keepCompiledCode\(\);\ncollectYoungOften\(\);\ngiveBackMemoryWhenIdle\(\);\nconst \{ runCli \} = await import/,
+      );
     }
   });
 

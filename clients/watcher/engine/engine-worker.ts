@@ -4,6 +4,7 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { monotonicMs } from '../observe/hints.ts';
 import { Observer } from '../observe/observer.ts';
@@ -18,6 +19,7 @@ import {
 } from './messages.ts';
 
 const port = parentPort;
+giveBackMemoryWhenIdle();
 if (port === null) throw new Error('engine-worker runs as a worker thread only');
 
 const POLL_MS = 5_000;

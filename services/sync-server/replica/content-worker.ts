@@ -3,12 +3,14 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import { ContentService } from './content-service.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { carriedError, methodOf, serveCalls } from './worker-calls.ts';
 import { postingLog, type WorkerEvent } from './worker-messages.ts';
 
 const port = parentPort;
+giveBackMemoryWhenIdle();
 if (port === null) throw new LockstepError('INTERNAL', 'this file runs as a worker only');
 const post = (event: WorkerEvent): void => port.postMessage(event);
 
