@@ -3,10 +3,13 @@
  */
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { parse } from 'smol-toml';
 import { buildProgram as buildWatcher } from '../../clients/watcher/cli.ts';
 import { type CommandModel, commandModel } from '../../common/ops/completion/model.ts';
+import { isReason } from '../../common/ops/errors.ts';
+import { CODE_OF_REASON } from '../../common/rpc/errors.ts';
 import { buildProgram as buildServer } from '../../services/sync-server/cli.ts';
 import { REPOSITORY } from '../support/bin-program.ts';
 import { anchorsOf, blocksOf, commandsOf, pages, proseOf, wordsOf } from '../support/documents.ts';
@@ -96,6 +99,23 @@ describe('the pages', () => {
         words.some((text) => message.includes(text)),
         message,
       ).to.equal(true);
+    }
+  });
+
+  it('docs/protocol.md tells every reason that the protocol names, with its code', () => {
+    const page = all.find(({ path }) => path === 'docs/protocol.md')?.text ?? '';
+    const told = new Map<string, string>();
+    for (const [, reasons = '', code = ''] of page.matchAll(/^\| ((?:`[A-Z_]+`(?:, )?)+) \| ([A-Za-z_ ]+) \|/gm)) {
+      for (const [, reason = ''] of reasons.matchAll(/`([A-Z_]+)`/g))
+        told.set(reason, code === 'same names' ? reason : code);
+    }
+    for (const [reason, code] of told) {
+      expect(isReason(reason) && status[CODE_OF_REASON[reason]], reason).to.equal(code);
+    }
+    const files = globSync('proto/lockstep/sync/v1/*.proto', { cwd: REPOSITORY });
+    const proto = files.map((file) => readFileSync(join(REPOSITORY, file), 'utf8')).join('\n');
+    for (const [, reason = ''] of proto.matchAll(/`([A-Z_]{2,})`/g)) {
+      if (isReason(reason)) expect([...told.keys()], reason).to.include(reason);
     }
   });
 
