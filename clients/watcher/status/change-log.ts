@@ -53,7 +53,7 @@ export class ChangeLog {
           : `${displayPath(change.from)} -> ${displayPath(change.path)}`,
       revision: change.revision,
       bytes: change.operation === 'put' ? change.contentBytes : undefined,
-      ms: change.milliseconds,
+      ms: Math.round(change.milliseconds * 10) / 10,
     });
   }
 
