@@ -7,6 +7,7 @@ import type { UploadRequest } from '../../../clients/watcher/engine/messages.ts'
 import { Connection } from '../../../clients/watcher/push/connection.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
 import { Session, type SessionOptions } from '../../../clients/watcher/push/session.ts';
+import { TokenBucket } from '../../../clients/watcher/push/token-bucket.ts';
 import { digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
@@ -256,6 +257,31 @@ describe('Session', () => {
       session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: payload.slice(), changes: 1 });
     }
     await engine.received('applied', 60);
+  });
+
+  it('sends batches no faster than the bandwidth lets it, in order, and stops without those that wait', async () => {
+    let rate: number | undefined = 1000;
+    const bandwidth = new TokenBucket(() => rate);
+    const session = await start({}, { bandwidth });
+    const send = (text: string) =>
+      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch(text), changes: 0 });
+    const received = () => server.batches.map(({ batchId }) => Buffer.from(batchId).toString().trim());
+    // An hour's worth.
+    expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
+    for (const text of ['a', 'b', 'c']) send(text);
+    rate = undefined;
+    bandwidth.refresh();
+    await eventually('all of them', () => received().length === 3);
+    expect(received()).to.deep.equal(['a', 'b', 'c']);
+
+    rate = 1000;
+    expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
+    for (const text of ['d', 'e']) send(text);
+    const startedMs = performance.now();
+    await session.finish(20_000);
+    expect(performance.now() - startedMs).to.be.lessThan(10_000);
+    expect(received()).to.deep.equal(['a', 'b', 'c']);
+    expect(server.halfCloses).to.equal(1);
   });
 
   it('drops what was meant for another session', async () => {
