@@ -120,6 +120,8 @@ export class Engine {
   #resumeMs = 0;
   /** When the last step began: what became due later it has not seen. */
   #steppedMs = 0;
+  /** Too many files with several names to look at each of them again. */
+  #isScanOwed = false;
   #isWoken = false;
   #wake: (() => void) | undefined;
 
@@ -164,7 +166,7 @@ export class Engine {
       report: (path, reason, message) => this.#report(path, reason, message),
       log: (level, message, fields) => this.#log(level, message, fields),
     });
-    const { inFlight, uploads } = this.#outgoing;
+    const { inFlight, uploads, sharedInodes } = this.#outgoing;
     this.#lookout = new Lookout({
       root,
       nowMs,
@@ -182,6 +184,8 @@ export class Engine {
       onVanishedIn: (directory) => this.#deletions.suspect(directory),
       onNowhere: (path) => {
         uploads.drop(path);
+        // Of what the index has the other names are known.
+        if (this.#index?.tree.get(path) === undefined) sharedInodes.nameVanished();
         this.#problems.forget(path);
       },
       onRootListed: (entries) => this.#judgeRoot(entries),
@@ -325,12 +329,14 @@ export class Engine {
       const { differences, seenMs } = this.#lookout.serveHints(connected.scanner);
       const deletes = this.#deletions.admits(differences, connected.index.tree, this.#lookout.queue.isEmpty);
       this.#send(connected, deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
+      this.#lookAtShared(connected.scanner);
       return true;
     }
     if (!this.#lookout.queue.isEmpty) {
       if (uploads.isCrowded) return false;
       const { differences, seenMs } = await this.#lookout.scanSlice(connected.scanner);
       this.#outgoing.send(connected, differences, { seenMs, byScan: true, noFileMoves: this.#startedEmpty });
+      this.#lookAtShared(connected.scanner);
       return true;
     }
     if (!inFlight.isEmpty) return false;
@@ -348,6 +354,15 @@ export class Engine {
     if (maxFileBytes <= 0) return false;
     connected.signatures.signing.step(connected.scanner, connected.index.tree, maxFileBytes);
     return true;
+  }
+
+  /** A name that is gone may have been a second one of a file, which was written through it (E19). */
+  #lookAtShared(scanner: Scanner): void {
+    const inodes = this.#outgoing.sharedInodes.takeVanished();
+    // Not at once: a scan that runs would begin anew whenever a temporary file comes and goes.
+    if (inodes === 'too many') this.#isScanOwed = true;
+    else
+      for (const path of inodes.flatMap((ino) => scanner.namesOfInode(ino))) this.#revisits.again(path, BEFORE_ALL_MS);
   }
 
   /** A watcher has all the time; one that looks once takes a small part of what the sync has taken. */
@@ -566,11 +581,15 @@ export class Engine {
   #settle(): void {
     const revision = this.#index?.position.revision ?? 0n;
     if (this.#options.acknowledgement === 'durable' && this.#durableRevision < revision) return;
+    if (!this.#hasPending()) {
+      this.#outgoing.sharedInodes.clear();
+      if (this.#isScanOwed) this.#wantWholeScan('hard links', BEFORE_ALL_MS);
+      this.#isScanOwed = false;
+    }
     if (!this.#firstSyncDone && !this.#hasPending() && !this.#isSigningFirst()) {
       this.#firstSyncDone = true;
       if (this.#options.mode === 'dry-run') this.#index?.tree.rollback();
     }
-    if (this.#outgoing.isEmpty) this.#outgoing.sharedInodes.clear();
     if (!this.#flushes.isEmpty) this.#flushes.settle(this.#oldestPendingMs(), this.#durableRevision);
   }
 

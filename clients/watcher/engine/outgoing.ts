@@ -132,6 +132,8 @@ export class Outgoing {
       asideName: (directory) => joinPath(directory, ASIDE_PREFIX + randomBytes(6).toString('hex')),
     });
     for (const { path, now } of settled) {
+      const wantedIno = this.uploads.inodeOf(path);
+      if (wantedIno !== undefined && wantedIno !== now?.identity.ino) this.sharedInodes.nameVanished();
       // An upload that ends now would bring back what the file was.
       if (now?.kind !== 'file' || now.sizeBytes <= session.maxInlineBytes) this.uploads.drop(path);
     }

@@ -89,6 +89,11 @@ export class UploadDesk {
     if (this.#toBeSent.size < MANY_WAITING) this.#toBeSent.add(path);
   }
 
+  /** Of the file that is wanted for the path. */
+  inodeOf(path: TreePath): bigint | undefined {
+    return this.#wanted.get(path)?.now.identity.ino;
+  }
+
   /** The path is gone, or is no large file any more. */
   drop(path: TreePath): void {
     this.#toBeSent.delete(path);

@@ -192,6 +192,11 @@ export class Scanner {
     return known?.kind !== 'file' || known.identity === undefined ? [] : this.#otherNames(known.path, known.identity);
   }
 
+  /** The names that the index has of a file. */
+  namesOfInode(ino: bigint): readonly TreePath[] {
+    return this.#options.index.findByInode(this.#rootDevice, ino).map(({ path }) => path);
+  }
+
   #otherNames(path: TreePath, { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>): readonly TreePath[] {
     this.#options.shared(ino);
     return this.#options.index.findByInode(dev, ino).flatMap((entry) => (entry.path === path ? [] : [entry.path]));
