@@ -3,7 +3,7 @@
  * wait for room, errors that reach the peer with their details, AbortSignals.
  *
  * grpc-js calls are Node streams, but Node's own iteration over them hangs the peer: leaving a `for await` loop
- * destroys the stream before its status was sent (grpc-node#1839, platform-facts 2.6). Therefore nothing here ever
+ * destroys the stream before its status was sent (grpc-node#1839). Therefore nothing here ever
  * calls `destroy`; clients cancel, servers end.
  */
 import type { Writable } from 'node:stream';

@@ -1,5 +1,5 @@
 /**
- * How a gRPC server goes: announced, with every stream told why, in bounded time (platform-facts 2.7, E116).
+ * How a gRPC server goes: announced, with every stream told why, in bounded time (E116).
  */
 import type { Server } from '@grpc/grpc-js';
 import { LockstepError } from '../ops/errors.ts';

@@ -1,6 +1,6 @@
 /**
- * Entries between their wire form and the domain's. Every field of a peer's entry is checked here, once (rules 6 and
- * 10 of style.md); inside nothing is checked again.
+ * Entries between their wire form and the domain's. Every field of a peer's entry is checked here, once;
+ * inside nothing is checked again.
  */
 import { type Entry as WireEntry, EntryKind } from '../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, digestFromBytes } from '../content/digest.ts';

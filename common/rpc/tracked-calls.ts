@@ -1,5 +1,5 @@
 /**
- * The open response streams of a server. A server can only shut down when none is left (platform-facts 2.7), and
+ * The open response streams of a server. A server can only shut down when none is left, and
  * nobody but us can end them with a status that tells clients to come back.
  */
 import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';

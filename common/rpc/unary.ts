@@ -1,6 +1,6 @@
 /**
  * Unary calls as promises, always with a deadline: a peer that accepts TCP and then keeps silent would otherwise hold
- * the caller for ever (platform-facts 2.8).
+ * the caller for ever (grpc-node#2785).
  */
 import { type CallOptions, type Client, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { cancelOnAbort } from './call-stream.ts';

@@ -44,7 +44,7 @@ export interface SymlinkRecord {
 
 export type Entry = EntryRecord & { readonly path: TreePath };
 
-/** How the disk showed an entry when it was last looked at: the quick check compares these (platform-facts 5.2). */
+/** How the disk showed an entry when it was last looked at: the quick check compares these. */
 export interface DiskIdentity {
   readonly dev: bigint;
   readonly ino: bigint;

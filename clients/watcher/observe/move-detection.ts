@@ -1,5 +1,5 @@
 /**
- * Recognises renames at scan time: inotify's pairing is not to be had (platform-facts 4.4), and a rename made while
+ * Recognises renames at scan time: inotify's pairing is not to be had, and a rename made while
  * nobody watched has no events at all. An inode number alone proves nothing, it may be a new file's (E46).
  */
 import type { IndexedEntry } from '../../../common/tree/entry.ts';

@@ -1,7 +1,7 @@
 /**
  * The channels to one server and the calls that go over them: one for changes, comparisons and small calls, a few
  * others for contents, so that bulk never delays an acknowledgement. A connection that broke is thrown away; the next
- * attempt makes a new one (platform-facts 2.8).
+ * attempt makes a new one (grpc-node#2785).
  */
 import { isIP } from 'node:net';
 import { type ClientDuplexStream, type ClientOptions, type ClientReadableStream, Metadata } from '@grpc/grpc-js';

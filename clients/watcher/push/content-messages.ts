@@ -8,7 +8,7 @@ import type { Reason } from '../../../common/ops/errors.ts';
 import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
-/** Literal data per message: measured best on grpc-js (platform-facts 2.2). */
+/** Literal data per message: measured best on grpc-js. */
 export const CHUNK_BYTES = 256 * 1024;
 /** A buffer for a chunk keeps room before it, so that the message around it is completed in place. */
 export const CHUNK_BUFFER_BYTES = UPLOAD_HEAD_ROOM_BYTES + CHUNK_BYTES;
