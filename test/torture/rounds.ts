@@ -2,14 +2,25 @@
  * A small workload that goes through everything that a replica can be asked for, in portions with a flush after each, for
  * faults that fall into the middle of it. The same number gives the same round.
  */
-import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Pair } from '../support/pair.ts';
 import { noise, put } from '../support/writing.ts';
 import type { Witness } from './witness.ts';
 
 /** Above what travels inside a batch. */
 const LARGE_BYTES = 300_000;
+const PAGE_BYTES = 4096;
 const NOTICE_MS = 2_000;
 
 /** What the rounds change. */
@@ -51,14 +62,21 @@ function portions(source: string, round: number): readonly (readonly (() => void
       () => renameSync(at('swap', 'c'), at('swap', 'b')),
     ],
     [
-      () => put(source, `large-${round % 3}.bin`, noise(LARGE_BYTES, `large ${round}`)),
+      () => replace(at(`large-${round % 3}.bin`), noise(LARGE_BYTES, `large ${round}`)),
       () => {
-        const content = noise(LARGE_BYTES, 'large');
-        content.write(`edited in ${round}`, (round * 7919) % 290_000);
-        writeFileSync(at('large.bin'), content);
+        const fd = openSync(at('large.bin'), 'r+');
+        writeSync(fd, `edited in ${round}`, (round % 70) * PAGE_BYTES);
+        closeSync(fd);
       },
     ],
   ];
+}
+
+/** At once: a long write that the scheduler interrupts shows others a file that is shorter than it ever was meant to be. */
+function replace(file: string, content: Buffer): void {
+  const aside = `${dirname(file)}-aside`;
+  writeFileSync(aside, content);
+  renameSync(aside, file);
 }
 
 /**
