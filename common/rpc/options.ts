@@ -17,7 +17,7 @@ export interface ReceiveWindows {
 }
 
 /** Room for 8 MiB per round trip on one stream; the HTTP/2 default of 64 KiB is 1.9 MB/s at 20 ms. */
-export const DEFAULT_WINDOWS: ReceiveWindows = { streamBytes: 8 * 2 ** 20, connectionBytes: 16 * 2 ** 20 };
+export const DEFAULT_WINDOWS: ReceiveWindows = { streamBytes: 16 * 2 ** 20, connectionBytes: 32 * 2 ** 20 };
 
 /** Largest message in either direction. A chunk is 256 KiB, a batch stays below. */
 export const DEFAULT_MAX_MESSAGE_BYTES = 4 * 2 ** 20;
