@@ -137,8 +137,9 @@ export class Uploads {
     let mayRedo = true;
     for (;;) {
       try {
-        // A delta finds out by itself.
-        if (knownDigest !== undefined && !asDelta && (await this.#isStill(upload, knownDigest))) {
+        // Whether it is its own basis a delta finds out by itself.
+        const mayBeKnown = knownDigest !== undefined && !(asDelta && isBasis(upload.request, knownDigest));
+        if (mayBeKnown && (await this.#isStill(upload, knownDigest))) {
           return { type: 'done', digest: knownDigest, sentBytes: 0 };
         }
         if (await this.#fetchBasis(upload)) {
@@ -272,4 +273,8 @@ async function slept(delayMs: number, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     throw error;
   }
+}
+
+function isBasis({ basis }: UploadRequest, digest: Uint8Array): boolean {
+  return basis !== undefined && Buffer.from(digest).equals(basis.digest);
 }

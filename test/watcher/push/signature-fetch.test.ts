@@ -7,8 +7,10 @@ import type { UploadRequest } from '../../../clients/watcher/engine/messages.ts'
 import { Connection } from '../../../clients/watcher/push/connection.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
 import { Session } from '../../../clients/watcher/push/session.ts';
+import { chunkingParameters } from '../../../common/content/chunker.ts';
 import { digestOf } from '../../../common/content/digest.ts';
-import { decodeSignature } from '../../../common/content/signature-codec.ts';
+import { SignatureBuilder } from '../../../common/content/signature-builder.ts';
+import { decodeSignature, encodeSignature } from '../../../common/content/signature-codec.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
@@ -50,7 +52,13 @@ describe('a large file whose signature is not at hand', () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  async function upload(bytes: Buffer, compress: boolean, before = old) {
+  const contentOf = (bytes: Buffer) => ({ digest: digestOf('blake3', bytes), sizeBytes: bytes.length });
+
+  async function upload(
+    bytes: Buffer,
+    compress: boolean,
+    known: Pick<UploadRequest, 'before' | 'basis' | 'knownDigest'> = { before: contentOf(old) },
+  ) {
     session = await Session.open(
       {
         connection,
@@ -76,7 +84,7 @@ describe('a large file whose signature is not at hand', () => {
       ino,
       mtimeNs,
       ctimeNs,
-      before: { digest: digestOf('blake3', before), sizeBytes: before.length },
+      ...known,
     };
     session.handle({ type: 'upload', request });
     const { outcome } = (await eventually('the upload', () => engine.all('uploaded').at(0))).result;
@@ -103,6 +111,17 @@ describe('a large file whose signature is not at hand', () => {
   });
 
   it('is sent whole where the server has no such content', async () => {
-    expect(await upload(edited, true, randomBytes(1_000_000))).to.include({ sentBytes: edited.length });
+    const before = contentOf(randomBytes(1_000_000));
+    expect(await upload(edited, true, { before })).to.include({ sentBytes: edited.length });
+  });
+
+  it('is not sent as a delta when it is what the server has elsewhere', async () => {
+    const { digest } = contentOf(edited);
+    const builder = new SignatureBuilder('blake3', chunkingParameters(8192));
+    builder.push(old);
+    const signature = encodeSignature(builder.finish().signature!);
+    const basis = { digest: contentOf(old).digest, path: 'f' as TreePath, signature };
+    expect(await upload(edited, true, { basis, knownDigest: digest })).to.include({ sentBytes: 0 });
+    expect(fixture.replica.received.writes).to.equal(0);
   });
 });
