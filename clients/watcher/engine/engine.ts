@@ -185,7 +185,7 @@ export class Engine {
       onNowhere: (path) => {
         uploads.drop(path);
         // Of what the index has the other names are known.
-        if (this.#index?.tree.get(path) === undefined) sharedInodes.nameVanished();
+        if (!sharedInodes.isEmpty && this.#index?.tree.get(path) === undefined) sharedInodes.nameVanished();
         this.#problems.forget(path);
       },
       onRootListed: (entries) => this.#judgeRoot(entries),

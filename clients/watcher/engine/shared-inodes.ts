@@ -16,14 +16,18 @@ export class SharedInodes {
     if (this.#inodes.size < MAX_INODES) this.#inodes.add(ino);
   }
 
+  get isEmpty(): boolean {
+    return this.#inodes.size === 0;
+  }
+
   has(identity: DiskIdentity | undefined): boolean {
-    if (this.#inodes.size === 0) return false;
+    if (this.isEmpty) return false;
     return this.#inodes.size >= MAX_INODES || (identity !== undefined && this.#inodes.has(identity.ino));
   }
 
   /** A name is gone that the index does not have. */
   nameVanished(): void {
-    this.#hasVanished ||= this.#inodes.size > 0;
+    this.#hasVanished ||= !this.isEmpty;
   }
 
   /** What a name that vanished may have been a name of, once; `too many` when they are not looked at one by one. */
