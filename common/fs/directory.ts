@@ -49,6 +49,12 @@ const LINK_OPTIONS = { encoding: 'buffer' } as const;
 /** Names that `openSync` refuses because of what stands there: a link, a socket, a device without a driver. */
 const NOT_REGULAR_ERRNOS: ReadonlySet<string | undefined> = new Set(['ELOOP', 'ENXIO', 'ENODEV']);
 
+/** Who else holds descriptors of this process, and can do without some of them. */
+export interface DescriptorOwner {
+  /** Closes handles other than `inUse`. Whether there were any to close. */
+  giveWay(inUse: Directory): boolean;
+}
+
 /** A regular file to copy from: an open one, or a name in a directory. */
 export type CopySource = number | { readonly directory: Directory; readonly name: string };
 
@@ -74,12 +80,14 @@ export class Directory {
   #fd: number;
   /** `/proc/PID/fd/N/`, built once: most calls prepend it. Empty once closed. */
   #prefix: string;
+  readonly #owner: DescriptorOwner;
 
-  /** Takes over `fd`, an O_PATH handle of a directory. */
-  constructor(fd: number, path: TreePath) {
+  /** Takes over `fd`, an O_PATH handle of a directory. `owner` is asked for room where no descriptor is left (E50). */
+  constructor(fd: number, path: TreePath, owner: DescriptorOwner) {
     this.#fd = fd;
     this.#prefix = `${OWN_HANDLES}${fd}/`;
     this.path = path;
+    this.#owner = owner;
   }
 
   /** An O_PATH handle: good for fstat and as a starting point, not for reading or fsync. */
@@ -90,7 +98,8 @@ export class Directory {
 
   /** The names in the directory, in no order. ENOENT when the directory itself was removed: that is not "empty". */
   list(): string[] {
-    const names = readdirSync(this.#openPrefix(), LIST_OPTIONS);
+    const prefix = this.#openPrefix();
+    const names = this.#withRoom(() => readdirSync(prefix, LIST_OPTIONS));
     // The C library reports a removed directory as an empty one; each of its entries would count as deleted.
     if (names.length === 0) this.#assertNotRemoved();
     return names;
@@ -136,7 +145,7 @@ export class Directory {
    */
   createFile(name: string, mode = 0o600): number {
     const path = systemPath(this.#openPrefix(), name, this.path);
-    return openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode & MODE_MASK);
+    return this.#open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode & MODE_MASK);
   }
 
   /**
@@ -150,7 +159,8 @@ export class Directory {
     let sourceFd: number | undefined;
     try {
       sourceFd = typeof source === 'number' ? source : source.directory.openFile(source.name);
-      copyFileSync(`/proc/self/fd/${sourceFd}`, `/proc/self/fd/${target}`, constants.COPYFILE_FICLONE);
+      const from = `/proc/self/fd/${sourceFd}`;
+      this.#withRoom(() => copyFileSync(from, `/proc/self/fd/${target}`, constants.COPYFILE_FICLONE));
       fchmodSync(target, 0o600);
       return target;
     } catch (error) {
@@ -203,7 +213,7 @@ export class Directory {
    * @throws LockstepError NOT_REGULAR for links and special files.
    */
   setMode(name: string, mode: number): void {
-    const fd = openSync(systemPath(this.#openPrefix(), name, this.path), O_PATH | O_NOFOLLOW);
+    const fd = this.#open(systemPath(this.#openPrefix(), name, this.path), O_PATH | O_NOFOLLOW);
     try {
       const { kind } = statOf(fd);
       if (kind !== 'file' && kind !== 'directory') throw this.#notRegular(name, 'file or directory');
@@ -239,7 +249,7 @@ export class Directory {
 
   /** Makes the names in the directory durable; for errors see syncFd. Needs read permission on it. */
   sync(): void {
-    const fd = openSync(this.#openPrefix(), O_RDONLY | O_DIRECTORY);
+    const fd = this.#open(this.#openPrefix(), O_RDONLY | O_DIRECTORY);
     try {
       syncFd(fd);
     } finally {
@@ -250,12 +260,13 @@ export class Directory {
   /** For SafeRoot: opens a child directory. ENOENT, or ENOTDIR for anything else, links included. */
   openDirectory(name: string): Directory {
     const path = systemPath(this.#openPrefix(), name, this.path);
-    return new Directory(openSync(path, O_PATH | O_DIRECTORY | O_NOFOLLOW), joinPath(this.path, name));
+    const fd = this.#open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    return new Directory(fd, joinPath(this.path, name), this.#owner);
   }
 
   /** For SafeRoot: another handle of the same inode, with a life of its own. */
   reopen(): HeldDirectory {
-    return new HeldDirectory(openSync(this.#openPrefix(), O_PATH | O_DIRECTORY), this.path);
+    return new HeldDirectory(this.#open(this.#openPrefix(), O_PATH | O_DIRECTORY), this.path, this.#owner);
   }
 
   /** For the owner of the handle. May be called again. */
@@ -270,7 +281,7 @@ export class Directory {
     const path = systemPath(this.#openPrefix(), name, this.path);
     let fd: number;
     try {
-      fd = openSync(path, access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+      fd = this.#open(path, access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     } catch (error) {
       if (NOT_REGULAR_ERRNOS.has(errnoOf(error))) throw this.#notRegular(name, 'regular file', error);
       throw error;
@@ -282,6 +293,21 @@ export class Directory {
     } catch (error) {
       closeSync(fd);
       throw error;
+    }
+  }
+
+  #open(path: string | Buffer, flags: number, mode?: number): number {
+    return this.#withRoom(() => openSync(path, flags, mode));
+  }
+
+  /** Does what needs a descriptor; where none is left, the owner's others give way, and it is done once more. */
+  #withRoom<T>(operation: () => T): T {
+    try {
+      return operation();
+    } catch (error) {
+      const errno = errnoOf(error);
+      if ((errno !== 'EMFILE' && errno !== 'ENFILE') || !this.#owner.giveWay(this)) throw error;
+      return operation();
     }
   }
 

@@ -7,7 +7,7 @@ import { closeSync, constants, openSync, readlinkSync, statSync } from 'node:fs'
 import { resolve } from 'node:path';
 import { errnoError, errnoOf, LockstepError } from '../ops/errors.ts';
 import { isInside, ROOT, type TreePath } from '../tree/tree-path.ts';
-import { Directory, type HeldDirectory, OWN_HANDLES } from './directory.ts';
+import { type DescriptorOwner, Directory, type HeldDirectory, OWN_HANDLES } from './directory.ts';
 import { statOf } from './stat.ts';
 
 const O_PATH = 0x200000;
@@ -33,7 +33,7 @@ export interface SafeRootOptions {
  * removes a directory it calls `forget`; where others may have done so (a watched tree), call `forgetAll` before
  * each pass, so that the pass sees the tree as it is now.
  */
-export class SafeRoot {
+export class SafeRoot implements DescriptorOwner {
   /** The root's resolved path when it was opened; for messages only. */
   readonly path: string;
   /** What the operator's path led to when it was opened. The open handle keeps the inode number from being reused. */
@@ -52,7 +52,7 @@ export class SafeRoot {
   private constructor(operatorPath: string, fd: number, maxOpen: number) {
     const { dev, ino } = statOf(fd);
     this.#operatorPath = operatorPath;
-    this.#root = new Directory(fd, ROOT);
+    this.#root = new Directory(fd, ROOT, this);
     this.#maxOpen = maxOpen;
     this.identity = { dev, ino };
     this.path = readlinkSync(`/proc/self/fd/${fd}`);
@@ -135,6 +135,18 @@ export class SafeRoot {
     this.forget(ROOT);
   }
 
+  /** Keeps fewer from now on; what may be in use stays: the ones returned last, and `inUse`. */
+  giveWay(inUse: Directory): boolean {
+    const before = this.#open.size;
+    const remaining = Math.floor(before / 2);
+    this.#maxOpen = Math.max(MIN_OPEN_DIRECTORIES, remaining);
+    for (const [path, directory] of this.#open) {
+      if (this.#open.size <= remaining) break;
+      if (directory !== inUse && !this.#recent.includes(directory)) this.#end(path, directory);
+    }
+    return this.#open.size < before;
+  }
+
   /** Ends everything but held handles. May be called again. */
   close(): void {
     this.forgetAll();
@@ -167,26 +179,10 @@ export class SafeRoot {
     for (;;) {
       const slash = path.indexOf('/', start);
       const name = slash < 0 ? path.slice(start) : path.slice(start, slash);
-      current = this.#openBelow(current, name);
+      current = current.openDirectory(name);
       this.#keep(current.path, current);
       if (slash < 0) return current;
       start = slash + 1;
-    }
-  }
-
-  /** Where no descriptor is left, what is cached here gives way (E50). */
-  #openBelow(parent: Directory, name: string): Directory {
-    try {
-      return parent.openDirectory(name);
-    } catch (error) {
-      const errno = errnoOf(error);
-      if (errno !== 'EMFILE' && errno !== 'ENFILE') throw error;
-      this.#maxOpen = Math.max(MIN_OPEN_DIRECTORIES, Math.floor(this.#open.size / 2));
-      for (const [path, directory] of this.#open) {
-        if (this.#open.size <= this.#maxOpen) break;
-        if (directory !== parent && !this.#recent.includes(directory)) this.#end(path, directory);
-      }
-      return parent.openDirectory(name);
     }
   }
 
