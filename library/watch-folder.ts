@@ -149,16 +149,19 @@ export async function watchFolder(options: WatchFolderOptions): Promise<FolderWa
     writeLine: () => {},
     complain: () => {},
   });
-  const ended = watcher
-    .run()
-    .then(() => undefined)
-    .finally(() => {
-      engines[Symbol.dispose]();
-      lock[Symbol.dispose]();
-    });
+  const ended = untilOver(watcher, engines, lock);
   // Who does not look hears of it from `flush`.
   ended.catch(() => undefined);
   return new RunningWatch(watcher, ended);
+}
+
+async function untilOver(watcher: Watcher, engines: EngineThreads, lock: Disposable): Promise<void> {
+  try {
+    await watcher.run();
+  } finally {
+    await engines[Symbol.asyncDispose]();
+    lock[Symbol.dispose]();
+  }
 }
 
 class RunningWatch implements FolderWatch {

@@ -27,7 +27,7 @@ type Action = (flags: Flags, context: CommandContext) => Promise<ExitCode>;
 
 /** The engine's thread loads its modules while this one loads gRPC. */
 const watch: Action = async (flags, context) => {
-  using engines = new EngineThreads();
+  await using engines = new EngineThreads();
   const { watch: run } = await import('./commands/watch.ts');
   return await run(flags, context, engines);
 };

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { LockstepError } from '../../common/ops/errors.ts';
+import { threadEnded } from '../../common/ops/thread-end.ts';
 import type { BeginEngine, EngineCommand, EngineEvent, EngineOptions, TakenMessage } from './engine/messages.ts';
 import { EngineBacklog } from './engine-backlog.ts';
 import type { EnginePort } from './push/engine-port.ts';
@@ -13,7 +14,8 @@ export interface EngineThread extends EnginePort {
   onEvent(listener: (event: EngineEvent) => void): void;
   /** The thread died without having said why. */
   onFailure(listener: (error: LockstepError) => void): void;
-  terminate(): Promise<void>;
+  /** Resolves when the thread has ended, after the command `close` or a failure. */
+  ended(): Promise<void>;
 }
 
 export class EngineThreads {
@@ -29,11 +31,13 @@ export class EngineThreads {
     return engineThread(worker);
   }
 
-  [Symbol.dispose](): void {
-    this.#waiting?.terminate().catch(() => {
-      // It has ended by itself.
-    });
+  async [Symbol.asyncDispose](): Promise<void> {
+    const waiting = this.#waiting;
     this.#waiting = undefined;
+    if (waiting === undefined) return;
+    const close: EngineCommand = { type: 'close' };
+    waiting.postMessage(close);
+    await threadEnded(waiting);
   }
 }
 
@@ -62,8 +66,6 @@ function engineThread(worker: Worker): EngineThread {
     onFailure: (listener) => {
       worker.on('error', (cause) => listener(new LockstepError('INTERNAL', 'the engine thread failed', { cause })));
     },
-    terminate: async () => {
-      await worker.terminate();
-    },
+    ended: () => threadEnded(worker),
   };
 }

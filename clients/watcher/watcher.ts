@@ -356,7 +356,7 @@ export class Watcher {
       // Its index survives a kill as it survives a crash: the next start compares.
       this.#around.logger.warn({ err: error }, 'the engine was cut off');
     }
-    await this.#engine.terminate();
+    await this.#engine.ended();
   }
 }
 

@@ -32,13 +32,17 @@ function emit(event: EngineEvent, transfer: readonly ArrayBuffer[] = []): void {
 /** Commands may come before the engine is there. */
 const early: EngineCommand[] = [];
 let engine: Engine | undefined;
-port.once('message', ({ options }: BeginEngine) => {
+port.once('message', (first: BeginEngine | Extract<EngineCommand, { type: 'close' }>) => {
+  if (first.type === 'close') {
+    port.close(); // Nothing is to be watched after all.
+    return;
+  }
   port.on('message', (command: EngineCommand) => {
     if (engine === undefined) early.push(command);
     else take(engine, command);
     if (isCounted(command)) port.postMessage(TAKEN);
   });
-  main(options).catch(fail);
+  main(first.options).catch(fail);
 });
 
 function take(target: Engine, command: EngineCommand): void {

@@ -53,7 +53,9 @@ export type ContentCommand =
     }
   /** One more chunk may be sent, in this buffer if there is one to reuse. */
   | { readonly type: 'grant'; readonly transfer: number; readonly buffer: ArrayBuffer | undefined }
-  | { readonly type: 'cancel'; readonly transfer: number };
+  | { readonly type: 'cancel'; readonly transfer: number }
+  /** The thread ends. */
+  | { readonly type: 'close' };
 
 /** From the worker. The last event of a transfer is a chunk with a digest, or `changed`, or `failed`. */
 export type ContentEvent =

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
 import { AsyncQueue } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { threadEnded } from '../../../common/ops/thread-end.ts';
 import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import { workerUrl } from '../worker-url.ts';
@@ -91,7 +92,10 @@ export class ContentReader {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#failAll(new LockstepError('CANCELLED', 'the content reader is closed'));
-    await this.#worker?.terminate();
+    if (this.#worker === undefined) return;
+    const close: ContentCommand = { type: 'close' };
+    this.#worker.postMessage(close);
+    await threadEnded(this.#worker);
   }
 
   #post(command: ContentCommand): void {

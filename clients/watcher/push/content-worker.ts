@@ -42,6 +42,10 @@ port.on('message', (command: ContentCommand) => {
     case 'cancel':
       end(command.transfer);
       break;
+    case 'close':
+      for (const id of transfers.keys()) end(id);
+      port.close();
+      return;
   }
   serveSoon();
 });
