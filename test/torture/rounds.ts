@@ -38,10 +38,11 @@ export function fillForRounds(pair: Pair): void {
 function portions(source: string, round: number): readonly (readonly (() => void)[])[] {
   const at = (...names: readonly string[]): string => join(source, ...names);
   const flips = at('flips');
+  const put = (path: string, content: string | Buffer) => replace(source, path, content);
   return [
     [
-      () => put(source, `new-${round}`, noise(1500, `new ${round}`)),
-      () => put(source, `kept/file-${round % 8}`, noise(2500, `again ${round}`)),
+      () => put(`new-${round}`, noise(1500, `new ${round}`)),
+      () => put(`kept/file-${round % 8}`, noise(2500, `again ${round}`)),
       () => chmodSync(at('kept', `file-${(round + 1) % 8}`), round % 2 === 0 ? 0o600 : 0o644),
       () => symlinkSync(`target of ${round}`, at(`link-${round}`)),
       () => rmSync(at(`new-${round - 3}`), { force: true }),
@@ -49,20 +50,20 @@ function portions(source: string, round: number): readonly (readonly (() => void
     ],
     [
       () => renameSync(at(`moving-${round}`), at(`moving-${round + 1}`)),
-      () => put(source, `moving-${round + 1}/below/file-${round % 4}`, noise(700, `below ${round}`)),
+      () => put(`moving-${round + 1}/below/file-${round % 4}`, noise(700, `below ${round}`)),
       () => mkdirSync(at(`made-${round}`)),
-      ...[1, 2, 3].map((number) => () => put(source, `made-${round}/${number}`, noise(900, `made ${round} ${number}`))),
+      ...[1, 2, 3].map((number) => () => put(`made-${round}/${number}`, noise(900, `made ${round} ${number}`))),
       () => rmSync(at(`made-${round - 2}`), { recursive: true, force: true }),
     ],
     [
       () => rmSync(flips, { recursive: true }),
-      () => (round % 2 === 0 ? put(source, 'flips/below', `below ${round}`) : writeFileSync(flips, `file ${round}`)),
+      () => (round % 2 === 0 ? put('flips/below', `below ${round}`) : put('flips', `file ${round}`)),
       () => renameSync(at('swap', 'a'), at('swap', 'c')),
       () => renameSync(at('swap', 'b'), at('swap', 'a')),
       () => renameSync(at('swap', 'c'), at('swap', 'b')),
     ],
     [
-      () => replace(at(`large-${round % 3}.bin`), noise(LARGE_BYTES, `large ${round}`)),
+      () => put(`large-${round % 3}.bin`, noise(LARGE_BYTES, `large ${round}`)),
       () => {
         const fd = openSync(at('large.bin'), 'r+');
         writeSync(fd, `edited in ${round}`, (round % 70) * PAGE_BYTES);
@@ -72,11 +73,12 @@ function portions(source: string, round: number): readonly (readonly (() => void
   ];
 }
 
-/** At once: a long write that the scheduler interrupts shows others a file that is shorter than it ever was meant to be. */
-function replace(file: string, content: Buffer): void {
-  const aside = `${dirname(file)}-aside`;
+/** At once: a write that the scheduler interrupts shows others a file that is shorter than it ever was meant to be. */
+function replace(source: string, path: string, content: string | Buffer): void {
+  const aside = `${source}-aside`;
   writeFileSync(aside, content);
-  renameSync(aside, file);
+  mkdirSync(dirname(join(source, path)), { recursive: true });
+  renameSync(aside, join(source, path));
 }
 
 /**

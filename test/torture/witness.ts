@@ -4,6 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { config } from 'chai';
+
+// What is found is a list of sentences, and a failure has to show them.
+config.truncateThreshold = 0;
 
 /** What is at a path: `-` for nothing, `d` for a directory, a link's target, or the digest of a content. */
 type State = string;
