@@ -30,13 +30,16 @@ interface OpenFile {
 export class Signing {
   readonly #store: SignatureStore;
   readonly #digestFunction: DigestFunction;
+  readonly #minFileBytes: number;
   readonly #waiting = new Set<TreePath>();
   readonly #buffer = Buffer.allocUnsafe(STEP_BYTES);
   #open: OpenFile | undefined;
 
-  constructor(store: SignatureStore, digestFunction: DigestFunction) {
+  /** Files of less than `minFileBytes` are left out. */
+  constructor(store: SignatureStore, digestFunction: DigestFunction, minFileBytes = MIN_SIGNED_BYTES) {
     this.#store = store;
     this.#digestFunction = digestFunction;
+    this.#minFileBytes = minFileBytes;
   }
 
   get hasWork(): boolean {
@@ -45,7 +48,7 @@ export class Signing {
 
   /** A file was synced. */
   add(path: TreePath, record: FileRecord): void {
-    if (record.sizeBytes >= MIN_SIGNED_BYTES && this.#waiting.size < MAX_WAITING) this.#waiting.add(path);
+    if (record.sizeBytes >= this.#minFileBytes && this.#waiting.size < MAX_WAITING) this.#waiting.add(path);
   }
 
   /** Reads at most STEP_BYTES. Files above `maxFileBytes` are left out. */
