@@ -50,6 +50,12 @@ type Metric = { readonly name: string; readonly help: string } & (
   | { readonly type: 'histogram'; readonly bounds: readonly number[]; collect(): Iterable<HistogramSample> }
 );
 
+/**
+ * For histograms of how long a batch takes, in seconds: from a millisecond on this machine's own network to, on a slow disk or at
+ * the other side of the world, some seconds.
+ */
+export const DURATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
 const METRIC_NAME = /^[a-z][a-z0-9_]*$/;
 
 export class MetricsRegistry {

@@ -3,14 +3,11 @@
  * only where a receiver is configured. Names of files never leave this process with it. docs/telemetry.md lists it all.
  */
 import type { Logger } from '../../../common/ops/logger.ts';
-import { MetricsRegistry } from '../../../common/ops/metrics.ts';
+import { DURATION_BOUNDS, MetricsRegistry } from '../../../common/ops/metrics.ts';
 import type { TelemetrySettings } from '../../../common/telemetry/settings.ts';
 import { Telemetry } from '../../../common/telemetry/telemetry.ts';
 import type { AnsweredBatch } from '../push/change-stream.ts';
 import type { WatcherModel } from './watcher-model.ts';
-
-/** In seconds: from this machine's own network to the other side of the world. */
-const DURATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export interface WatcherTelemetryOptions {
   readonly settings: TelemetrySettings;

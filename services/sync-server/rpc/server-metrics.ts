@@ -2,7 +2,7 @@
  * What the RPCs count. Labels are folder names, which the operator chose, and fixed words; never anything of a peer.
  */
 import { isReason } from '../../../common/ops/errors.ts';
-import type { Counter, Histogram, MetricsRegistry } from '../../../common/ops/metrics.ts';
+import { type Counter, DURATION_BOUNDS, type Histogram, type MetricsRegistry } from '../../../common/ops/metrics.ts';
 import type { AppliedProblem } from '../replica/replica.ts';
 
 export interface ServerMetrics {
@@ -17,9 +17,6 @@ export interface ServerMetrics {
   readonly readBytes: Counter;
   readonly failedCalls: Counter;
 }
-
-/** In seconds: what a batch takes lies between a millisecond and, when the disk is slow, some seconds. */
-const DURATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** The reason for a label: a fixed set of values, whatever the replica says. */
 export function reasonLabel({ reason }: Pick<AppliedProblem, 'reason'>): string {
