@@ -7,7 +7,7 @@ import { LockstepError } from '../common/ops/errors.ts';
 import { TokenStore } from '../services/sync-server/auth/token-store.ts';
 import { allFolders, ensureDirectory } from '../services/sync-server/commands/folders.ts';
 import { serveOptions } from '../services/sync-server/commands/options.ts';
-import { tlsFiles } from '../services/sync-server/commands/serve.ts';
+import { scrubSettings, tlsFiles } from '../services/sync-server/commands/serve.ts';
 import { openFolder } from '../services/sync-server/open-folder.ts';
 import { startServer } from '../services/sync-server/server.ts';
 import { readVersion } from '../services/sync-server/version.ts';
@@ -75,10 +75,7 @@ export async function serveFolder(options: ServeOptions): Promise<ServedFolder> 
       insecure: values.insecure,
       readyFile: undefined,
       version: readVersion(),
-      scrub:
-        values.scrubInterval === undefined
-          ? undefined
-          : { intervalMs: values.scrubInterval, bytesPerSecond: values.scrubRate },
+      scrub: scrubSettings(values),
     },
     openFolder,
     logger,

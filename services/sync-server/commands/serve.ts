@@ -9,6 +9,7 @@ import { printedConfiguration } from '../../../common/ops/print-configuration.ts
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { TlsFiles } from '../auth/tls.ts';
+import type { ScrubSettings } from '../replica/scrub.ts';
 import { startServer } from '../server.ts';
 import type { CommandContext } from './context.ts';
 import { allFolders, ensureDirectory } from './folders.ts';
@@ -44,10 +45,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
     insecure: values.insecure,
     readyFile: values.readyFile,
     version: context.version,
-    scrub:
-      values.scrubInterval === undefined
-        ? undefined
-        : { intervalMs: values.scrubInterval, bytesPerSecond: values.scrubRate },
+    scrub: scrubSettings(values),
   };
 
   const stopped = new Deferred<void>();
@@ -111,4 +109,14 @@ export function tlsFiles({ tlsCert, tlsKey, tlsClientCa }: TlsValues): TlsFiles 
     throw new LockstepError('USAGE', '--tls-cert and --tls-key belong together: give both');
   }
   return { certificate: tlsCert, key: tlsKey, clientCa: tlsClientCa };
+}
+
+interface ScrubValues {
+  readonly scrubInterval: number | undefined;
+  readonly scrubRate: number;
+}
+
+/** Undefined when nothing is to be read again. */
+export function scrubSettings({ scrubInterval, scrubRate }: ScrubValues): ScrubSettings | undefined {
+  return scrubInterval === undefined ? undefined : { intervalMs: scrubInterval, bytesPerSecond: scrubRate };
 }
