@@ -5,10 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../ops/errors.ts';
 import { formatDuration } from '../ops/units.ts';
+import { compareVersions, NODE_FLOOR } from '../ops/versions.ts';
 import type { Finding } from './finding.ts';
 
-/** As package.json's `engines` has it. */
-const NODE_FLOOR = '24.18.1';
 /** What a server with some hundred connections and a large batch in work needs. */
 const COMFORTABLE_DESCRIPTORS = 4096;
 const LEAST_DESCRIPTORS = 256;
@@ -20,16 +19,6 @@ export function nodeFinding(version = process.versions.node): Finding {
   if (compareVersions(version, NODE_FLOOR) >= 0) return { check: 'node', level: 'ok', message };
   const remedy = `install Node ${NODE_FLOOR} or later; older ones lack what keeps files safe`;
   return { check: 'node', level: 'fail', message, remedy };
-}
-
-/** -1, 0 or 1 for "24.18.1" and its like; what is not a number counts as 0. */
-export function compareVersions(a: string, b: string): number {
-  const [left, right] = [a, b].map((text) => text.split('.').map((part) => Number.parseInt(part, 10) || 0));
-  for (let index = 0; index < 3; index++) {
-    const difference = (left?.[index] ?? 0) - (right?.[index] ?? 0);
-    if (difference !== 0) return Math.sign(difference);
-  }
-  return 0;
 }
 
 export function descriptorsFinding(limit = descriptorLimit()): Finding {

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { inotifyFindings } from '../../../clients/watcher/observe/inotify-limits.ts';
 import { exitCodeOfFindings, type Finding, printedFindings } from '../../../common/doctor/finding.ts';
-import { clockFinding, compareVersions, descriptorsFinding, nodeFinding } from '../../../common/doctor/machine.ts';
+import { clockFinding, descriptorsFinding, nodeFinding } from '../../../common/doctor/machine.ts';
 import { fileSystemFinding, placeFindings, type PlaceNeeds, spaceFindings } from '../../../common/doctor/place.ts';
+import { compareVersions } from '../../../common/ops/versions.ts';
 
 const levelOf = ({ level }: Finding) => level;
 
