@@ -2,8 +2,7 @@
  * What a doctor asks of the machine and of this process: Node, descriptors, clocks. Judgements are pure; each has a function that
  * looks, beside it.
  */
-import { readFileSync } from 'node:fs';
-import { errnoOf } from '../ops/errors.ts';
+import { descriptorLimit } from '../ops/descriptor-limit.ts';
 import { formatDuration } from '../ops/units.ts';
 import { compareVersions, NODE_FLOOR } from '../ops/versions.ts';
 import type { Finding } from './finding.ts';
@@ -44,18 +43,4 @@ export function clockFinding(offsetMs: number, uncertaintyMs: number): Finding {
     remedy:
       'times of files are not affected, times in logs and ends of certificates and tokens are: timedatectl set-ntp true',
   };
-}
-
-function descriptorLimit(): number | undefined {
-  let text: string;
-  try {
-    text = readFileSync('/proc/self/limits', 'utf8');
-  } catch (error) {
-    // Not Linux: there is nothing to read.
-    if (errnoOf(error) !== undefined) return undefined;
-    throw error;
-  }
-  const soft = /^Max open files +(\S+)/m.exec(text)?.[1];
-  if (soft === undefined) return undefined;
-  return soft === 'unlimited' ? Number.POSITIVE_INFINITY : Number(soft);
 }

@@ -1,8 +1,9 @@
 /**
  * Metrics about the process, read when somebody asks.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { descriptorLimit } from '../../../common/ops/descriptor-limit.ts';
 import type { MetricsRegistry } from '../../../common/ops/metrics.ts';
 
 /** Measuring the delay wakes the process; nobody who asks less often than this gets it. */
@@ -29,12 +30,12 @@ export function registerProcessMetrics(registry: MetricsRegistry): () => void {
     one(Math.round(Date.now() / 1000 - process.uptime())),
   );
   registry.gauge('process_open_fds', 'Descriptors that are open, where the system tells', () => {
-    const open = tried(() => readdirSync('/proc/self/fd').length);
+    const open = openDescriptors();
     return open === undefined ? [] : one(open);
   });
   registry.gauge('process_max_fds', 'Descriptors that may be open, where the system tells', () => {
-    const limit = tried(() => /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]);
-    return limit === undefined ? [] : one(Number(limit));
+    const limit = descriptorLimit();
+    return limit === undefined || limit === Number.POSITIVE_INFINITY ? [] : one(limit);
   });
   return () => delay.stop();
 }
@@ -68,9 +69,9 @@ class DelayMeter {
   }
 }
 
-function tried<T>(read: () => T): T | undefined {
+function openDescriptors(): number | undefined {
   try {
-    return read();
+    return readdirSync('/proc/self/fd').length;
   } catch {
     // No such thing on this system: the metric has no sample then.
     return undefined;
