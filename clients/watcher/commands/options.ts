@@ -3,14 +3,13 @@
  */
 import { z } from 'zod';
 import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
-import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
+import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
 import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/units.ts';
 import { parseAddress } from '../../../common/rpc/address.ts';
 import { parseInvitation } from '../../../common/rpc/invitation.ts';
 import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import { bandwidthSchedule } from './bandwidth-schedule.ts';
 
-const path = z.string().min(1, 'a path is needed');
 const onOff = z.boolean();
 
 const localOptions = defineOptions({
@@ -87,25 +86,6 @@ const timeoutOption = defineOptions({
   },
 });
 
-const logOptions = defineOptions({
-  logLevel: {
-    flag: '--log-level <level>',
-    description: LOG_LEVELS.join(', '),
-    schema: z.enum(LOG_LEVELS),
-    default: 'info',
-  },
-  logFormat: {
-    flag: '--log-format <format>',
-    description: 'json or pretty; default: pretty on a terminal, json elsewhere',
-    schema: z.enum(LOG_FORMATS),
-  },
-  logFile: {
-    flag: '--log-file <file>',
-    description: 'where the log goes instead of standard error; opened anew at SIGHUP',
-    schema: path,
-  },
-});
-
 /** What holds for the whole process, however many directories it watches. */
 export const processOptions = defineOptions({
   once: {
@@ -140,14 +120,8 @@ export const processOptions = defineOptions({
     environment: false,
   },
   ...logOptions,
-  printConfig: {
-    flag: '--print-config',
-    description: 'print all settings and where each comes from, as a TOML file; do nothing else',
-    schema: onOff,
-    default: false,
-    environment: false,
-    file: false,
-  },
+  ...logFileOption,
+  ...printConfigOption,
 });
 
 export const watchOptions = defineOptions({
@@ -193,17 +167,6 @@ export const watchOptions = defineOptions({
 });
 
 export const controlOptions = localOptions;
-
-const jsonOption = defineOptions({
-  json: {
-    flag: '--json',
-    description: 'as one JSON object',
-    schema: onOff,
-    default: false,
-    environment: false,
-    file: false,
-  },
-});
 
 export const statusOptions = defineOptions({ ...localOptions, ...jsonOption });
 

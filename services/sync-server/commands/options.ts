@@ -13,17 +13,19 @@ import {
   resolveOptions,
 } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { LOG_FORMATS, LOG_LEVELS } from '../../../common/ops/logger.ts';
+import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
 import { parseDuration, parseSize } from '../../../common/ops/units.ts';
 import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
 import { SCOPES } from '../auth/token.ts';
 import type { CommandContext } from './context.ts';
 
-const path = z.string().min(1, 'a path is needed');
-
 /** Which folders a command is about. The file's `folder` may be a table per folder, which folders.ts reads. */
 const folderOptions = defineOptions({
-  dir: { flag: '--dir <dir>', description: 'the replica: the directory that this server keeps in step', schema: path },
+  dir: {
+    flag: '--dir <dir>',
+    description: 'the replica: the directory that this server keeps in step',
+    schema: path,
+  },
   state: { flag: '--state <dir>', description: 'index, log and tokens; default: DIR/.lockstep', schema: path },
   folder: {
     flag: '--folder <name>',
@@ -36,20 +38,6 @@ const folderOptions = defineOptions({
     description: 'a TOML file with the same options; several folders are given there',
     schema: path,
     file: false,
-  },
-});
-
-const logOptions = defineOptions({
-  logLevel: {
-    flag: '--log-level <level>',
-    description: LOG_LEVELS.join(', '),
-    schema: z.enum(LOG_LEVELS),
-    default: 'info',
-  },
-  logFormat: {
-    flag: '--log-format <format>',
-    description: 'json or pretty; default: pretty on a terminal, json elsewhere',
-    schema: z.enum(LOG_FORMATS),
   },
 });
 
@@ -99,32 +87,11 @@ export const serveOptions = defineOptions({
     default: '16MiB',
   },
   ...logOptions,
-  logFile: {
-    flag: '--log-file <file>',
-    description: 'where the log goes instead of standard error; opened anew at SIGHUP',
-    schema: path,
-  },
-  printConfig: {
-    flag: '--print-config',
-    description: 'print all settings and where each comes from, as a TOML file; do nothing else',
-    schema: z.boolean(),
-    default: false,
-    environment: false,
-    file: false,
-  },
+  ...logFileOption,
+  ...printConfigOption,
 });
 
-export const doctorOptions = defineOptions({
-  ...serveOptions,
-  json: {
-    flag: '--json',
-    description: 'as one JSON object',
-    schema: z.boolean(),
-    default: false,
-    environment: false,
-    file: false,
-  },
-});
+export const doctorOptions = defineOptions({ ...serveOptions, ...jsonOption });
 
 export const tokenOptions = defineOptions(folderOptions);
 
