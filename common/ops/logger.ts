@@ -19,10 +19,12 @@ export interface LoggerOptions {
   readonly name: string;
   /** Default "info". */
   readonly level?: LogLevel | undefined;
-  /** Default: pretty when stderr is a terminal, json elsewhere. */
+  /** Default: `defaultLogFormat`. */
   readonly format?: LogFormat | undefined;
   /** Where lines go instead of stderr; each `write` gets one whole line. */
   readonly destination?: DestinationStream | undefined;
+  /** Whether `destination` writes to a terminal in the end. Default: `isOnTerminal` of it. */
+  readonly onTerminal?: boolean | undefined;
 }
 
 /** Fields of every change's line. */
@@ -41,12 +43,21 @@ export interface ChangeLogFields {
 /** Field names whose values never reach a log, at the top and one level down. */
 const SECRET_FIELDS = ['token', 'secret', 'password', 'authorization', 'credential', 'key'];
 
+/** Whether a person reads along: standard error is a terminal, and nothing, such as a file, takes its place. */
+export function isOnTerminal(instead?: unknown): boolean {
+  return instead === undefined && process.stderr.isTTY === true;
+}
+
+/** What a log looks like when nobody has chosen. */
+export function defaultLogFormat(onTerminal: boolean): LogFormat {
+  return onTerminal ? 'pretty' : 'json';
+}
+
 /** Makes the logger of a program. Rooms get it as an argument, or a `child({ room: 'session' })` of it. */
 export function createLogger(options: LoggerOptions): Logger {
-  const toStderr = options.destination === undefined;
   const raw = options.destination ?? pino.destination({ fd: 2, sync: true });
-  const terminal = toStderr && process.stderr.isTTY === true;
-  const format = options.format ?? (terminal ? 'pretty' : 'json');
+  const onTerminal = options.onTerminal ?? isOnTerminal(options.destination);
+  const format = options.format ?? defaultLogFormat(onTerminal);
   const family = new Set<WeakRef<Logger>>();
   const logger: Logger = pino(
     {
@@ -60,7 +71,7 @@ export function createLogger(options: LoggerOptions): Logger {
       redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
       hooks: { streamWrite: (line) => withoutControls(withoutBearerTokens(line)) },
     },
-    format === 'pretty' ? prettyDestination(raw, { colors: terminal && wantsColors() }) : raw,
+    format === 'pretty' ? prettyDestination(raw, { colors: onTerminal && wantsColors() }) : raw,
   );
   families.set(logger, family);
   return logger;

@@ -3,6 +3,7 @@
  * where the state directory would be.
  */
 import { type Setting, fileKeysOf } from '../../../common/ops/configuration.ts';
+import { defaultLogFormat, isOnTerminal } from '../../../common/ops/logger.ts';
 import type { PrintedTable } from '../../../common/ops/print-configuration.ts';
 import { formatDuration } from '../../../common/ops/units.ts';
 import { defaultStateDirectory } from '../status/state-directory.ts';
@@ -35,7 +36,7 @@ function completed({ settings, values }: WatchOptions, { environment }: CommandC
     state: values.state ?? defaultStateDirectory(values.dir, environment),
     folder: values.join?.folder ?? DEFAULT_FOLDER,
     'scan-interval': formatDuration(defaultScanIntervalMs(values)).replaceAll(' ', ''),
-    'log-format': values.logFile === undefined && process.stderr.isTTY === true ? 'pretty' : 'json',
+    'log-format': defaultLogFormat(isOnTerminal(values.logFile)),
   };
   return settings
     .filter(({ name }) => !LEFT_OUT.has(name))

@@ -4,8 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { LogFile } from '../../../common/ops/log-file.ts';
-import { createLogger, type Logger } from '../../../common/ops/logger.ts';
-import { prettyDestination } from '../../../common/ops/pretty-log.ts';
+import { createLogger, isOnTerminal, type Logger } from '../../../common/ops/logger.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { Progress, progressKind } from '../status/progress.ts';
 import type { WatcherSurroundings } from '../watcher.ts';
@@ -28,19 +27,20 @@ export class Surroundings {
   constructor(values: Values) {
     this.#values = values;
     this.logFile = values.logFile === undefined ? undefined : new LogFile(values.logFile);
-    const isOnTerminal = this.logFile === undefined && isTerminal();
-    const format = values.logFormat ?? (isOnTerminal ? 'pretty' : 'json');
-    const raw = this.logFile ?? { write: (line: string) => this.#beside(() => writeText(STDERR, line)) };
-    const colors = isOnTerminal && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
-    const destination = format === 'pretty' ? prettyDestination(raw, { colors }) : raw;
-    this.logger = createLogger({ name: 'watcher', level: values.logLevel, format: 'json', destination });
+    this.logger = createLogger({
+      name: 'watcher',
+      level: values.logLevel,
+      format: values.logFormat,
+      destination: this.logFile ?? { write: (line) => this.#beside(() => writeText(STDERR, line)) },
+      onTerminal: isOnTerminal(this.logFile),
+    });
   }
 
   /** The voice of one directory: named where there are several. */
   voiceOf(directory: string, isOnlyOne: boolean): Voice {
     const dir = displayText(directory);
     const logger = isOnlyOne ? this.logger : this.logger.child({ dir });
-    const kind = progressKind(this.#values.progress, isOnlyOne && isTerminal() && this.#values.logLevel !== 'silent');
+    const kind = progressKind(this.#values.progress, isOnlyOne && isOnTerminal() && this.#values.logLevel !== 'silent');
     const progress = new Progress(kind, {
       logger,
       fields: isOnlyOne ? {} : { dir: directory },
@@ -68,10 +68,6 @@ export class Surroundings {
     write();
     this.#living?.redraw();
   }
-}
-
-function isTerminal(): boolean {
-  return process.stderr.isTTY === true;
 }
 
 /** Synchronous, so that the last line before an exit is not lost. */

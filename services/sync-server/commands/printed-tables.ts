@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { type OptionValues, type Setting, fileOrigin } from '../../../common/ops/configuration.ts';
 import { tablesOf } from '../../../common/ops/configuration-tables.ts';
+import { defaultLogFormat, isOnTerminal } from '../../../common/ops/logger.ts';
 import type { PrintedTable } from '../../../common/ops/print-configuration.ts';
 import type { FolderSetup } from '../server.ts';
 import { DEFAULT_FOLDER } from './folders.ts';
@@ -62,7 +63,7 @@ export function printedTables(
 
 function withLogFormat(setting: Setting, logFile: string | undefined): Setting {
   if (setting.name !== 'log-format' || setting.written !== undefined) return setting;
-  return { ...setting, written: logFile === undefined && process.stderr.isTTY === true ? 'pretty' : 'json' };
+  return { ...setting, written: defaultLogFormat(isOnTerminal(logFile)) };
 }
 
 function made(name: string, written: string, origin: string): Setting {
