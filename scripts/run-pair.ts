@@ -11,6 +11,7 @@ import { constants, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { quote } from '../common/ops/shell-quote.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 const DEFAULT_PORT = 50051;
@@ -100,7 +101,7 @@ async function stop(program: Program | undefined): Promise<void> {
 /** As one would type it here. */
 function shellPath(path: string): string {
   const short = relative(process.cwd(), path) || '.';
-  return /^[A-Za-z0-9_./-]+$/.test(short) ? short : `'${short.replaceAll("'", "'\\''")}'`;
+  return /^[A-Za-z0-9_./-]+$/.test(short) ? short : quote(short);
 }
 
 function explain(client: string, server: string, http: unknown): void {

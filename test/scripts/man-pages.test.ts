@@ -51,7 +51,7 @@ describe('manual pages', () => {
       names: ['--odd'],
       flags: '--odd <what>',
       description: '.TH "\\fB\\n(.x" - \'…',
-      takesValue: true,
+      placeholder: 'value',
       kind: 'other' as const,
       choices: [],
     };

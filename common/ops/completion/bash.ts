@@ -1,6 +1,7 @@
 /**
  * Completion for bash, from 4.0 on, without the bash-completion package. Pure.
  */
+import { quote } from '../shell-quote.ts';
 import { allCommands, type CommandModel } from './model.ts';
 
 export function bashCompletion(program: CommandModel): string {
@@ -13,7 +14,7 @@ export function bashCompletion(program: CommandModel): string {
         `      ${quote(`${path.slice(0, -1).join(' ')} ${path.at(-1)}`)}) command=${quote(path.join(' '))} ;;`,
     );
   const valued = commands.flatMap(({ options }) =>
-    options.filter(({ takesValue }) => takesValue).flatMap(({ names }) => names),
+    options.filter(({ placeholder }) => placeholder !== undefined).flatMap(({ names }) => names),
   );
   return `# Completion of ${program.name} for bash: source <(${program.name} completion bash)
 ${name}() {
@@ -57,7 +58,7 @@ complete -F ${name} ${program.name}
 
 function commandCase({ path, options, commands, arguments: positional }: CommandModel): string {
   const values = options
-    .filter(({ takesValue }) => takesValue)
+    .filter(({ placeholder }) => placeholder !== undefined)
     .map(({ names, kind, choices }) => {
       const action = choices.length > 0 ? `words=${quote(choices.join(' '))}` : `kind=${kind}`;
       return `        ${names.join('|')}) ${action} ;;`;
@@ -72,8 +73,4 @@ function commandCase({ path, options, commands, arguments: positional }: Command
 ${[...values, `        *) words=${quote(words.join(' '))} ;;`].join('\n')}
       esac
       ;;`;
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -36,10 +36,10 @@ function commandLines(program: CommandModel, command: CommandModel, helper: stri
   ];
 }
 
-function optionWords({ names, description, takesValue, kind, choices }: OptionModel): string {
+function optionWords({ names, description, placeholder, kind, choices }: OptionModel): string {
   const flags = names.map((name) => (name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`));
   const words = [...flags, `-d ${quote(description)}`];
-  if (!takesValue) return words.join(' ');
+  if (placeholder === undefined) return words.join(' ');
   if (choices.length > 0) return [...words, '-x', `-a ${quote(choices.join(' '))}`].join(' ');
   switch (kind) {
     case 'directory':

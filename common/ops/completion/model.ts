@@ -14,7 +14,8 @@ export interface OptionModel {
   /** "--dir <dir>", as in the help. */
   readonly flags: string;
   readonly description: string;
-  readonly takesValue: boolean;
+  /** What stands for its value in the help: "dir"; undefined when it takes none. */
+  readonly placeholder: string | undefined;
   readonly kind: ValueKind;
   /** All values that there are; empty where there are too many. */
   readonly choices: readonly string[];
@@ -74,7 +75,7 @@ function optionModel(option: Option): OptionModel {
     names: [option.long, option.short].filter((name) => name !== undefined && name !== null),
     flags: option.flags,
     description: option.description,
-    takesValue: placeholder !== undefined,
+    placeholder,
     kind: placeholder === 'dir' ? 'directory' : placeholder === 'file' ? 'file' : 'other',
     choices: choicesOf(option),
   };

@@ -1,6 +1,7 @@
 /**
  * Completion for zsh: a function for each command, made of `_arguments` and `_describe`. Pure.
  */
+import { quote } from '../shell-quote.ts';
 import { allCommands, type CommandModel, type OptionModel } from './model.ts';
 
 export function zshCompletion(program: CommandModel): string {
@@ -56,21 +57,16 @@ ${cases.join('\n')}
 `;
 }
 
-function optionSpec({ names, description, takesValue, kind, choices, flags }: OptionModel): string {
+function optionSpec({ names, description, placeholder, kind, choices }: OptionModel): string {
   const [name = ''] = names;
   const help = `[${escaped(description)}]`;
-  if (!takesValue) return quote(`${name}${help}`);
-  const placeholder = escaped(/[<[]([^>\]]*)[>\]]/.exec(flags)?.[1] ?? 'value');
+  if (placeholder === undefined) return quote(`${name}${help}`);
   const action =
     choices.length > 0 ? `(${choices.join(' ')})` : { directory: '_files -/', file: '_files', other: ' ' }[kind];
-  return quote(`${name}=${help}:${placeholder}:${action}`);
+  return quote(`${name}=${help}:${escaped(placeholder)}:${action}`);
 }
 
 /** What _arguments would take for its own. */
 function escaped(text: string): string {
   return text.replaceAll(/[\\:[\]]/g, (char) => `\\${char}`);
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
