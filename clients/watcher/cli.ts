@@ -3,7 +3,7 @@
  * modules are loaded when it runs: with gRPC they take half of the time of a start.
  */
 import { Command } from 'commander';
-import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
+import { addOptions, type BuiltProgram, exitOnUsageError } from '../../common/ops/command-line.ts';
 import { addCompletion } from '../../common/ops/completion/completion.ts';
 import type { OptionDeclarations } from '../../common/ops/configuration.ts';
 import { describeError, ExitCode, LockstepError } from '../../common/ops/errors.ts';
@@ -31,8 +31,10 @@ const watch: Action = async (flags, context) => {
   const { watch: run } = await import('./commands/watch.ts');
   return await run(flags, context, engines);
 };
-function lazily<Commands>(load: () => Promise<Commands>, choose: (commands: Commands) => Action): Action {
-  return async (flags, context) => choose(await load())(flags, context);
+
+/** The command of that name, from a module that is loaded when it runs. */
+function lazily<Name extends string>(load: () => Promise<Record<NoInfer<Name>, Action>>, name: Name): Action {
+  return async (flags, context) => (await load())[name](flags, context);
 }
 
 const control = () => import('./commands/control.ts');
@@ -47,12 +49,6 @@ export async function runCli(argv: readonly string[], environment: CommandContex
   });
   await program.parseAsync([...argv]);
   return exitCode;
-}
-
-export interface BuiltProgram {
-  readonly program: Command;
-  /** What runs when no command is named. */
-  readonly defaultCommand: Command;
 }
 
 /** All that can be typed. `run` is called with what was. */
@@ -72,75 +68,29 @@ export function buildProgram(run: (action: Action, flags: Flags) => Promise<void
     watch,
     true,
   );
-  add(
-    'status',
-    'in step? behind by how much? since when?',
-    statusOptions,
-    lazily(control, (commands) => commands.status),
-  );
-  add(
-    'flush',
-    'return when all that is on disk now is durable on the server',
-    flushOptions,
-    lazily(control, (commands) => commands.flush),
-  );
-  add(
-    'wait',
-    'return when the watcher is in step, as status tells it',
-    waitOptions,
-    lazily(follow, (commands) => commands.wait),
-  );
-  add(
-    'events',
-    'print what happens as it happens, a JSON object a line',
-    controlOptions,
-    lazily(follow, (commands) => commands.events),
-  );
+  add('status', 'in step? behind by how much? since when?', statusOptions, lazily(control, 'status'));
+  add('flush', 'return when all that is on disk now is durable on the server', flushOptions, lazily(control, 'flush'));
+  add('wait', 'return when the watcher is in step, as status tells it', waitOptions, lazily(follow, 'wait'));
+  add('events', 'print what happens as it happens, a JSON object a line', controlOptions, lazily(follow, 'events'));
   add(
     'verify',
     'compare both trees by digest, print each difference',
     verifyOptions,
-    lazily(
-      () => import('./commands/verify.ts'),
-      (commands) => commands.verify,
-    ),
+    lazily(() => import('./commands/verify.ts'), 'verify'),
   );
   add(
     'doctor',
     'look at what a watcher needs, and say what to do',
     doctorOptions,
-    lazily(
-      () => import('./commands/doctor.ts'),
-      (commands) => commands.doctor,
-    ),
+    lazily(() => import('./commands/doctor.ts'), 'doctor'),
   );
-  add(
-    'pause',
-    'stop sending; watching goes on',
-    controlOptions,
-    lazily(control, (commands) => commands.pause),
-  );
-  add(
-    'resume',
-    'go on, and confirm deletions that were held back',
-    controlOptions,
-    lazily(control, (commands) => commands.resume),
-  );
-  add(
-    'rescan',
-    'look at the whole tree again',
-    controlOptions,
-    lazily(control, (commands) => commands.rescan),
-  );
+  add('pause', 'stop sending; watching goes on', controlOptions, lazily(control, 'pause'));
+  add('resume', 'go on, and confirm deletions that were held back', controlOptions, lazily(control, 'resume'));
+  add('rescan', 'look at the whole tree again', controlOptions, lazily(control, 'rescan'));
   addOptions(program.command('limit'), limitOptions)
     .description('how much is sent per second: tell it, or change it')
     .argument('[rate]', 'such as 2MB/s; off, or auto for what the configuration says')
-    .action((rate: string | undefined, flags: Flags) =>
-      run(
-        lazily(control, (commands) => commands.limit),
-        { ...flags, rate },
-      ),
-    );
+    .action((rate: string | undefined, flags: Flags) => run(lazily(control, 'limit'), { ...flags, rate }));
   program.addHelpText(
     'after',
     () => `\n${watchCommand.createHelp().formatHelp(watchCommand, watchCommand.createHelp())}`,

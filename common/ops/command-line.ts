@@ -6,6 +6,13 @@ import { z } from 'zod';
 import { arityOf, environmentNameOf, type OptionDeclarations } from './configuration.ts';
 import { ExitCode } from './errors.ts';
 
+/** All that can be typed. */
+export interface BuiltProgram {
+  readonly program: Command;
+  /** What runs when no command is named. */
+  readonly defaultCommand: Command;
+}
+
 /**
  * Adds a flag per declared option. Commander gets no defaults, so that `command.opts()` holds only what was typed
  * and can go into `resolveOptions` as `flags`.

@@ -2,7 +2,7 @@
  * The command line of sync-server: which commands there are, and how each way to fail ends the process.
  */
 import { Command } from 'commander';
-import { addOptions, exitOnUsageError } from '../../common/ops/command-line.ts';
+import { addOptions, type BuiltProgram, exitOnUsageError } from '../../common/ops/command-line.ts';
 import { addCompletion } from '../../common/ops/completion/completion.ts';
 import { describeError, ExitCode, exitCodeOf, LockstepError } from '../../common/ops/errors.ts';
 import type { CommandContext } from './commands/context.ts';
@@ -40,12 +40,6 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   });
   await program.parseAsync([...argv]);
   return exitCode;
-}
-
-export interface BuiltProgram {
-  readonly program: Command;
-  /** What runs when no command is named. */
-  readonly defaultCommand: Command;
 }
 
 type Flags = Readonly<Record<string, unknown>>;
