@@ -149,9 +149,10 @@ class ChangesSession {
       const batch = await untilAborted(applied, this.#options.signal);
       leaveQueue();
       this.#queued.delete(leaveQueue);
-      this.#served.changeLog.applied(changes, batch, performance.now() - arrivedAtMs);
+      const durationMs = performance.now() - arrivedAtMs;
+      this.#served.changeLog.applied(changes, batch, durationMs);
       metrics.batches.add(1, { folder });
-      metrics.batchDuration.observe((performance.now() - arrivedAtMs) / 1000, { folder });
+      metrics.batchDuration.observe(durationMs / 1000, { folder });
       for (const problem of batch.problems) {
         const { kind } = problem;
         metrics.problems.add(1, { folder, kind });

@@ -6,6 +6,7 @@
 import { decompressLiterals } from '../../../common/content/literals.ts';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
+import type { AppliedBatch } from '../replica/replica.ts';
 
 export const CHANGE_OPERATIONS = ['put', 'mkdir', 'symlink', 'metadata', 'move', 'delete'] as const;
 export type ChangeOperationName = (typeof CHANGE_OPERATIONS)[number];
@@ -52,6 +53,16 @@ export function summarizeBatch(
     // The replica finds the same, and answers with what is wrong.
     return [];
   }
+}
+
+/** Those of a batch's changes that its answer does not name as a problem. */
+export function appliedChanges(
+  changes: readonly ChangeSummary[],
+  { problems }: Pick<AppliedBatch, 'problems'>,
+): readonly ChangeSummary[] {
+  if (problems.length === 0) return changes;
+  const refused = new Set(problems.map(({ index }) => index));
+  return changes.filter((_, index) => !refused.has(index));
 }
 
 /** How long a batch is without compression, in bytes, as its sender says; for counting. */

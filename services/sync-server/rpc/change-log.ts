@@ -6,7 +6,7 @@ import { type ChangeLogFields, type Logger, logChange } from '../../../common/op
 import { displayText } from '../../../common/tree/display-path.ts';
 import { displayPath, fromWirePath } from '../../../common/tree/tree-path.ts';
 import type { AppliedBatch, Replica } from '../replica/replica.ts';
-import type { ChangeOperationName, ChangeSummary, SummaryDetail } from './batch-summary.ts';
+import { appliedChanges, type ChangeOperationName, type ChangeSummary, type SummaryDetail } from './batch-summary.ts';
 import { FolderTraffic } from './folder-traffic.ts';
 
 export class ChangeLog {
@@ -37,11 +37,9 @@ export class ChangeLog {
     this.#traffic.answered(changes, batch, durationMs);
     if (revision <= this.#newestRevision) return;
     this.#newestRevision = revision;
-    const refused = new Set(batch.problems.map(({ index }) => index));
     const isLogged = this.#isLogged;
     const counts = new Map<ChangeOperationName, number>();
-    for (const [index, change] of changes.entries()) {
-      if (refused.has(index)) continue;
+    for (const change of appliedChanges(changes, batch)) {
       counts.set(change.operation, (counts.get(change.operation) ?? 0) + 1);
       if (isLogged) logChange(this.#logger, { ...fieldsOf(change), revision, ms: Math.round(durationMs * 10) / 10 });
     }

@@ -4,7 +4,7 @@
  */
 import { displayPath, fromWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { AppliedBatch, VerifyCounts } from '../replica/replica.ts';
-import type { ChangeSummary } from './batch-summary.ts';
+import { appliedChanges, type ChangeSummary } from './batch-summary.ts';
 import { type FolderProblem, FolderProblems, isRefusal } from './folder-problems.ts';
 
 /** A batch that was answered. */
@@ -110,12 +110,11 @@ export class FolderTraffic {
 
   /** `changes` are the batch's, by position. */
   answered(changes: readonly ChangeSummary[], batch: AppliedBatch, durationMs: number): void {
-    const applied = changes.length - batch.problems.length;
-    this.#changes += Math.max(0, applied);
-    if (this.#problems.count > 0) this.#forgetSolved(changes, batch);
+    const applied = appliedChanges(changes, batch);
+    this.#changes += applied.length;
+    if (this.#problems.count > 0) this.#forgetSolved(applied);
     for (const problem of batch.problems) this.#problems.add(problem);
     if (this.#listeners.size === 0) return;
-    const refused = new Set(batch.problems.map(({ index }) => index));
     const { batchId, revision } = batch;
     const event: AnsweredBatch = {
       folder: this.#folder,
@@ -123,7 +122,7 @@ export class FolderTraffic {
       revision,
       problems: batch.problems.filter(isRefusal).length,
       durationMs,
-      changes: refused.size === 0 ? changes : changes.filter((_, index) => !refused.has(index)),
+      changes: applied,
     };
     for (const listener of this.#listeners) listener(event);
   }
@@ -146,10 +145,8 @@ export class FolderTraffic {
     return running;
   }
 
-  #forgetSolved(changes: readonly ChangeSummary[], batch: AppliedBatch): void {
-    const refused = new Set(batch.problems.map(({ index }) => index));
-    for (const [index, { path, from }] of changes.entries()) {
-      if (refused.has(index)) continue;
+  #forgetSolved(applied: readonly ChangeSummary[]): void {
+    for (const { path, from } of applied) {
       for (const wirePath of from === undefined ? [path] : [path, from]) {
         const treePath = pathOf(wirePath);
         if (treePath !== undefined) this.#problems.solved(treePath);
