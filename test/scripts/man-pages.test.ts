@@ -51,7 +51,7 @@ describe('manual pages', () => {
       names: ['--odd'],
       flags: '--odd <what>',
       description: '.TH "\\fB\\n(.x" - \'…',
-      placeholder: 'value',
+      placeholder: 'what',
       kind: 'other' as const,
       choices: [],
     };

@@ -19,8 +19,8 @@ import {
 } from './messages.ts';
 
 const port = parentPort;
-giveBackMemoryWhenIdle();
 if (port === null) throw new Error('engine-worker runs as a worker thread only');
+giveBackMemoryWhenIdle();
 
 const POLL_MS = 5_000;
 const TAKEN: TakenMessage = { type: 'taken' };

@@ -80,8 +80,8 @@ class ObserverWorker {
 }
 
 const port = parentPort;
-giveBackMemoryWhenIdle();
 if (port === null) throw new LockstepError('INTERNAL', 'the observer runs in a worker thread only');
+giveBackMemoryWhenIdle();
 const post = (message: ObserverMessage): void => port.postMessage(message);
 const fail = (error: unknown): void => post({ type: 'failed', message: describeError(error) });
 

@@ -10,8 +10,8 @@ import { carriedError, methodOf, serveCalls } from './worker-calls.ts';
 import { postingLog, type WorkerEvent } from './worker-messages.ts';
 
 const port = parentPort;
-giveBackMemoryWhenIdle();
 if (port === null) throw new LockstepError('INTERNAL', 'this file runs as a worker only');
+giveBackMemoryWhenIdle();
 const post = (event: WorkerEvent): void => port.postMessage(event);
 
 try {
