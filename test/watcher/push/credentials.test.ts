@@ -11,15 +11,7 @@ import { parseAddress } from '../../../common/rpc/address.ts';
 import { unaryHandler } from '../../../common/rpc/serve.ts';
 import { GetServerInfoResponse, SyncServiceService } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { generateKey, issueCertificate, privateKeyToPem } from '../../../services/sync-server/auth/certificate.ts';
-
-const NOTHING: SecurityOptions = {
-  ca: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  insecure: false,
-  tokenFile: undefined,
-  token: undefined,
-};
+import { NO_SECURITY } from '../../support/no-security.ts';
 
 function reasonOf(action: () => unknown): string {
   try {
@@ -38,9 +30,9 @@ describe('usesTls', () => {
       parseAddress('unix:/x'),
       parseAddress('host.example:1'),
     ];
-    expect([here, socket, there].map((address) => usesTls(address, NOTHING))).to.deep.equal([false, false, true]);
-    expect(usesTls(there, { ...NOTHING, insecure: true })).to.equal(false);
-    expect(usesTls(here, { ...NOTHING, ca: 'ca.pem' })).to.equal(true);
+    expect([here, socket, there].map((address) => usesTls(address, NO_SECURITY))).to.deep.equal([false, false, true]);
+    expect(usesTls(there, { ...NO_SECURITY, insecure: true })).to.equal(false);
+    expect(usesTls(here, { ...NO_SECURITY, ca: 'ca.pem' })).to.equal(true);
   });
 });
 
@@ -100,7 +92,7 @@ describe('Connection', () => {
   });
 
   async function greet(address: string, security: Partial<SecurityOptions>): Promise<string> {
-    const connection = new Connection({ address: parseAddress(address), security: { ...NOTHING, ...security } });
+    const connection = new Connection({ address: parseAddress(address), security: { ...NO_SECURITY, ...security } });
     try {
       const info = await connection.getServerInfo({ clientVersion: 'test' }, new AbortController().signal);
       return `protocol ${info.protocolVersion}`;
@@ -173,7 +165,9 @@ describe('Connection', () => {
 
   it('says which file it cannot use', () => {
     const make = (security: Partial<SecurityOptions>) =>
-      reasonOf(() => new Connection({ address: parseAddress('localhost:1'), security: { ...NOTHING, ...security } }));
+      reasonOf(
+        () => new Connection({ address: parseAddress('localhost:1'), security: { ...NO_SECURITY, ...security } }),
+      );
     expect(make({ ca: file('missing') })).to.equal('USAGE');
     expect(make({ ca: file('ca.crt'), clientCert: file('ca.crt') })).to.equal('USAGE');
     writeFileSync(file('garbage'), 'no certificate', { mode: 0o600 });
@@ -183,10 +177,10 @@ describe('Connection', () => {
 
   it('takes its token from the file, which only the user may read (S41)', () => {
     writeFileSync(file('token'), 'abc\n', { mode: 0o600 });
-    expect(readToken({ ...NOTHING, tokenFile: file('token'), token: 'other' })).to.equal('abc');
+    expect(readToken({ ...NO_SECURITY, tokenFile: file('token'), token: 'other' })).to.equal('abc');
     chmodSync(file('token'), 0o640);
-    expect(reasonOf(() => readToken({ ...NOTHING, tokenFile: file('token') }))).to.equal('USAGE');
-    expect(readToken({ ...NOTHING, token: 'from-the-environment' })).to.equal('from-the-environment');
-    expect(reasonOf(() => readToken({ ...NOTHING, token: 'two words' }))).to.equal('USAGE');
+    expect(reasonOf(() => readToken({ ...NO_SECURITY, tokenFile: file('token') }))).to.equal('USAGE');
+    expect(readToken({ ...NO_SECURITY, token: 'from-the-environment' })).to.equal('from-the-environment');
+    expect(reasonOf(() => readToken({ ...NO_SECURITY, token: 'two words' }))).to.equal('USAGE');
   });
 });

@@ -18,15 +18,7 @@ import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
-
-const SECURITY = {
-  ca: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  insecure: false,
-  tokenFile: undefined,
-  token: undefined,
-};
+import { NO_SECURITY } from '../../support/no-security.ts';
 
 describe('Session', () => {
   let root: string;
@@ -53,7 +45,7 @@ describe('Session', () => {
 
   async function start(script: FakeServerScript = {}, options: Partial<SessionOptions> = {}, token?: string) {
     server = new FakeServer(script);
-    connection = new Connection({ address: await server.start(), security: { ...SECURITY, token } });
+    connection = new Connection({ address: await server.start(), security: { ...NO_SECURITY, token } });
     const session = await Session.open(
       {
         connection,

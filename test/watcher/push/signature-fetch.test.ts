@@ -15,16 +15,8 @@ import { createLogger } from '../../../common/ops/logger.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
 import { eventually } from '../../support/eventually.ts';
+import { NO_SECURITY } from '../../support/no-security.ts';
 import { putFile, SyncFixture } from '../../support/sync-fixture.ts';
-
-const SECURITY = {
-  ca: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  insecure: false,
-  tokenFile: undefined,
-  token: undefined,
-};
 
 describe('a large file whose signature is not at hand', () => {
   let root: string;
@@ -41,7 +33,7 @@ describe('a large file whose signature is not at hand', () => {
     fixture.replica.tree.apply(putFile('f', old));
     engine = new EngineDouble();
     content = new ContentReader(root);
-    connection = new Connection({ address: fixture.address, security: SECURITY });
+    connection = new Connection({ address: fixture.address, security: NO_SECURITY });
   });
 
   afterEach(async () => {
