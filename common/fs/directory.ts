@@ -29,6 +29,7 @@ import { MODE_MASK } from '../tree/entry.ts';
 import { displayPath, joinPath, type TreePath } from '../tree/tree-path.ts';
 import { systemPath } from './component.ts';
 import { syncFd } from './full-io.ts';
+import { copySparsely, handlePath, isSparse } from './sparse-file.ts';
 import { type Stat, statOf, toStat } from './stat.ts';
 import { accessTime, assertHeld, mayBeClamped, utimesArgument } from './times.ts';
 
@@ -159,8 +160,10 @@ export class Directory {
     let sourceFd: number | undefined;
     try {
       sourceFd = typeof source === 'number' ? source : source.directory.openFile(source.name);
-      const from = `/proc/self/fd/${sourceFd}`;
-      this.#withRoom(() => copyFileSync(from, `/proc/self/fd/${target}`, constants.COPYFILE_FICLONE));
+      const [from, to] = [handlePath(sourceFd), handlePath(target)];
+      // What the kernel copies without a reflink has no holes any more.
+      if (isSparse(sourceFd)) copySparsely(sourceFd, target);
+      else this.#withRoom(() => copyFileSync(from, to, constants.COPYFILE_FICLONE));
       fchmodSync(target, 0o600);
       return target;
     } catch (error) {

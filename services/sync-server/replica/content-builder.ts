@@ -2,10 +2,11 @@
  * Contents made from what the folder already has: copies (by reflink where the file system can) and deltas. What comes
  * out is checked by digest and durable before it is used, because the log does not have it.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, ftruncateSync } from 'node:fs';
 import { ContentHasher, type DigestFunction } from '../../../common/content/digest.ts';
-import { readFully, syncFd, writeFully } from '../../../common/fs/full-io.ts';
+import { readFully, syncFd } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { writeSparsely } from '../../../common/fs/sparse-file.ts';
 import { statOf } from '../../../common/fs/stat.ts';
 import { setFdMode, setFdTimes } from '../../../common/fs/times.ts';
 import type { FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
@@ -64,9 +65,10 @@ export class ContentBuilder {
         for (const { basisOffset, copyLength, literal } of delta.segments) {
           if (!copyRange(source, basisOffset, copyLength, target, position)) throw mismatch();
           position += copyLength;
-          writeFully(target, literal, 0, literal.length, position);
+          writeSparsely(target, literal, position);
           position += literal.length;
         }
+        ftruncateSync(target, position);
       } catch (error) {
         closeSync(target);
         this.#staged.discard(name);
@@ -118,13 +120,13 @@ export function hashFile(fd: number, digestFunction: DigestFunction): Buffer {
   }
 }
 
-/** False when the source ends early. */
-export function copyRange(source: number, offset: number, length: number, target: number, position: number): boolean {
+/** Holes stay holes. False when the source ends early. */
+function copyRange(source: number, offset: number, length: number, target: number, position: number): boolean {
   let done = 0;
   while (done < length) {
     const wanted = Math.min(CHUNK_BYTES, length - done);
     const count = readFully(source, chunk, 0, wanted, offset + done);
-    writeFully(target, chunk, 0, count, position + done);
+    writeSparsely(target, chunk.subarray(0, count), position + done);
     done += count;
     if (count < wanted) return false;
   }

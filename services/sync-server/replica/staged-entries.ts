@@ -2,9 +2,9 @@
  * New entries in staging, whole and with their metadata, so that one rename makes them visible. Staging is a directory of
  * mode 0700: what lies there is nobody else's to read (E78). Nothing is synced here: the log has what cannot be lost.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, ftruncateSync } from 'node:fs';
 import type { Directory } from '../../../common/fs/directory.ts';
-import { writeFully } from '../../../common/fs/full-io.ts';
+import { writeSparsely } from '../../../common/fs/sparse-file.ts';
 import { type Stat, statOf } from '../../../common/fs/stat.ts';
 import { setFdMode, setFdTimes } from '../../../common/fs/times.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
@@ -24,7 +24,7 @@ export class StagedEntries {
   /** A file with this content. On an error nothing stays behind. */
   file(name: string, entry: FileEntry, data: Uint8Array): Stat {
     return this.#create(name, entry.mode, (fd) => {
-      if (data.length > 0) writeFully(fd, data, 0, data.length, null);
+      if (writeSparsely(fd, data, 0)) ftruncateSync(fd, data.length);
       return finishFile(fd, entry);
     });
   }

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import type { Digest, DigestFunction } from '../../../common/content/digest.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { allocatedBytes } from '../../../common/fs/sparse-file.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { nameOf, parentOf } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile } from './applier-api.ts';
@@ -128,11 +129,12 @@ export class UploadStore {
     const { staging, digestFunction, space } = this.#options;
     const name = contentName(digest);
     if (staging.lstat(name)?.sizeBytes === sizeBytes) return true;
-    if (known === undefined || known.entry.sizeBytes !== sizeBytes || !space.allows(sizeBytes)) return false;
+    if (known === undefined || known.entry.sizeBytes !== sizeBytes) return false;
     const source = this.open(known);
     if (source === undefined) return false;
     const copy = `${COPY_PREFIX}${this.#nextHandle++}`;
     try {
+      if (!space.allows(Math.min(sizeBytes, allocatedBytes(source)))) return false;
       if (staging.lstat(copy) !== undefined) staging.unlink(copy);
       const fd = staging.copyFileFrom(source, copy);
       try {

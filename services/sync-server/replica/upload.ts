@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
 import { decompressLiterals } from '../../../common/content/literals.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
-import { readFully, writeFully } from '../../../common/fs/full-io.ts';
+import { readFully } from '../../../common/fs/full-io.ts';
+import { writeSparsely } from '../../../common/fs/sparse-file.ts';
 import { statOf } from '../../../common/fs/stat.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { contentName } from './layout.ts';
@@ -16,9 +17,6 @@ import type { SpaceGuard } from './space-guard.ts';
 import { breathe } from './steps.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
-/** Blocks of this length with nothing but zeros become holes (E20). */
-const HOLE_BYTES = 64 * 1024;
-const ZEROS = Buffer.alloc(HOLE_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
 const syncData = promisify(fdatasync);
@@ -43,6 +41,8 @@ export class Upload {
   /** Undefined after a write failed in the middle: then what is staged is hashed again. */
   #hasher: ContentHasher | undefined;
   #usesBasis = false;
+  /** The last bytes were zeros, which were left out. */
+  #endsWithHole = false;
   #isOpen = true;
 
   constructor(options: UploadOptions) {
@@ -92,6 +92,8 @@ export class Upload {
         this.#append(data.subarray(at, at + dataBytes));
         at += dataBytes;
       }
+      // Its length is what a resumption counts.
+      if (this.#endsWithHole) ftruncateSync(this.#options.fd, this.#committedBytes);
     } catch (error) {
       this.#cutBack(before);
       throw errnoOf(error) === undefined ? error : errnoError('write a staged content', error);
@@ -161,14 +163,10 @@ export class Upload {
   }
 
   #append(data: Uint8Array): void {
-    const { fd } = this.#options;
-    for (const { start, end, isZero } of runsOf(data)) {
-      const run = data.subarray(start, end);
-      if (isZero) ftruncateSync(fd, this.#committedBytes + run.length);
-      else writeFully(fd, run, 0, run.length, this.#committedBytes);
-      this.#committedBytes += run.length;
-    }
-    if (data.length > 0) this.#hasher?.update(data);
+    if (data.length === 0) return;
+    this.#endsWithHole = writeSparsely(this.#options.fd, data, this.#committedBytes);
+    this.#committedBytes += data.length;
+    this.#hasher?.update(data);
   }
 
   async #rehash(lengthBytes: number): Promise<void> {
@@ -191,6 +189,7 @@ export class Upload {
   #cutBack(lengthBytes: number): void {
     this.#hasher = undefined;
     this.#committedBytes = lengthBytes;
+    this.#endsWithHole = false;
     if (this.#isOpen) ftruncateSync(this.#options.fd, lengthBytes);
   }
 
@@ -200,24 +199,6 @@ export class Upload {
     closeSync(this.#options.fd);
     if (this.#options.basisFd !== undefined) closeSync(this.#options.basisFd);
   }
-}
-
-interface Run {
-  readonly start: number;
-  readonly end: number;
-  readonly isZero: boolean;
-}
-
-/** Stretches to be written and stretches to be left out, in order. */
-function* runsOf(data: Uint8Array): Generator<Run, void, void> {
-  let start = 0;
-  for (let at = 0; at + HOLE_BYTES <= data.length; at += HOLE_BYTES) {
-    if (ZEROS.compare(data, at, at + HOLE_BYTES) !== 0) continue;
-    if (start < at) yield { start, end: at, isZero: false };
-    start = at + HOLE_BYTES;
-    yield { start: at, end: start, isZero: true };
-  }
-  if (start < data.length) yield { start, end: data.length, isZero: false };
 }
 
 function literalOf({ data, decompressedSizeBytes }: UploadPart): Uint8Array {

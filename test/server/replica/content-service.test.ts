@@ -14,6 +14,7 @@ import { ContentService } from '../../../services/sync-server/replica/content-se
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import type { UploadPart } from '../../../services/sync-server/replica/replica.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
+import { allocatedBytes, onlyWithHoles, writeWithHoles } from '../../support/holes.ts';
 import { reasonOf } from '../../support/sync-fixture.ts';
 import { CollectedLog, p, removeDirectory, settingsFor, temporaryDirectory } from './support.ts';
 
@@ -56,8 +57,12 @@ describe('ContentService', () => {
   const staged = () => readdirSync(join(directory, '.lockstep/staging')).sort();
 
   /** A file of the folder, as the index knows it. */
-  function located(name: string, content: Buffer): LocatedFile {
-    writeFileSync(join(directory, name), content);
+  function located(
+    name: string,
+    content: Buffer,
+    write = () => writeFileSync(join(directory, name), content),
+  ): LocatedFile {
+    write();
     using root = SafeRoot.open(directory);
     const stat = root.directory(ROOT).lstat(name);
     if (stat === undefined) throw new Error(`${name} is not there`);
@@ -128,6 +133,40 @@ describe('ContentService', () => {
     const far = part(0, Buffer.alloc(0), { steps: [{ copyOffsetBytes: 5, copyLengthBytes: 20, dataBytes: 0 }] });
     expect(await reasonOf(service.writeUpload(beyond.handle, far))).to.equal('BASIS_MISMATCH');
     expect(await service.writeUpload(beyond.handle, part(0, Buffer.from('x')))).to.equal(1);
+  });
+
+  describe('of contents with holes', () => {
+    onlyWithHoles();
+    const sizeBytes = 8_000_000;
+    const data = Buffer.alloc(4096, 'data');
+    const content = Buffer.alloc(sizeBytes);
+    data.copy(content, 4_096_000);
+
+    /** A file of the folder that has only the one block. */
+    function sparse(name: string): LocatedFile {
+      return located(name, content, () => writeWithHoles(join(directory, name), sizeBytes, { 4_096_000: data }));
+    }
+    const allocated = () => allocatedBytes(join(directory, '.lockstep/staging', contentName(digest(content))));
+
+    it('leaves them out, also those of a basis, and resumes behind one (E20, E101)', async () => {
+      const first = await begin(1, sizeBytes, { basis: sparse('old') });
+      const steps = [{ copyOffsetBytes: 0, copyLengthBytes: 4_000_000, dataBytes: 0 }];
+      await service.writeUpload(first.handle, part(0, Buffer.alloc(0), { steps }));
+      await service.suspendUpload(first.handle);
+      const again = await begin(1, sizeBytes, { resume: true });
+      expect(again.committedSizeBytes).to.equal(4_000_000);
+      await service.writeUpload(again.handle, part(4_000_000, content.subarray(4_000_000, 4_100_000)));
+      await service.writeUpload(again.handle, part(4_100_000, content.subarray(4_100_000)));
+      await service.finishUpload(again.handle, digest(content));
+      expect(allocated()).to.equal(4096);
+    });
+
+    it('copies a known one with its holes, which need no free space (E20, E98)', async () => {
+      const known = sparse('old');
+      freeBytes = 2 ** 26 + 1_000_000;
+      expect((await begin(1, sizeBytes, { digest: digest(content), known })).complete).to.equal(true);
+      expect(allocated()).to.equal(4096);
+    });
   });
 
   it('drops what is not whole, or not what was announced', async () => {

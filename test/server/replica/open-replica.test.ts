@@ -244,7 +244,7 @@ describe('a replica with its workers', () => {
     await third.finish(digest);
     expect((await apply(putStored(fileEntry('f', content)))).problems).to.deep.equal([]);
     expect(readFileSync(local('f')).equals(content)).to.equal(true);
-    expect(statSync(local('f')).blocks * 512, 'zeros are a hole (E20)').to.be.below(420_000);
+    expect(statSync(local('f')).blocks * 512, 'zeros are a hole (E20)').to.be.below(310_000);
   });
 
   it('keeps the first of two equal contents, which may be on its way into the tree already (E103)', async () => {
