@@ -4,6 +4,7 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { skipBecause } from './pair-hooks.ts';
 
 /** What the file takes on the disk. */
 export function allocatedBytes(path: string): number {
@@ -31,7 +32,6 @@ export function onlyWithHoles(base: string = tmpdir()): void {
     } finally {
       rmSync(directory, { recursive: true });
     }
-    process.stdout.write(`      skipped: the file system of ${base} has no holes\n`);
-    this.skip();
+    skipBecause(this, `the file system of ${base} has no holes`);
   });
 }

@@ -305,12 +305,12 @@ function decodeBatch({ encoded, form }: IncomingBatch): Batch {
 function bytesOf(part: UploadPart, basis: Buffer | undefined): readonly Uint8Array[] {
   const { steps, data, decompressedSizeBytes } = part;
   const literal = decompressedSizeBytes === undefined ? data : zstdDecompressSync(data);
-  if (steps === undefined || basis === undefined) return [literal];
+  if (steps === undefined) return [literal];
   let at = 0;
-  return steps.flatMap(({ copyOffsetBytes, copyLengthBytes, dataBytes }) => {
-    const copied = basis.subarray(copyOffsetBytes, copyOffsetBytes + copyLengthBytes);
+  return steps.flatMap(({ copyOffsetBytes, copyLengthBytes, zeroBytes, dataBytes }) => {
+    const copied = basis?.subarray(copyOffsetBytes, copyOffsetBytes + copyLengthBytes) ?? Buffer.alloc(0);
     at += dataBytes;
-    return [copied, literal.subarray(at - dataBytes, at)];
+    return [copied, Buffer.alloc(zeroBytes), literal.subarray(at - dataBytes, at)];
   });
 }
 

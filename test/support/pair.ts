@@ -285,7 +285,12 @@ export class Pair {
 
 /** In memory where that is possible: what is tested is the programs, not the disk. */
 export function temporaryDirectory(): string {
-  return mkdtempSync(join(memoryDirectory() ?? tmpdir(), 'lockstep-e2e-'));
+  return mkdtempSync(join(temporaryBase(), 'lockstep-e2e-'));
+}
+
+/** Where the directories of pairs are: in memory, if there is such a place. */
+export function temporaryBase(): string {
+  return memoryDirectory() ?? tmpdir();
 }
 
 export function removeDirectory(directory: string): void {

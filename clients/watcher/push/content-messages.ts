@@ -12,6 +12,8 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 export const CHUNK_BYTES = 256 * 1024;
 /** A buffer for a chunk keeps room before it, so that the message around it is completed in place. */
 export const CHUNK_BUFFER_BYTES = UPLOAD_HEAD_ROOM_BYTES + CHUNK_BYTES;
+/** More zeros than any chunk can have beside what is copied: a server that takes less is sent all of them. */
+export const LEAST_ZERO_BYTES = 16 * 2 ** 20;
 /** The level for chunks: the link, not the ratio, is what uploads wait for. */
 export const CHUNK_COMPRESSION_LEVEL = 1;
 
@@ -30,14 +32,17 @@ export interface TransferOptions {
   readonly digestFunction: DigestFunction;
   /** Whether chunks may be compressed where that saves something. */
   readonly zstd: boolean;
+  /** How many zeros a chunk may tell as a number, at least LEAST_ZERO_BYTES; 0: all are sent. */
+  readonly maxZeroBytes: number;
   /** Packed signature of a content that the server has: tell the file in terms of it, from the beginning. */
   readonly basis?: Uint8Array | undefined;
 }
 
-/** Copies a range of the basis, then appends the next bytes of the chunk's data. */
-export interface DeltaStep {
+/** Copies a range of the basis, then appends zeros, then the next bytes of the chunk's data. */
+export interface ContentStep {
   readonly copyOffsetBytes: number;
   readonly copyLengthBytes: number;
+  readonly zeroBytes: number;
   readonly dataBytes: number;
 }
 
@@ -63,14 +68,14 @@ export type ContentEvent =
       readonly type: 'chunk';
       readonly transfer: number;
       readonly offsetBytes: number;
-      /** The bytes, or one zstd frame of them. Empty only in the chunk that ends an empty rest. */
+      /** The bytes, or one zstd frame of them. Empty when there are only steps, or in the chunk that ends an empty rest. */
       readonly data: Uint8Array<ArrayBuffer>;
       /** Length of the content that this chunk stands for. */
       readonly contentBytes: number;
       /** When `data` is a frame: the length of what it stands for. */
       readonly literalBytes: number | undefined;
-      /** Of a delta: which ranges of the basis come where between the data. */
-      readonly steps: readonly DeltaStep[];
+      /** Which ranges of the basis, and how many zeros, come where between the data. Empty: there are only data. */
+      readonly steps: readonly ContentStep[];
       /** In the last chunk of a delta: the packed signature of the content. */
       readonly signature: Uint8Array | undefined;
       /** In the last chunk: of the whole content, proved to be that of the file as it was expected. */

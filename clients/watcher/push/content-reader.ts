@@ -14,7 +14,7 @@ import {
   CHUNK_BUFFER_BYTES,
   type ContentCommand,
   type ContentEvent,
-  type DeltaStep,
+  type ContentStep,
   type ExpectedFile,
   type TransferOptions,
 } from './content-messages.ts';
@@ -32,8 +32,8 @@ export interface ContentChunk {
   readonly contentBytes: number;
   /** When `data` is a frame: the length of what it stands for. */
   readonly literalBytes: number | undefined;
-  /** Of a delta: which ranges of the basis come where between the data. */
-  readonly steps: readonly DeltaStep[];
+  /** Which ranges of the basis, and how many zeros, come where between the data. Empty: there are only data. */
+  readonly steps: readonly ContentStep[];
   /** In the last chunk of a delta: the packed signature of the content. */
   readonly signature: Uint8Array | undefined;
   /** In the last chunk: the digest of the whole content. */

@@ -5,6 +5,7 @@
 import { closeSync } from 'node:fs';
 import { ContentHasher } from '../../../common/content/digest.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
+import { HOLE_BYTES, zeroRuns } from '../../../common/content/zero-runs.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
@@ -12,14 +13,17 @@ import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import {
   CHUNK_BYTES,
   CHUNK_COMPRESSION_LEVEL,
-  type DeltaStep,
+  type ContentStep,
   type ExpectedFile,
   type TransferOptions,
 } from './content-messages.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
+import { StepList } from './step-list.ts';
 
 /** What was already sent is hashed again in steps of this length, so that other transfers get their turns. */
 const REHASH_BYTES = 1024 * 1024;
+/** Zeros of one chunk: the server hashes them meanwhile, and answers after them. */
+const MAX_TOLD_ZERO_BYTES = 64 * 1024 * 1024;
 
 export interface TransferChunk {
   readonly offsetBytes: number;
@@ -27,7 +31,7 @@ export interface TransferChunk {
   readonly contentBytes: number;
   /** When `data` is a frame: the length of what it stands for. */
   readonly literalBytes: number | undefined;
-  readonly steps: readonly DeltaStep[];
+  readonly steps: readonly ContentStep[];
   readonly digest: Uint8Array | undefined;
   /** In the last chunk of a delta: the packed signature of the content. */
   readonly signature: Uint8Array | undefined;
@@ -54,7 +58,10 @@ export class ContentTransfer implements Transfer {
   readonly #options: TransferOptions;
   readonly #hasher: ContentHasher;
   readonly #fd: number;
+  readonly #maxZeroBytes: number;
   #positionBytes = 0;
+  /** Zeros before the position that no chunk has told yet. */
+  #untoldZeroBytes = 0;
 
   private constructor(root: SafeRoot, file: ExpectedFile, options: TransferOptions, fd: number) {
     this.#root = root;
@@ -62,6 +69,7 @@ export class ContentTransfer implements Transfer {
     this.#options = options;
     this.#fd = fd;
     this.#hasher = new ContentHasher(options.digestFunction);
+    this.#maxZeroBytes = Math.min(options.maxZeroBytes, MAX_TOLD_ZERO_BYTES);
   }
 
   /**
@@ -101,26 +109,55 @@ export class ContentTransfer implements Transfer {
   }
 
   #read(buffer: ArrayBuffer): TransferStep {
-    const offsetBytes = this.#positionBytes;
-    const length = Math.min(CHUNK_BYTES, this.#file.sizeBytes - offsetBytes);
+    const position = this.#positionBytes;
+    const length = Math.min(CHUNK_BYTES, this.#file.sizeBytes - position);
     const raw = new Uint8Array(buffer, UPLOAD_HEAD_ROOM_BYTES, length);
-    if (readFully(this.#fd, raw, 0, length, offsetBytes) < length) return 'changed';
+    if (readFully(this.#fd, raw, 0, length, position) < length) return 'changed';
     this.#hasher.update(raw);
     this.#positionBytes += length;
     const isLast = this.#positionBytes === this.#file.sizeBytes;
     if (isLast && !isStillExpected(this.#root, this.#fd, this.#file)) return 'changed';
-    const frame = this.#options.zstd && length > 0 ? compressLiterals(raw, CHUNK_COMPRESSION_LEVEL) : undefined;
+    const list = new StepList();
+    if (this.#untoldZeroBytes > 0) list.zeros(this.#untoldZeroBytes);
+    const kept = this.#maxZeroBytes > 0 ? withoutZeros(raw, position, list) : raw;
+    if (kept.length === 0 && !isLast && list.contentBytes + CHUNK_BYTES <= this.#maxZeroBytes) {
+      this.#untoldZeroBytes = list.contentBytes;
+      return 'rehashed';
+    }
+    const offsetBytes = position - this.#untoldZeroBytes;
+    this.#untoldZeroBytes = 0;
+    const frame = this.#options.zstd && kept.length > 0 ? compressLiterals(kept, CHUNK_COMPRESSION_LEVEL) : undefined;
     return {
       offsetBytes,
-      data: frame === undefined ? raw : new Uint8Array(frame),
-      contentBytes: length,
-      literalBytes: frame === undefined ? undefined : length,
-      steps: [],
+      data: frame === undefined ? kept : new Uint8Array(frame),
+      contentBytes: this.#positionBytes - offsetBytes,
+      literalBytes: frame === undefined ? undefined : kept.length,
+      steps: kept.length < this.#positionBytes - offsetBytes ? list.steps : [],
       signature: undefined,
       // A copy: cloning a slice of Node's buffer pool would clone the pool.
       digest: isLast ? new Uint8Array(this.#hasher.digest()) : undefined,
     };
   }
+}
+
+/** Moves what is not zero together, to the beginning of `raw`, which stands at `position` of its file, and tells the steps. */
+function withoutZeros(raw: Uint8Array<ArrayBuffer>, position: number, list: StepList): Uint8Array<ArrayBuffer> {
+  let kept = 0;
+  let from = 0;
+  const keepUpTo = (end: number): void => {
+    if (end === from) return;
+    if (kept < from) raw.copyWithin(kept, from, end);
+    kept += end - from;
+    list.data(end - from);
+  };
+  for (const { start, end } of zeroRuns(raw, position)) {
+    if (end - start < HOLE_BYTES) continue;
+    keepUpTo(start);
+    list.zeros(end - start);
+    from = end;
+  }
+  keepUpTo(raw.length);
+  return raw.subarray(0, kept);
 }
 
 /** Shared by all transfers: it is used within one step only. */

@@ -7,12 +7,14 @@ import { DeltaEncoder } from '../../../common/content/delta.ts';
 import type { DeltaSink } from '../../../common/content/delta-output.ts';
 import { decodeSignature, encodeSignature } from '../../../common/content/signature-codec.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
+import { HOLE_BYTES, zeroRuns } from '../../../common/content/zero-runs.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
 import type { ExpectedFile, TransferOptions } from './content-messages.ts';
 import type { Transfer, TransferChunk, TransferStep } from './content-transfer.ts';
 import { isStillExpected, openExpected, readError } from './expected-file.ts';
+import { StepList } from './step-list.ts';
 
 /** Read at a time; what is copied costs no message, so that this may be more than a chunk. */
 const READ_BYTES = 1024 * 1024;
@@ -28,29 +30,19 @@ export interface DeltaOptions extends TransferOptions {
 
 /** What becomes one message. */
 class Part {
-  readonly steps: { copyOffsetBytes: number; copyLengthBytes: number; dataBytes: number }[] = [];
+  readonly list = new StepList();
   readonly literals: Buffer[] = [];
   literalBytes = 0;
-  contentBytes = 0;
 
   get isFull(): boolean {
-    return (
-      this.contentBytes >= MAX_CONTENT_BYTES || this.literalBytes >= MAX_LITERAL_BYTES || this.steps.length >= MAX_STEPS
-    );
-  }
-
-  copy(copyOffsetBytes: number, copyLengthBytes: number): void {
-    this.steps.push({ copyOffsetBytes, copyLengthBytes, dataBytes: 0 });
-    this.contentBytes += copyLengthBytes;
+    const { contentBytes, steps } = this.list;
+    return contentBytes >= MAX_CONTENT_BYTES || this.literalBytes >= MAX_LITERAL_BYTES || steps.length >= MAX_STEPS;
   }
 
   append(literal: Uint8Array): void {
     this.literals.push(Buffer.from(literal));
     this.literalBytes += literal.length;
-    this.contentBytes += literal.length;
-    const last = this.steps.at(-1);
-    if (last === undefined) this.steps.push({ copyOffsetBytes: 0, copyLengthBytes: 0, dataBytes: literal.length });
-    else last.dataBytes += literal.length;
+    this.list.data(literal.length);
   }
 }
 
@@ -59,10 +51,13 @@ export class DeltaTransfer implements Transfer, DeltaSink {
   readonly #file: ExpectedFile;
   readonly #fd: number;
   readonly #zstd: boolean;
+  readonly #tellsZeros: boolean;
   readonly #encoder: DeltaEncoder;
   readonly #ready: Part[] = [];
   #part = new Part();
   #readBytes = 0;
+  /** Of the content, in all parts. */
+  #toldBytes = 0;
   #sentBytes = 0;
   #end: { readonly digest: Uint8Array; readonly signature: Uint8Array | undefined } | undefined;
 
@@ -71,6 +66,7 @@ export class DeltaTransfer implements Transfer, DeltaSink {
     this.#file = file;
     this.#fd = fd;
     this.#zstd = options.zstd;
+    this.#tellsZeros = options.maxZeroBytes > 0;
     this.#encoder = new DeltaEncoder(options.digestFunction, decodeSignature(options.basis), this);
   }
 
@@ -110,10 +106,24 @@ export class DeltaTransfer implements Transfer, DeltaSink {
 
   copy(basisOffset: number, lengthBytes: number): void {
     this.#startNextIfFull();
-    this.#part.copy(basisOffset, lengthBytes);
+    this.#part.list.copy(basisOffset, lengthBytes);
+    this.#toldBytes += lengthBytes;
   }
 
   literal(data: Uint8Array): void {
+    let from = 0;
+    for (const { start, end } of this.#tellsZeros ? zeroRuns(data, this.#toldBytes) : []) {
+      if (end - start < HOLE_BYTES) continue;
+      this.#append(data.subarray(from, start));
+      this.#startNextIfFull();
+      this.#part.list.zeros(end - start);
+      from = end;
+    }
+    this.#append(data.subarray(from));
+    this.#toldBytes += data.length;
+  }
+
+  #append(data: Uint8Array): void {
     for (let done = 0; done < data.length; ) {
       this.#startNextIfFull();
       const taken = data.subarray(done, done + MAX_LITERAL_BYTES - this.#part.literalBytes);
@@ -145,7 +155,7 @@ export class DeltaTransfer implements Transfer, DeltaSink {
     return true;
   }
 
-  #chunkOf({ steps, literals, literalBytes, contentBytes }: Part): TransferChunk {
+  #chunkOf({ list: { steps, contentBytes }, literals, literalBytes }: Part): TransferChunk {
     const raw = new Uint8Array(literalBytes);
     let filled = 0;
     for (const literal of literals) {

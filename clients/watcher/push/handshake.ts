@@ -10,6 +10,7 @@ import { Compressor, DigestFunction as WireDigestFunction } from '../../../gen/l
 import type { FolderInfo, GetServerInfoResponse, Limits } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { VERSION } from '../version.ts';
 import type { Connection } from './connection.ts';
+import { LEAST_ZERO_BYTES } from './content-messages.ts';
 
 /** The version of the protocol that this program speaks. */
 const PROTOCOL_VERSION = 1;
@@ -29,6 +30,8 @@ export interface SessionLimits {
   readonly maxInFlightBytes: number;
   readonly maxContentBytes: number;
   readonly maxUploadStreams: number;
+  /** Zeros that one message of an upload tells as a number; 0: they are sent. */
+  readonly maxZeroBytes: number;
 }
 
 /**
@@ -123,6 +126,7 @@ function checkedLimits(limits: Limits | undefined): SessionLimits {
     maxInFlightBytes: sizeOf(limits.maxInFlightBytes, 'max_in_flight_bytes', MIN_BATCH_BYTES),
     maxContentBytes: sizeOf(limits.maxContentBytes, 'max_content_bytes', 0),
     maxUploadStreams: limits.maxUploadStreams === 0 ? DEFAULT_UPLOAD_STREAMS : limits.maxUploadStreams,
+    maxZeroBytes: limits.maxZeroBytes < BigInt(LEAST_ZERO_BYTES) ? 0 : Number(limits.maxZeroBytes),
   };
 }
 

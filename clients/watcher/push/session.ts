@@ -97,7 +97,11 @@ export class Session implements LiveSession {
         content: options.content,
         folder,
         lease: facts.lease,
-        transfer: { digestFunction: facts.digestFunction, zstd: server.zstd },
+        transfer: {
+          digestFunction: facts.digestFunction,
+          zstd: server.zstd,
+          maxZeroBytes: server.limits.maxZeroBytes,
+        },
         compressWhole: options.compress,
         bandwidth: options.bandwidth,
       },

@@ -187,8 +187,8 @@ class UnchangedBeginning {
   holds(chunk: ContentChunk): boolean {
     if (this.#held === undefined || chunk.data.length > 0) return false;
     let at = chunk.offsetBytes;
-    for (const { copyOffsetBytes, copyLengthBytes } of chunk.steps) {
-      if (copyOffsetBytes !== at) return false;
+    for (const { copyOffsetBytes, copyLengthBytes, zeroBytes } of chunk.steps) {
+      if (copyOffsetBytes !== at || zeroBytes > 0) return false;
       at += copyLengthBytes;
     }
     if (chunk.digest?.equals(this.#basisDigest) === false) return false;
@@ -249,7 +249,8 @@ function beginning(context: UploadContext, { request, resume, asDelta }: UploadA
 }
 
 function continuation(chunk: ContentChunk): UploadContentRequest | EncodedUpload {
-  if (chunk.hasHeadRoom && chunk.digest === undefined) return encodeUploadInPlace(chunk.offsetBytes, chunk.data);
+  const isPlain = chunk.digest === undefined && chunk.steps.length === 0;
+  if (chunk.hasHeadRoom && isPlain) return encodeUploadInPlace(chunk.offsetBytes, chunk.data);
   return {
     ...EMPTY,
     offset: BigInt(chunk.offsetBytes),
@@ -263,9 +264,10 @@ function continuation(chunk: ContentChunk): UploadContentRequest | EncodedUpload
 }
 
 function stepsOf(steps: ContentChunk['steps']): UploadStep[] {
-  return steps.map(({ copyOffsetBytes, copyLengthBytes, dataBytes }) => ({
+  return steps.map(({ copyOffsetBytes, copyLengthBytes, zeroBytes, dataBytes }) => ({
     copyOffset: BigInt(copyOffsetBytes),
     copyLength: BigInt(copyLengthBytes),
+    zeroLength: BigInt(zeroBytes),
     dataLength: dataBytes,
   }));
 }

@@ -145,10 +145,11 @@ export interface UploadPart {
   readonly decompressedSizeBytes: number | undefined;
 }
 
-/** Copies a range of the basis, then appends the next bytes of the part's data. */
+/** Copies a range of the basis, then appends zeros, then the next bytes of the part's data. */
 export interface UploadStep {
   readonly copyOffsetBytes: number;
   readonly copyLengthBytes: number;
+  readonly zeroBytes: number;
   readonly dataBytes: number;
 }
 

@@ -17,6 +17,7 @@ import type { SpaceGuard } from './space-guard.ts';
 import { breathe } from './steps.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
+const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
 const syncData = promisify(fdatasync);
@@ -74,9 +75,10 @@ export class Upload {
       });
     }
     const data = literalOf(part);
-    const steps = part.steps ?? [{ copyOffsetBytes: 0, copyLengthBytes: 0, dataBytes: data.length }];
+    const steps = part.steps ?? [{ copyOffsetBytes: 0, copyLengthBytes: 0, zeroBytes: 0, dataBytes: data.length }];
     const addedBytes = steps.reduce((sum, step) => sum + step.copyLengthBytes, data.length);
-    if (before + addedBytes > this.#options.sizeBytes) {
+    const zeroBytes = steps.reduce((sum, step) => sum + step.zeroBytes, 0);
+    if (before + addedBytes + zeroBytes > this.#options.sizeBytes) {
       throw new LockstepError(
         'INVALID_ARGUMENT',
         `an upload is longer than the ${this.#options.sizeBytes} bytes announced`,
@@ -87,8 +89,9 @@ export class Upload {
     }
     try {
       let at = 0;
-      for (const { copyOffsetBytes, copyLengthBytes, dataBytes } of steps) {
+      for (const { copyOffsetBytes, copyLengthBytes, zeroBytes, dataBytes } of steps) {
         if (copyLengthBytes > 0) await this.#copy(copyOffsetBytes, copyLengthBytes);
+        if (zeroBytes > 0) await this.#skip(zeroBytes);
         this.#append(data.subarray(at, at + dataBytes));
         at += dataBytes;
       }
@@ -157,6 +160,19 @@ export class Upload {
       if (count < wanted) throw new LockstepError('BASIS_MISMATCH', 'a range reaches beyond the end of the basis');
       this.#append(chunk.subarray(0, count));
       done += count;
+      await breathe();
+      this.#assertOpen();
+    }
+  }
+
+  /** Zeros that did not even come: they are hashed, and nothing is written. */
+  async #skip(zeroBytes: number): Promise<void> {
+    for (let done = 0; done < zeroBytes; ) {
+      const count = Math.min(ZEROS.length, zeroBytes - done);
+      this.#hasher?.update(ZEROS.subarray(0, count));
+      done += count;
+      this.#committedBytes += count;
+      this.#endsWithHole = true;
       await breathe();
       this.#assertOpen();
     }

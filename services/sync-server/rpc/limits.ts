@@ -64,6 +64,8 @@ export const DEFAULT_LIMITS: Limits = {
 export const MAX_UPLOAD_DATA_BYTES = 2 ** 20;
 /** Steps of a delta in one message. */
 export const MAX_UPLOAD_STEPS = 65_536;
+/** Zeros that the steps of one message stand for: hashing them takes some 30 ms. */
+export const MAX_UPLOAD_ZERO_BYTES = 64 * 2 ** 20;
 
 /** What a message of a streaming answer is filled to: a good size for throughput, and small beside the windows. */
 export const STREAM_MESSAGE_BYTES = 256 * 2 ** 10;
@@ -94,5 +96,6 @@ export function toWireLimits(limits: Limits): WireLimits {
     idleConnectionMs: limits.idleConnectionMs,
     admissionMs: limits.admissionMs,
     stalledAnswerMs: limits.stalledAnswerMs,
+    maxZeroBytes: BigInt(MAX_UPLOAD_ZERO_BYTES),
   };
 }

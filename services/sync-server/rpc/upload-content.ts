@@ -12,7 +12,7 @@ import type { UploadContentRequest, UploadContentResponse } from '../../../gen/l
 import type { Upload } from '../replica/replica.ts';
 import { ByteWindow } from './byte-window.ts';
 import type { ServedFolder, SyncContext } from './sync-context.ts';
-import { beginFromWire, copiedBytesOf, partFromWire } from './upload-message.ts';
+import { beginFromWire, copiedBytesOf, partFromWire, zeroBytesOf } from './upload-message.ts';
 import { digestFromWire } from './wire-values.ts';
 
 type UploadCall = ServerDuplexStream<UploadContentRequest | Malformed, UploadContentResponse>;
@@ -22,6 +22,8 @@ const MAX_UNWRITTEN_BYTES = 4 * 2 ** 20;
 /** What a part costs beside its bytes, so that very many copies of ranges, which have none, are bounded too. */
 const PART_OVERHEAD_BYTES = 1024;
 const STEP_OVERHEAD_BYTES = 128;
+/** Zeros are not held, but they are hashed: what comes within a second or two may wait, not what takes hours. */
+const ZERO_SHARE = 2 ** -6;
 /** What a finish counts for: it holds no bytes, but a sync is work too. */
 const FINISH_BYTES = 256 * 2 ** 10;
 /** How often the client hears how far a content is. */
@@ -138,9 +140,11 @@ class UploadSession {
     const part = partFromWire(message, current.sizeBytes);
     if (part === undefined) return;
     const sizeBytes = part.data.length;
-    const waitingBytes = sizeBytes + PART_OVERHEAD_BYTES + STEP_OVERHEAD_BYTES * (part.steps?.length ?? 0);
+    const zeroBytes = zeroBytesOf(part.steps);
+    const stepBytes = STEP_OVERHEAD_BYTES * (part.steps?.length ?? 0) + zeroBytes * ZERO_SHARE;
+    const waitingBytes = sizeBytes + PART_OVERHEAD_BYTES + stepBytes;
     this.#window.add(waitingBytes);
-    this.#countBytes(sizeBytes, copiedBytesOf(part.steps) + (part.decompressedSizeBytes ?? sizeBytes));
+    this.#countBytes(sizeBytes, copiedBytesOf(part.steps) + zeroBytes + (part.decompressedSizeBytes ?? sizeBytes));
     const written = current.upload.write(part).then(async (committedSizeBytes) => {
       this.#window.remove(waitingBytes);
       await this.#announceProgress(current, committedSizeBytes);

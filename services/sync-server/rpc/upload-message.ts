@@ -6,7 +6,7 @@ import { type TreePath } from '../../../common/tree/tree-path.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { UploadContentRequest, UploadStep as WireStep } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { UploadBegin, UploadPart, UploadStep } from '../replica/replica.ts';
-import { type Limits, MAX_UPLOAD_DATA_BYTES, MAX_UPLOAD_STEPS } from './limits.ts';
+import { type Limits, MAX_UPLOAD_DATA_BYTES, MAX_UPLOAD_STEPS, MAX_UPLOAD_ZERO_BYTES } from './limits.ts';
 import { digestFromWire, idFromWire, safeInteger } from './wire-values.ts';
 
 /** @throws INVALID_ARGUMENT, INVALID_PATH, LIMIT_EXCEEDED */
@@ -45,7 +45,11 @@ export function partFromWire(message: UploadContentRequest, contentSizeBytes: nu
     throw new LockstepError('LIMIT_EXCEEDED', `a message has more than ${MAX_UPLOAD_DATA_BYTES} bytes of data`);
   }
   const steps = stepsFromWire(message.steps, literalBytes);
-  if (offsetBytes + copiedBytesOf(steps) + literalBytes > contentSizeBytes) {
+  const zeroBytes = zeroBytesOf(steps);
+  if (zeroBytes > MAX_UPLOAD_ZERO_BYTES) {
+    throw new LockstepError('LIMIT_EXCEEDED', `a message stands for more than ${MAX_UPLOAD_ZERO_BYTES} zeros`);
+  }
+  if (offsetBytes + copiedBytesOf(steps) + zeroBytes + literalBytes > contentSizeBytes) {
     throw new LockstepError('INVALID_ARGUMENT', `a content goes beyond the ${contentSizeBytes} bytes announced for it`);
   }
   return { offsetBytes, steps, data, decompressedSizeBytes };
@@ -55,17 +59,22 @@ export function copiedBytesOf(steps: readonly UploadStep[] | undefined): number 
   return steps?.reduce((sum, { copyLengthBytes }) => sum + copyLengthBytes, 0) ?? 0;
 }
 
+export function zeroBytesOf(steps: readonly UploadStep[] | undefined): number {
+  return steps?.reduce((sum, { zeroBytes }) => sum + zeroBytes, 0) ?? 0;
+}
+
 function stepsFromWire(steps: readonly WireStep[], literalBytes: number): readonly UploadStep[] | undefined {
   if (steps.length === 0) return undefined;
   if (steps.length > MAX_UPLOAD_STEPS) {
     throw new LockstepError('LIMIT_EXCEEDED', `a message has more than ${MAX_UPLOAD_STEPS} steps`);
   }
   let dataBytes = 0;
-  const checked = steps.map(({ copyOffset, copyLength, dataLength }): UploadStep => {
+  const checked = steps.map(({ copyOffset, copyLength, zeroLength, dataLength }): UploadStep => {
     dataBytes += dataLength;
     return {
       copyOffsetBytes: safeInteger(copyOffset, 'copy_offset'),
       copyLengthBytes: safeInteger(copyLength, 'copy_length'),
+      zeroBytes: safeInteger(zeroLength, 'zero_length'),
       dataBytes: dataLength,
     };
   });

@@ -113,7 +113,7 @@ describe('ContentService', () => {
     expect(await write(part(0, compressed, { decompressedSizeBytes: 49 }))).to.equal('INVALID_ARGUMENT');
     expect(await write(part(0, compressed, { decompressedSizeBytes: 51 }))).to.equal('INVALID_ARGUMENT');
     expect(await write(part(0, compressed, { decompressedSizeBytes: 2 ** 30 }))).to.equal('LIMIT_EXCEEDED');
-    const steps = [{ copyOffsetBytes: 0, copyLengthBytes: 10, dataBytes: 0 }];
+    const steps = [{ copyOffsetBytes: 0, copyLengthBytes: 10, zeroBytes: 0, dataBytes: 0 }];
     expect(await write(part(0, Buffer.alloc(0), { steps }))).to.equal('BASIS_MISMATCH');
     // What is refused changes nothing, and the upload goes on.
     expect(await service.writeUpload(handle, part(0, compressed, { decompressedSizeBytes: 50 }))).to.equal(50);
@@ -122,7 +122,7 @@ describe('ContentService', () => {
   it('copies ranges of a basis, and says that it was the basis when the whole is wrong', async () => {
     const old = Buffer.from('abcdefghij');
     const basis = located('old', old);
-    const steps = [{ copyOffsetBytes: 2, copyLengthBytes: 8, dataBytes: 1 }];
+    const steps = [{ copyOffsetBytes: 2, copyLengthBytes: 8, zeroBytes: 0, dataBytes: 1 }];
     const good = await begin(1, 9, { basis });
     expect(await service.writeUpload(good.handle, part(0, Buffer.from('!'), { steps }))).to.equal(9);
     await service.finishUpload(good.handle, digest(Buffer.from('cdefghij!')));
@@ -130,7 +130,9 @@ describe('ContentService', () => {
     await service.writeUpload(wrong.handle, part(0, Buffer.from('?'), { steps }));
     expect(await reasonOf(service.finishUpload(wrong.handle, digest(old)))).to.equal('BASIS_MISMATCH');
     const beyond = await begin(3, 20, { basis });
-    const far = part(0, Buffer.alloc(0), { steps: [{ copyOffsetBytes: 5, copyLengthBytes: 20, dataBytes: 0 }] });
+    const far = part(0, Buffer.alloc(0), {
+      steps: [{ copyOffsetBytes: 5, copyLengthBytes: 20, zeroBytes: 0, dataBytes: 0 }],
+    });
     expect(await reasonOf(service.writeUpload(beyond.handle, far))).to.equal('BASIS_MISMATCH');
     expect(await service.writeUpload(beyond.handle, part(0, Buffer.from('x')))).to.equal(1);
   });
@@ -150,7 +152,7 @@ describe('ContentService', () => {
 
     it('leaves them out, also those of a basis, and resumes behind one (E20, E101)', async () => {
       const first = await begin(1, sizeBytes, { basis: sparse('old') });
-      const steps = [{ copyOffsetBytes: 0, copyLengthBytes: 4_000_000, dataBytes: 0 }];
+      const steps = [{ copyOffsetBytes: 0, copyLengthBytes: 4_000_000, zeroBytes: 0, dataBytes: 0 }];
       await service.writeUpload(first.handle, part(0, Buffer.alloc(0), { steps }));
       await service.suspendUpload(first.handle);
       const again = await begin(1, sizeBytes, { resume: true });
@@ -158,6 +160,19 @@ describe('ContentService', () => {
       await service.writeUpload(again.handle, part(4_000_000, content.subarray(4_000_000, 4_100_000)));
       await service.writeUpload(again.handle, part(4_100_000, content.subarray(4_100_000)));
       await service.finishUpload(again.handle, digest(content));
+      expect(allocated()).to.equal(4096);
+    });
+
+    it('writes nothing for zeros that come as a number, nor counts them against free space (E20, E87)', async () => {
+      freeBytes = 2 ** 26 + 1_000_000;
+      const { handle } = await begin(1, sizeBytes);
+      const step = { copyOffsetBytes: 0, copyLengthBytes: 0 };
+      const steps = [
+        { ...step, zeroBytes: 4_096_000, dataBytes: 4096 },
+        { ...step, zeroBytes: sizeBytes - 4_100_096, dataBytes: 0 },
+      ];
+      expect(await service.writeUpload(handle, part(0, data, { steps }))).to.equal(sizeBytes);
+      await service.finishUpload(handle, digest(content));
       expect(allocated()).to.equal(4096);
     });
 

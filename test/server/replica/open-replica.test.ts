@@ -302,7 +302,7 @@ describe('a replica with its workers', () => {
     const copy = (offsetBytes: number, from: number, lengthBytes: number, data = '') =>
       upload.write({
         offsetBytes,
-        steps: [{ copyOffsetBytes: from, copyLengthBytes: lengthBytes, dataBytes: data.length }],
+        steps: [{ copyOffsetBytes: from, copyLengthBytes: lengthBytes, zeroBytes: 0, dataBytes: data.length }],
         data: Buffer.from(data),
         decompressedSizeBytes: undefined,
       });

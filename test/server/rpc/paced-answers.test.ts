@@ -237,7 +237,7 @@ describe('clients that take their time (S33)', function () {
       const begin = { folder, lease, uploadId: Buffer.alloc(16, 1), size: BigInt(parts * partBytes) };
       const stream = callWithoutReading('UploadContent', encode(begin));
       for (let at = 0; at < parts; at++) {
-        const steps = [{ copyOffset: 0n, copyLength: BigInt(partBytes), dataLength: 0 }];
+        const steps = [{ copyOffset: 0n, copyLength: BigInt(partBytes), zeroLength: 0n, dataLength: 0 }];
         stream.write(framed(encode({ offset: BigInt(at * partBytes), steps })));
       }
       await until(() => committedSizeBytes === parts * partBytes);

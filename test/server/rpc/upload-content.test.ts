@@ -7,6 +7,7 @@ import { expect } from 'chai';
 import { digestOf } from '../../../common/content/digest.ts';
 import { fromStatus, isServiceError } from '../../../common/rpc/errors.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
+import type { UploadStep } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { OTHER_HOLDER_ID, reasonOf, SyncFixture, UploadStream, until } from '../../support/sync-fixture.ts';
 
 const PART_BYTES = 256 * 1024;
@@ -113,8 +114,8 @@ describe('UploadContent', () => {
       basisDigest: digest(basis),
       basisPath: 'old',
       steps: [
-        { copyOffset: 2000n, copyLength: 6000n, dataLength: 1000 },
-        { copyOffset: 0n, copyLength: 500n, dataLength: 4000 },
+        { copyOffset: 2000n, copyLength: 6000n, zeroLength: 0n, dataLength: 1000 },
+        { copyOffset: 0n, copyLength: 500n, zeroLength: 0n, dataLength: 4000 },
       ],
       data: zstdCompressSync(literal),
       compressor: Compressor.COMPRESSOR_ZSTD,
@@ -125,14 +126,45 @@ describe('UploadContent', () => {
     expect((await stream.close()).at(-1)).to.deep.include({ complete: true });
   });
 
+  it('takes zeros as a number, up to a bound in each message (E20)', async () => {
+    const [head, tail] = [randomBytes(10), randomBytes(20)];
+    const content = Buffer.concat([head, Buffer.alloc(5_000_000), tail, Buffer.alloc(7)]);
+    const step = { copyOffset: 0n, copyLength: 0n, zeroLength: 0n, dataLength: 0 };
+    const stream = new UploadStream(fixture.client);
+    await stream.send({
+      ...begin(Buffer.alloc(16, 1), content),
+      steps: [
+        { ...step, dataLength: 10 },
+        { ...step, zeroLength: 5_000_000n, dataLength: 20 },
+        { ...step, zeroLength: 7n },
+      ],
+      data: Buffer.concat([head, tail]),
+      finish: true,
+      digest: digest(content),
+    });
+    expect((await stream.close()).at(-1)).to.deep.include({ complete: true });
+    expect(fixture.replica.tree.content(digest(content))?.equals(content)).to.equal(true);
+
+    const refused = async (size: bigint, zeros: readonly bigint[]) => {
+      const other = new UploadStream(fixture.client);
+      const steps = zeros.map((zeroLength) => ({ ...step, zeroLength }));
+      await other.send({ ...begin(randomBytes(16), content), size, steps });
+      return reasonOf(other.close());
+    };
+    expect(await refused(10n, [6n, 5n])).to.equal('INVALID_ARGUMENT');
+    expect(await refused(2n ** 40n, [2n ** 25n, 2n ** 25n])).to.equal('no error');
+    expect(await refused(2n ** 40n, [2n ** 25n, 2n ** 25n, 1n])).to.equal('LIMIT_EXCEEDED');
+    expect(await refused(2n ** 40n, [2n ** 63n])).to.equal('INVALID_ARGUMENT');
+  });
+
   it('refuses steps that do not take the data there are, and one step more than a message may have', async () => {
     const content = randomBytes(1000);
-    const upload = async (steps: readonly { copyOffset: bigint; copyLength: bigint; dataLength: number }[]) => {
+    const upload = async (steps: readonly UploadStep[]) => {
       const stream = new UploadStream(fixture.client);
       await stream.send({ ...begin(randomBytes(16), content), data: content, steps: [...steps] });
       return reasonOf(stream.close());
     };
-    const step = { copyOffset: 0n, copyLength: 0n, dataLength: 0 };
+    const step = { copyOffset: 0n, copyLength: 0n, zeroLength: 0n, dataLength: 0 };
     expect(await upload([{ ...step, dataLength: 999 }])).to.equal('INVALID_ARGUMENT');
     expect(await upload([{ ...step, dataLength: 1001 }])).to.equal('INVALID_ARGUMENT');
     const most = [...Array<typeof step>(65_535).fill(step), { ...step, dataLength: 1000 }];
@@ -207,7 +239,10 @@ describe('UploadContent', () => {
     await stream.send({ ...begin(uploadId, Buffer.alloc(size)), basisDigest: digest(basis), basisPath: 'basis' });
     const sending = (async () => {
       for (let at = 0; at < size; at++)
-        await stream.send({ offset: BigInt(at), steps: [{ copyOffset: 0n, copyLength: 1n, dataLength: 0 }] });
+        await stream.send({
+          offset: BigInt(at),
+          steps: [{ copyOffset: 0n, copyLength: 1n, zeroLength: 0n, dataLength: 0 }],
+        });
     })();
     await until(() => fixture.replica.received.writes > 0);
     let before = -1;

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import {
   mkdirSync,
   mkdtempSync,
@@ -12,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { expect } from 'chai';
-import { CHUNK_BYTES, type ExpectedFile } from '../../../clients/watcher/push/content-messages.ts';
+import { CHUNK_BYTES, type ExpectedFile, LEAST_ZERO_BYTES } from '../../../clients/watcher/push/content-messages.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
 import { digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
@@ -38,18 +39,30 @@ describe('ContentReader', () => {
     return { path: path as TreePath, ino, sizeBytes: Number(size), mtimeNs, ctimeNs };
   }
 
-  async function readAll(file: ExpectedFile, fromBytes = 0, zstd = false) {
+  async function readAll(file: ExpectedFile, fromBytes = 0, zstd = false, maxZeroBytes = 0) {
     const parts: Buffer[] = [];
     let digest: Buffer | undefined;
     let compressed = 0;
-    for await (const chunk of reader.read(file, { fromBytes, digestFunction: 'blake3', zstd }, never)) {
+    let [contentBytes, literalBytes, mostZeroBytes] = [0, 0, 0];
+    for await (const chunk of reader.read(file, { fromBytes, digestFunction: 'blake3', zstd, maxZeroBytes }, never)) {
       const data = Buffer.from(chunk.data);
       if (chunk.literalBytes !== undefined) compressed++;
-      parts.push(chunk.literalBytes !== undefined ? zstdDecompressSync(data) : data);
+      const literal = chunk.literalBytes !== undefined ? zstdDecompressSync(data) : data;
+      const before = parts.length;
+      if (chunk.steps.length === 0) parts.push(literal);
+      let at = 0;
+      for (const { zeroBytes, dataBytes } of chunk.steps) {
+        parts.push(Buffer.alloc(zeroBytes), literal.subarray(at, (at += dataBytes)));
+        mostZeroBytes = Math.max(mostZeroBytes, zeroBytes);
+      }
+      expect(chunk.offsetBytes).to.equal(fromBytes + contentBytes);
+      expect(Buffer.concat(parts.slice(before)).length).to.equal(chunk.contentBytes);
+      contentBytes += chunk.contentBytes;
+      literalBytes += literal.length;
       digest = chunk.digest;
       chunk.release();
     }
-    return { content: Buffer.concat(parts), digest, compressed };
+    return { content: Buffer.concat(parts), digest, compressed, literalBytes, mostZeroBytes };
   }
 
   async function reasonOf(reading: Promise<unknown>): Promise<string> {
@@ -82,6 +95,32 @@ describe('ContentReader', () => {
     }
   });
 
+  for (const zstd of [false, true]) {
+    it(`tells zeros as a number, ${zstd ? 'compressed' : 'plain'} data between them (E20)`, async () => {
+      const noise = randomBytes(10_000);
+      const content = Buffer.alloc(20 * CHUNK_BYTES + 5);
+      for (const at of [0, 3 * CHUNK_BYTES - 5_000, 5 * CHUNK_BYTES + 100]) noise.copy(content, at);
+      writeFileSync(join(root, 'f'), content);
+      for (const fromBytes of [0, 1, 3 * CHUNK_BYTES, content.length - 1]) {
+        const read = await readAll(expected('f'), fromBytes, zstd, LEAST_ZERO_BYTES);
+        expect(read.content.equals(content.subarray(fromBytes))).to.equal(true);
+        expect(read.digest?.equals(digestOf('blake3', content))).to.equal(true);
+        // Each stretch of noise, the blocks around it, and what is left of a block at the end.
+        expect(read.literalBytes).to.be.at.most(3 * (noise.length + 2 * 4096) + 4096);
+      }
+      expect((await readAll(expected('f'), 0, zstd, 0)).literalBytes).to.equal(content.length);
+    });
+  }
+
+  it('tells no more zeros in one chunk than the server takes (E20)', async () => {
+    writeFileSync(join(root, 'f'), '');
+    truncateSync(join(root, 'f'), 3 * LEAST_ZERO_BYTES + 4096);
+    const read = await readAll(expected('f'), 0, false, LEAST_ZERO_BYTES);
+    expect(read.content.length).to.equal(3 * LEAST_ZERO_BYTES + 4096);
+    expect(read.literalBytes).to.equal(0);
+    expect(read.mostZeroBytes).to.equal(LEAST_ZERO_BYTES);
+  });
+
   it('compresses chunks that shrink and leaves those that do not', async () => {
     const noise = Buffer.from(Array.from({ length: CHUNK_BYTES }, () => Math.floor(Math.random() * 256)));
     const content = Buffer.concat([Buffer.alloc(CHUNK_BYTES, 'text '), noise]);
@@ -101,7 +140,11 @@ describe('ContentReader', () => {
   it('never finishes a file that shrank or was replaced while it was read (E37, E38)', async () => {
     for (const change of ['shrink', 'replace', 'remove'] as const) {
       writeFileSync(join(root, 'f'), Buffer.alloc(20 * CHUNK_BYTES));
-      const chunks = reader.read(expected('f'), { fromBytes: 0, digestFunction: 'blake3', zstd: false }, never);
+      const chunks = reader.read(
+        expected('f'),
+        { fromBytes: 0, digestFunction: 'blake3', zstd: false, maxZeroBytes: 0 },
+        never,
+      );
       const first = await chunks.next();
       if (change === 'shrink') truncateSync(join(root, 'f'), 1000);
       if (change === 'replace') {
@@ -131,7 +174,11 @@ describe('ContentReader', () => {
   it('stops when its signal aborts, and reads the next content', async () => {
     writeFileSync(join(root, 'f'), Buffer.alloc(20 * CHUNK_BYTES));
     const abort = new AbortController();
-    const chunks = reader.read(expected('f'), { fromBytes: 0, digestFunction: 'blake3', zstd: false }, abort.signal);
+    const chunks = reader.read(
+      expected('f'),
+      { fromBytes: 0, digestFunction: 'blake3', zstd: false, maxZeroBytes: 0 },
+      abort.signal,
+    );
     await chunks.next();
     abort.abort(new LockstepError('CANCELLED', 'enough'));
     expect(await reasonOf(chunks.next())).to.equal('CANCELLED');

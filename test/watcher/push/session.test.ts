@@ -155,12 +155,12 @@ describe('Session', () => {
     const session = await start({
       onInfo: (info) => ({
         ...info,
-        limits: { ...info.limits!, maxInFlightBytes: 2n ** 63n, maxUploadStreams: 0 },
+        limits: { ...info.limits!, maxInFlightBytes: 2n ** 63n, maxUploadStreams: 0, maxZeroBytes: 1000n },
       }),
       onLease: (lease) => ({ ...lease, digestFunction: DigestFunction.DIGEST_FUNCTION_SHA256 }),
     });
     expect(session.facts).to.include({ digestFunction: 'sha256', maxInFlightBytes: Number.MAX_SAFE_INTEGER });
-    expect(session.server.limits.maxUploadStreams).to.equal(4);
+    expect(session.server.limits).to.include({ maxUploadStreams: 4, maxZeroBytes: 0 });
   });
 
   it('tells problems by their kind, and those of no kind as failures', async () => {

@@ -189,6 +189,8 @@ export interface Limits {
   admissionMs: number;
   /** How long a streaming answer waits for a client that does not read it, in milliseconds; then it ends with `LIMIT_EXCEEDED`. */
   stalledAnswerMs: number;
+  /** Zeros that the steps of one UploadContentRequest may stand for. 0: the server does not know UploadStep.zero_length. */
+  maxZeroBytes: bigint;
 }
 
 /** A folder as its server sees it. */
@@ -275,8 +277,8 @@ export interface UploadContentRequest {
   /** The position in the new content that this message continues at. */
   offset: bigint;
   /**
-   * A delta's steps, in the order of the new content; their data_length add up to that of `data`. Without steps, all of
-   * `data` is appended. At most 65,536.
+   * Steps of a delta, or around long runs of zeros, in the order of the new content; their data_length add up to that of `data`.
+   * Without steps, all of `data` is appended. At most 65,536.
    */
   steps: UploadStep[];
   /** Literal data. At most 1 MiB, before compression. */
@@ -289,14 +291,16 @@ export interface UploadContentRequest {
   finish: boolean;
 }
 
-/** One step of a delta: first copy a range of the basis, then append some of the message's data. Either part may be empty. */
+/** One step: first copy a range of the basis, then append zeros, then some of the message's data. Each of the three may be empty. */
 export interface UploadStep {
   /** First byte of the range in the basis. */
   copyOffset: bigint;
   /** Length of the range in bytes, 0 for none. */
   copyLength: bigint;
-  /** How many bytes of `data`, as it is before compression, follow the copied range. */
+  /** How many bytes of `data`, as it is before compression, follow the copied range and the zeros. */
   dataLength: number;
+  /** How many zeros follow the copied range; they need no basis. Those of one message add up to Limits.max_zero_bytes at most. */
+  zeroLength: bigint;
 }
 
 /** How far an upload is. */
@@ -790,6 +794,7 @@ function createBaseLimits(): Limits {
     idleConnectionMs: 0,
     admissionMs: 0,
     stalledAnswerMs: 0,
+    maxZeroBytes: 0n,
   };
 }
 
@@ -860,6 +865,12 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.stalledAnswerMs !== 0) {
       writer.uint32(120).uint32(message.stalledAnswerMs);
+    }
+    if (message.maxZeroBytes !== 0n) {
+      if (BigInt.asUintN(64, message.maxZeroBytes) !== message.maxZeroBytes) {
+        throw new globalThis.Error("value provided for field message.maxZeroBytes of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.maxZeroBytes);
     }
     return writer;
   },
@@ -997,6 +1008,14 @@ export const Limits: MessageFns<Limits> = {
             message.stalledAnswerMs = reader.uint32();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.maxZeroBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1043,6 +1062,9 @@ export const Limits: MessageFns<Limits> = {
     message.idleConnectionMs = object.idleConnectionMs ?? 0;
     message.admissionMs = object.admissionMs ?? 0;
     message.stalledAnswerMs = object.stalledAnswerMs ?? 0;
+    message.maxZeroBytes = (object.maxZeroBytes !== undefined && object.maxZeroBytes !== null)
+      ? BigInt(object.maxZeroBytes)
+      : 0n;
     return message;
   },
 };
@@ -1754,7 +1776,7 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
 };
 
 function createBaseUploadStep(): UploadStep {
-  return { copyOffset: 0n, copyLength: 0n, dataLength: 0 };
+  return { copyOffset: 0n, copyLength: 0n, dataLength: 0, zeroLength: 0n };
 }
 
 export const UploadStep: MessageFns<UploadStep> = {
@@ -1773,6 +1795,12 @@ export const UploadStep: MessageFns<UploadStep> = {
     }
     if (message.dataLength !== 0) {
       writer.uint32(24).uint32(message.dataLength);
+    }
+    if (message.zeroLength !== 0n) {
+      if (BigInt.asUintN(64, message.zeroLength) !== message.zeroLength) {
+        throw new globalThis.Error("value provided for field message.zeroLength of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.zeroLength);
     }
     return writer;
   },
@@ -1814,6 +1842,14 @@ export const UploadStep: MessageFns<UploadStep> = {
             message.dataLength = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.zeroLength = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1838,6 +1874,9 @@ export const UploadStep: MessageFns<UploadStep> = {
       ? BigInt(object.copyLength)
       : 0n;
     message.dataLength = object.dataLength ?? 0;
+    message.zeroLength = (object.zeroLength !== undefined && object.zeroLength !== null)
+      ? BigInt(object.zeroLength)
+      : 0n;
     return message;
   },
 };
@@ -3860,7 +3899,7 @@ export const SyncServiceService = {
   /**
    * Brings contents to the server, one after the other on a stream, in parallel on several streams. A message either
    * begins a content (upload_id and size are set), or continues the one begun. Each message says the offset in the
-   * new content that it continues at, and carries literal data, or copies a range of the basis. The last
+   * new content that it continues at, and carries literal data, copies ranges of the basis, or says how many zeros there are. The last
    * message of a content has `finish` and the digest. The server checks size and digest, makes the content durable, and answers
    * `complete`; a change can refer to the digest from then on. A content that no change refers to is dropped after
    * Limits.staged_content_ttl_ms.
@@ -4040,7 +4079,7 @@ export interface SyncServiceServer extends UntypedServiceImplementation {
   /**
    * Brings contents to the server, one after the other on a stream, in parallel on several streams. A message either
    * begins a content (upload_id and size are set), or continues the one begun. Each message says the offset in the
-   * new content that it continues at, and carries literal data, or copies a range of the basis. The last
+   * new content that it continues at, and carries literal data, copies ranges of the basis, or says how many zeros there are. The last
    * message of a content has `finish` and the digest. The server checks size and digest, makes the content durable, and answers
    * `complete`; a change can refer to the digest from then on. A content that no change refers to is dropped after
    * Limits.staged_content_ttl_ms.
@@ -4184,7 +4223,7 @@ export interface SyncServiceClient extends Client {
   /**
    * Brings contents to the server, one after the other on a stream, in parallel on several streams. A message either
    * begins a content (upload_id and size are set), or continues the one begun. Each message says the offset in the
-   * new content that it continues at, and carries literal data, or copies a range of the basis. The last
+   * new content that it continues at, and carries literal data, copies ranges of the basis, or says how many zeros there are. The last
    * message of a content has `finish` and the digest. The server checks size and digest, makes the content durable, and answers
    * `complete`; a change can refer to the digest from then on. A content that no change refers to is dropped after
    * Limits.staged_content_ttl_ms.
