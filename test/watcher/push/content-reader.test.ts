@@ -15,7 +15,10 @@ import { zstdDecompressSync } from 'node:zlib';
 import { expect } from 'chai';
 import { CHUNK_BYTES, type ExpectedFile, LEAST_ZERO_BYTES } from '../../../clients/watcher/push/content-messages.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
+import { chunkingParameters } from '../../../common/content/chunker.ts';
 import { digestOf } from '../../../common/content/digest.ts';
+import { SignatureBuilder } from '../../../common/content/signature-builder.ts';
+import { encodeSignature } from '../../../common/content/signature-codec.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
@@ -111,6 +114,34 @@ describe('ContentReader', () => {
       expect((await readAll(expected('f'), 0, zstd, 0)).literalBytes).to.equal(content.length);
     });
   }
+
+  it('tells zeros that are new in a delta as a number, wherever they begin (E20)', async () => {
+    const old = randomBytes(300_000);
+    const builder = new SignatureBuilder('blake3', chunkingParameters(8192));
+    builder.push(old);
+    const basis = encodeSignature(builder.finish().signature!);
+    const zeros = Buffer.alloc(10_000_000);
+    const content = Buffer.concat([old.subarray(0, 100_001), zeros, Buffer.from('x'), old.subarray(100_001)]);
+    writeFileSync(join(root, 'f'), content);
+    for (const maxZeroBytes of [0, LEAST_ZERO_BYTES]) {
+      const parts: Buffer[] = [];
+      let sentBytes = 0;
+      const options = { fromBytes: 0, digestFunction: 'blake3', zstd: false, maxZeroBytes, basis } as const;
+      for await (const { data, steps, release } of reader.read(expected('f'), options, never)) {
+        let at = 0;
+        for (const { copyOffsetBytes, copyLengthBytes, zeroBytes, dataBytes } of steps) {
+          parts.push(old.subarray(copyOffsetBytes, copyOffsetBytes + copyLengthBytes), Buffer.alloc(zeroBytes));
+          parts.push(Buffer.from(data.subarray(at, (at += dataBytes))));
+        }
+        sentBytes += data.length;
+        release();
+      }
+      expect(Buffer.concat(parts).equals(content)).to.equal(true);
+      if (maxZeroBytes === 0) expect(sentBytes).to.be.greaterThan(zeros.length);
+      // The block that was cut in two, and the blocks of zeros that were not whole in what was read at a time.
+      else expect(sentBytes).to.be.below(150_000);
+    }
+  });
 
   it('tells no more zeros in one chunk than the server takes (E20)', async () => {
     writeFileSync(join(root, 'f'), '');
