@@ -21,7 +21,11 @@ setup: .tools/ready node_modules/.package-lock.json gen/image.binpb ## Dependenc
 
 build: setup ## The compiled dist/ that the npm package ships
 	@rm -rf dist
+	@mkdir dist
+	@touch dist/.begun
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.build.json
+	@$(NODE) scripts/bundle.ts
+	@mv dist/.begun dist/folded
 	@echo 'built dist/'
 
 proto: ## Generate the typed stubs anew
@@ -40,7 +44,7 @@ format: setup ## Format everything
 	@$(NODE) node_modules/@biomejs/biome/bin/biome format --write
 	@PATH="$$PWD/.tools/node_modules/node/bin:$$PATH" $(BIN)/buf format -w proto --path proto/lockstep
 
-bench: setup ## Benchmarks beside rsync and others (CASE=… for one, PROFILE=1 for CPU profiles)
+bench: build ## Benchmarks beside rsync and others (CASE=… for one, PROFILE=1 for CPU profiles)
 	@$(NODE) bench/run.ts $(CASE)
 
 torture: setup ## Random and enumerated faults (SEEDS=… for how many)

@@ -4,3 +4,13 @@ export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-${TMPDIR:-/tmp}/node-compile-ca
 # glibc keeps what one thread has freed for that thread; two heaps that are trimmed take some 40 MB less.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-4194304}"
 export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-2097152}"
+
+# Sets `main` to what starts the program named: folded by `make build`, which starts in two thirds of the time, unless a source
+# is newer.
+choose_main() {
+  main=$root/$1/main.ts
+  [ -f "$root/dist/folded" ] || return 0
+  newer=$(find "$root/clients" "$root/common" "$root/services" "$root/gen" "$root/package-lock.json" \
+    -newer "$root/dist/folded" -print -quit)
+  [ -n "$newer" ] || main=$root/dist/$1/main.js
+}

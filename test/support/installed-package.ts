@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { bundle } from '../../scripts/bundle.ts';
 import { REPOSITORY } from './bin-program.ts';
 
 export interface Manifest {
@@ -34,6 +35,7 @@ export async function packedIn(base: string): Promise<string> {
   const compiler = join(REPOSITORY, 'node_modules/typescript/bin/tsc');
   const configuration = join(REPOSITORY, 'tsconfig.build.json');
   await run(process.execPath, [compiler, '-p', configuration, '--outDir', join(stage, 'dist')]);
+  await bundle(join(stage, 'dist'));
   await run('npm', ['pack', '--pack-destination', base, '--ignore-scripts'], { cwd: stage, env: environment });
   return join(base, readdirSync(base).find((name) => name.endsWith('.tgz')) ?? '');
 }

@@ -1,0 +1,73 @@
+/**
+ * Folds what each program and each of its threads imports into a few modules, in the place of the compiled ones in dist/: finding, reading
+ * and linking 400 of them took a third of a start. Needs dist/ as the compiler has made it. What `main.js` itself imports stays
+ * as it is, because it has to start on a Node that is too old for the rest, and say so. See docs/decisions/0013.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { build, type Plugin } from 'esbuild';
+
+/** Of dist/: what the programs and their threads start with. */
+const ENTRIES = [
+  'services/sync-server/cli.js',
+  'services/sync-server/open-folder.js',
+  'services/sync-server/replica/applier-worker.js',
+  'services/sync-server/replica/content-worker.js',
+  'clients/watcher/cli.js',
+  'clients/watcher/engine/engine-worker.js',
+  'clients/watcher/observe/observer-worker.js',
+  'clients/watcher/push/content-worker.js',
+];
+/** Packages of the CommonJS kind ask for what Node has built in by `require`. */
+const REQUIRE =
+  "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);";
+const OWN_URL = /"lockstep-url:([^"]+)"/g;
+
+/** A module finds files beside itself by its URL: it keeps the one that it had, wherever it is folded into. */
+function keepingUrls(dist: string): Plugin {
+  return {
+    name: 'keeping URLs',
+    setup({ onLoad }) {
+      onLoad({ filter: /\.js$/ }, async ({ path }) => {
+        const place = relative(dist, path);
+        if (place.startsWith('..')) return undefined;
+        const source = await readFile(path, 'utf8');
+        return { contents: source.replaceAll('import.meta.url', JSON.stringify(`lockstep-url:${place}`)) };
+      });
+    },
+  };
+}
+
+/** @throws what esbuild reports */
+export async function bundle(directory: string): Promise<void> {
+  const dist = resolve(directory);
+  const { outputFiles } = await build({
+    entryPoints: ENTRIES.map((entry) => join(dist, entry)),
+    outbase: dist,
+    outdir: dist,
+    chunkNames: 'chunks/[name]-[hash]',
+    allowOverwrite: true,
+    write: false,
+    bundle: true,
+    splitting: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    // For a dist/ that lies elsewhere.
+    nodePaths: [join(import.meta.dirname, '../node_modules')],
+    keepNames: true,
+    banner: { js: REQUIRE },
+    plugins: [keepingUrls(dist)],
+    logLevel: 'warning',
+  });
+  await mkdir(join(dist, 'chunks'), { recursive: true });
+  for (const { path, text } of outputFiles) {
+    const folded = text.replace(OWN_URL, (_, place: string) => {
+      const from = relative(dirname(path), join(dist, place));
+      return `new URL(${JSON.stringify(from)}, import.meta.url).href`;
+    });
+    await writeFile(path, folded);
+  }
+}
+
+if (import.meta.main) await bundle(join(import.meta.dirname, '../dist'));
