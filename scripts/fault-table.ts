@@ -246,8 +246,8 @@ export const FAULTS: readonly Fault[] = [
   {
     id: 'F34',
     fault: 'EIO on read, write, rename and sync',
-    provoked: SHIM_FAILS,
-    expected: 'nothing answered as durable that is not; heals by itself',
+    provoked: `${SHIM_FAILS}; a simulated disk that drops what a failed sync was to write, and loses power`,
+    expected: 'nothing answered as durable that is not; what a sync failed for is written anew; heals by itself',
     alsoIds: ['E86'],
   },
   { id: 'F35', fault: 'half reads and writes, EINTR', provoked: SHIM_FAILS, expected: 'no effect' },

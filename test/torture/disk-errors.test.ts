@@ -3,7 +3,7 @@
  * is answered as durable that is not, nothing is deleted, and when the disk is well again both are in step by themselves.
  */
 import { expect } from 'chai';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Pair } from '../support/pair.ts';
 import { skipBecause } from '../support/pair-hooks.ts';
@@ -24,7 +24,7 @@ const ROWS: readonly Row[] = [
   ['EIO on each write of the log (F34)', 'server', { operations: ['write'], errno: 'EIO', filter: '/log/' }],
   ['EIO on each write of the index (F34)', 'server', { operations: ['write'], errno: 'EIO', filter: 'index.db' }],
   ['EIO on each write into staging (F34)', 'server', { operations: ['write'], errno: 'EIO', filter: '/staging/' }],
-  ['EIO on each sync (E86, F34)', 'server', { operations: ['sync'], errno: 'EIO' }],
+  ['EIO on each sync (E86, F34)', 'server', { operations: ['sync', 'syncfs'], errno: 'EIO' }],
   ['EIO on each rename (F34)', 'server', { operations: ['rename'], errno: 'EIO' }],
   ['EIO on each read (F34)', 'server', { operations: ['read'], errno: 'EIO' }],
   ['ENOSPC on each write and each new file (E87, F33)', 'server', { operations: ['write', 'create'], errno: 'ENOSPC' }],
@@ -128,6 +128,28 @@ describe('a disk that refuses', function () {
     await pair.inStep();
     expect(segments()).to.have.lengthOf(before.length + 1);
     expect(pair.server.stderr).to.include('syncing the log failed');
+    witness.note();
+    witness.durable(witness.version);
+  });
+
+  it("once, when the replica's file system is synced: what it was for is written anew, also by the next start (E86)", async () => {
+    put(pair.source, 'since the checkpoint', 'acknowledged, and nowhere else');
+    await pair.follows();
+    const file = join(pair.replica, 'since the checkpoint');
+    const { ino } = statSync(file);
+    of('server').fail({ operations: ['syncfs'], errno: 'EIO', count: 1 });
+    await pair.server.end();
+    expect(pair.server.stderr).to.match(/Input\/output error.*no checkpoint at the end/);
+    expect(readFileSync(join(pair.replica, '.lockstep/sync-doubt'), 'latin1')).to.equal('!');
+    await pair.startServer();
+    await pair.server.reaches('it is sure again', () =>
+      pair.server.stderr.includes('wrote anew what a sync may have lost'),
+    );
+    expect(statSync(file).ino).to.not.equal(ino);
+    await pair.inStep();
+    await pair.server.end();
+    expect(readFileSync(join(pair.replica, '.lockstep/sync-doubt'), 'latin1')).to.equal('.');
+    await pair.startServer();
     witness.note();
     witness.durable(witness.version);
   });

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* In the order of OPERATIONS in faults.ts. */
-enum operation { RENAME, SYNC, UNLINK, LINK, WRITE, CREATE, TRUNCATE, METADATA, OPEN, READ, OPERATIONS };
+enum operation { RENAME, SYNC, UNLINK, LINK, WRITE, CREATE, TRUNCATE, METADATA, OPEN, READ, SYNCFS, OPERATIONS };
 enum action { KILL, CUT_POWER };
 
 /* In the order of the slots in faults.ts; numbers of 64 bits. */
@@ -158,9 +158,9 @@ static int step(enum operation operation) {
   }
 
 /* A disk may also say that it is done and not be. */
-#define SYNCING(call) \
+#define SYNCING(operation, call) \
   if (concerns_fd(fd)) { \
-    int error = step(SYNC); \
+    int error = step(operation); \
     if (error > 0) { \
       errno = error; \
       return -1; \
@@ -177,17 +177,17 @@ int rename(const char *from, const char *to) {
 
 int fsync(int fd) {
   NEXT(fsync);
-  SYNCING(next(fd));
+  SYNCING(SYNC, next(fd));
 }
 
 int fdatasync(int fd) {
   NEXT(fdatasync);
-  SYNCING(next(fd));
+  SYNCING(SYNC, next(fd));
 }
 
 int syncfs(int fd) {
   NEXT(syncfs);
-  SYNCING(next(fd));
+  SYNCING(SYNCFS, next(fd));
 }
 
 int unlink(const char *path) {

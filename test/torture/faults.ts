@@ -7,9 +7,21 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Calls that the library sees, in its order. `create`: mkdir, symlink, and open of a new file. */
+/** Calls that the library sees, in its order. `create`: mkdir, symlink, and open of a new file; `syncfs`: that of `sync -f`. */
 const OPERATIONS = [
-  ...(['rename', 'sync', 'unlink', 'link', 'write', 'create', 'truncate', 'metadata', 'open', 'read'] as const),
+  ...([
+    'rename',
+    'sync',
+    'unlink',
+    'link',
+    'write',
+    'create',
+    'truncate',
+    'metadata',
+    'open',
+    'read',
+    'syncfs',
+  ] as const),
 ] as const;
 export type DiskOperation = (typeof OPERATIONS)[number];
 

@@ -66,6 +66,14 @@ export function registerFolderMetrics(registry: MetricsRegistry, { folders, room
   gauge('lockstep_checkpoint_seconds', 'How long the last checkpoint took', (_, { log }) => {
     return log === undefined ? undefined : log.checkpoints.lastMs / 1000;
   });
+  gauge(
+    'lockstep_sync_in_doubt',
+    "1 from a failed sync of the replica's file system until what it was for is on the disk",
+    (_, { log }) => (log === undefined ? undefined : Number(log.isSyncInDoubt)),
+  );
+  total('lockstep_rewritten_files_total', 'Files written anew because a sync failed', (_, { log }) => {
+    return log?.rewrittenFiles;
+  });
   gauge('lockstep_free_bytes', 'What the file system has left', ({ replica }) => room(replica.folder)?.freeBytes);
   gauge('lockstep_free_inodes', 'Files that can still be created', ({ replica }) => room(replica.folder)?.freeInodes);
 

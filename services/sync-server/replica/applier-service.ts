@@ -16,15 +16,16 @@ import type {
   RepairRequest,
   VerificationPage,
 } from './applier-api.ts';
-import { Checkpointer, type SyncFileSystem } from './checkpoint.ts';
+import { Checkpointer } from './checkpoint.ts';
 import { DriftPass } from './drift-pass.ts';
 import { recordDrift } from './drift-record.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
 import { quarantine } from './quarantine.ts';
-import { runToEnd } from './steps.ts';
 import { recover } from './recovery.ts';
+import { runToEnd } from './steps.ts';
+import type { SyncFileSystem } from './sync-file-system.ts';
 import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest } from './replica.ts';
 import { closeCore, type CoreOptions, openCore, type ReplicaCore } from './replica-core.ts';
 
@@ -36,6 +37,8 @@ const SLICE_MS = 5;
 const SYNC_DELAY_MS = 20;
 /** Before a folder that could not go on is recovered once more. */
 const RETRY_MS = 2_000;
+/** Between two tries of a checkpoint it is doubled up to this: each may write the whole log anew. */
+const MAX_CHECKPOINT_RETRY_MS = 60_000;
 const MAX_DRIFT_DIRECTORIES = 1_000;
 
 interface QueuedBatch {
@@ -67,6 +70,9 @@ export class ApplierService implements ApplierApi {
   #checkpointTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #isCheckpointOwed = false;
+  /** Why the last one could not be made. */
+  #checkpointFailure: string | undefined;
+  #checkpointRetryMs = RETRY_MS;
 
   /** Opens the replica and replays its log; the first look through it goes on afterwards. @throws what `openCore` does */
   constructor(options: ApplierServiceOptions) {
@@ -76,7 +82,8 @@ export class ApplierService implements ApplierApi {
     try {
       recover(this.#core);
       this.#applier = new Applier(this.#core);
-      const { settings, state } = this.#core;
+      const { settings, state, doubt } = this.#core;
+      this.#isCheckpointOwed = doubt.isRaised;
       if (settings.looksForDrift !== false || !state.isComplete) this.#pass = new DriftPass(this.#core);
       else this.#becomeReady();
     } catch (error) {
@@ -185,6 +192,8 @@ export class ApplierService implements ApplierApi {
     clearTimeout(this.#syncTimer);
     clearTimeout(this.#checkpointTimer);
     clearTimeout(this.#retryTimer);
+    // It reports its failure itself.
+    if (this.#checkpointer.isRewriting) await this.#checkpointer.run().catch(() => undefined);
     while (this.#isReady && this.#broken === undefined && this.#queue.length > 0) this.#applyGroup();
     const error = new LockstepError('DRAINING', 'the server is shutting down');
     for (const { answer } of this.#queue.splice(0)) answer.reject(error);
@@ -223,6 +232,8 @@ export class ApplierService implements ApplierApi {
   }
 
   #turn(): void {
+    // Its end is the next turn.
+    if (this.#checkpointer.isRewriting) return;
     if (this.#broken !== undefined) {
       this.#recoverOrRefuse();
       return;
@@ -337,22 +348,28 @@ export class ApplierService implements ApplierApi {
   }
 
   #startCheckpoint(): void {
-    if (!this.#checkpointer.isDue && !this.#isCheckpointOwed) return;
+    const isWanted = this.#checkpointer.isDue || this.#isCheckpointOwed;
+    if (!isWanted || this.#checkpointTimer !== undefined) return;
     this.#isCheckpointOwed = false;
     this.#checkpointer.run().then(
       () => {
+        this.#checkpointFailure = undefined;
+        this.#checkpointRetryMs = RETRY_MS;
         this.#tell();
         this.#schedule();
       },
       (error: unknown) => {
         this.#core.logger.error({ err: error }, 'no checkpoint could be made');
-        this.#degraded = describeError(error);
+        this.#checkpointFailure = describeError(error);
         this.#tell();
         this.#checkpointTimer = setTimeout(() => {
+          this.#checkpointTimer = undefined;
           this.#isCheckpointOwed = true;
           this.#schedule();
-        }, RETRY_MS);
+        }, this.#checkpointRetryMs);
         this.#checkpointTimer.unref();
+        this.#checkpointRetryMs = Math.min(2 * this.#checkpointRetryMs, MAX_CHECKPOINT_RETRY_MS);
+        this.#schedule();
       },
     );
   }
@@ -381,7 +398,9 @@ export class ApplierService implements ApplierApi {
   }
 
   #tell(): void {
-    const { state, index } = this.#core;
+    const { state, index, log } = this.#core;
+    const { done: checkpoints, isSyncInDoubt, rewrittenFiles } = this.#checkpointer;
+    const trouble = this.#degraded ?? this.#checkpointFailure;
     const info: ApplierInfo = {
       epoch: state.epoch,
       lease: state.lease,
@@ -390,9 +409,9 @@ export class ApplierService implements ApplierApi {
       durableRevision: this.#applier.durableRevision,
       entries: index.count(),
       contentBytes: index.bytes(),
-      state: this.#degraded !== undefined ? 'degraded' : this.#isReady ? 'ready' : 'recovering',
-      stateReason: this.#degraded ?? (this.#isReady ? '' : 'the replica is being looked through'),
-      log: { sizeBytes: this.#core.log.sizeBytes, checkpoints: this.#checkpointer.done },
+      state: trouble !== undefined ? 'degraded' : this.#isReady ? 'ready' : 'recovering',
+      stateReason: trouble ?? (this.#isReady ? '' : 'the replica is being looked through'),
+      log: { sizeBytes: log.sizeBytes, checkpoints, isSyncInDoubt, rewrittenFiles },
     };
     this.#events.onInfo(info);
   }

@@ -1,20 +1,25 @@
 /**
  * Makes the replica itself durable, off the applier's thread, and then shortens the log (E93). Until that is done the old
  * segments stay, so a crash at any moment in here loses nothing.
+ *
+ * A sync that failed is not tried again until what it was for is written anew (E86, rewrite-unsynced.ts); that it may be
+ * needed is noted on the disk before each sync, because a crash can come between the error and whoever would have heard it.
  */
-import { spawn } from 'node:child_process';
-import { LockstepError } from '../../../common/ops/errors.ts';
 import type { ReplicaCore } from './replica-core.ts';
+import { rewriteUnsynced } from './rewrite-unsynced.ts';
+import { runInTurns } from './steps.ts';
+import { type SyncFileSystem, syncWithCoreutils } from './sync-file-system.ts';
 
 /** A log of so many segments' length stops the applier until a checkpoint has caught up. */
 const MAX_SEGMENTS_BEHIND = 4;
-
-export type SyncFileSystem = (directory: string) => Promise<void>;
 
 export class Checkpointer {
   readonly #core: ReplicaCore;
   readonly #syncFileSystem: SyncFileSystem;
   #running: Promise<void> | undefined;
+  #isRewriting = false;
+  #hasSyncFailed = false;
+  #rewrittenFiles = 0;
   #done = { count: 0, lastMs: 0 };
 
   constructor(core: ReplicaCore, syncFileSystem: SyncFileSystem = syncWithCoreutils) {
@@ -27,6 +32,16 @@ export class Checkpointer {
     return this.#done;
   }
 
+  /** Files written anew since the start, because a sync failed. */
+  get rewrittenFiles(): number {
+    return this.#rewrittenFiles;
+  }
+
+  /** From a sync that failed until one that can be believed succeeded. */
+  get isSyncInDoubt(): boolean {
+    return this.#hasSyncFailed;
+  }
+
   get isDue(): boolean {
     return this.#running === undefined && this.#core.log.segmentBytes > this.#core.settings.checkpointBytes;
   }
@@ -36,7 +51,16 @@ export class Checkpointer {
     return this.#core.log.sizeBytes > MAX_SEGMENTS_BEHIND * this.#core.settings.checkpointBytes;
   }
 
-  /** Not while a group is under way. @throws IO when the file system could not be synced: the log then keeps everything */
+  /** True while nothing may be applied, recovered or looked through: the files of the log are being written anew. */
+  get isRewriting(): boolean {
+    return this.#isRewriting;
+  }
+
+  /**
+   * Not while a group is under way.
+   * @throws IO when the file system could not be synced: the log then keeps everything, and the next run begins with
+   * writing it anew
+   */
   async run(): Promise<void> {
     this.#running ??= this.#checkpoint().finally(() => {
       this.#running = undefined;
@@ -45,41 +69,45 @@ export class Checkpointer {
   }
 
   async #checkpoint(): Promise<void> {
-    const { log, index, settings, crashPoint } = this.#core;
-    if (log.sizeBytes === 0) return;
+    const { log, index, doubt, settings, crashPoint } = this.#core;
+    if (log.sizeBytes === 0) {
+      if (doubt.isRaised) doubt.clear();
+      return;
+    }
     const startedAtMs = performance.now();
     log.mend();
-    const segment = log.rotate();
+    const segment = doubt.isRaised ? await this.#rotateAfterRewriting() : log.rotate();
     crashPoint('rotated');
-    await this.#syncFileSystem(settings.directory);
+    doubt.raise();
+    crashPoint('raised the doubt');
+    try {
+      await this.#syncFileSystem(settings.directory);
+    } catch (error) {
+      this.#hasSyncFailed = true;
+      throw error;
+    }
     crashPoint('synced the replica');
+    doubt.clear();
+    this.#hasSyncFailed = false;
+    crashPoint('cleared the doubt');
     index.checkpoint();
     crashPoint('synced the index');
     log.removeBefore(segment);
     this.#done = { count: this.#done.count + 1, lastMs: performance.now() - startedAtMs };
   }
-}
 
-/**
- * syncfs(2) of the file system that holds the directory, by coreutils' `sync -f`, because Node has no call for it; where
- * that is not to be had, `sync` for all file systems.
- */
-export async function syncWithCoreutils(directory: string): Promise<void> {
-  try {
-    await run('sync', ['-f', directory]);
-  } catch {
-    // Older or smaller systems have no -f; what cannot be synced at all fails here again, and that is reported.
-    await run('sync', []);
+  /** Nothing gets into the log in between, which would have been written before the failure was known. */
+  async #rotateAfterRewriting(): Promise<number> {
+    const { logger, log } = this.#core;
+    this.#isRewriting = true;
+    try {
+      logger.warn({ logBytes: log.sizeBytes }, 'a sync of the replica is in doubt: writing its newest files anew');
+      const files = await runInTurns(rewriteUnsynced(this.#core));
+      this.#rewrittenFiles += files;
+      logger.info({ files }, 'wrote anew what a sync may have lost');
+      return log.rotate();
+    } finally {
+      this.#isRewriting = false;
+    }
   }
-}
-
-function run(command: string, parameters: readonly string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, parameters, { stdio: 'ignore' });
-    child.on('error', (cause) => reject(new LockstepError('IO', `cannot run ${command}`, { cause })));
-    child.on('close', (code) => {
-      if (code === 0) resolve();
-      else reject(new LockstepError('IO', `${command} ended with status ${code}: the disk may have lost data`));
-    });
-  });
 }

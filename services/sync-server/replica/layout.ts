@@ -27,6 +27,10 @@ export function feedDirectoryIn(stateDirectory: string): string {
   return join(stateDirectory, 'feed');
 }
 
+export function syncDoubtFileIn(stateDirectory: string): string {
+  return join(stateDirectory, 'sync-doubt');
+}
+
 /** What a change brings, before it is moved to its path. */
 export function stagedName(revision: bigint, changeIndex: number): string {
   return `b-${revision}-${changeIndex}`;

@@ -22,6 +22,7 @@ import { syncDirectory } from '../../../common/fs/atomic-file.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { LogReserve } from './log-reserve.ts';
 import { decodeRecordAt, encodeRecord, hasRecordBehind, type LogRecord } from './log-record.ts';
+import type { AppliedProblem } from './replica.ts';
 
 /** Linux' IOV_MAX is 1024. */
 const MAX_PIECES = 1_000;
@@ -86,7 +87,7 @@ export class Log {
     return this.#segmentBytes;
   }
 
-  /** All records, oldest first; their contents are views of a segment's bytes. Only before the first append. */
+  /** All records, oldest first; their contents are views of a segment's bytes. Nothing may be appended meanwhile. */
   *records(): Generator<LogRecord, void, void> {
     for (const segment of this.#segments) {
       const bytes = readFileSync(this.#pathOf(segment));
@@ -241,6 +242,13 @@ export class Log {
   #assertSound(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
+}
+
+/** Changes that the disk did not take, by the revision of their batch. */
+export function failuresIn(log: Log): ReadonlyMap<bigint, readonly AppliedProblem[]> {
+  const failures = new Map<bigint, readonly AppliedProblem[]>();
+  for (const record of log.records()) if (record.type === 'outcome') failures.set(record.revision, record.failed);
+  return failures;
 }
 
 function examine(directory: string, segments: readonly number[]): { valid: number[]; findings: LogFindings } {

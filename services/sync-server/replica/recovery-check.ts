@@ -7,17 +7,16 @@ import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
-import { decodeBatch } from './batch-decoder.ts';
 import type { FileEntry } from './change.ts';
 import { ChangeFailure } from './change-failure.ts';
 import { hashFile } from './content-builder.ts';
 import { hasSameMetadata, identityOf, looksUnchanged } from './disk-identity.ts';
 import { contentName } from './layout.ts';
 import type { Performer } from './performer.ts';
+import { install, lstat, rebuildFromLog, REPAIR_NAME } from './rebuild-from-log.ts';
 import type { ReplicaCore } from './replica-core.ts';
+import { runToEnd } from './steps.ts';
 import type { TouchedPaths } from './touched-paths.ts';
-
-const REPAIR_NAME = 'b-repair';
 
 /** Returns the paths whose content is nowhere to be found. Times of directories are left to `performer.touched`. */
 export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touched: TouchedPaths): readonly TreePath[] {
@@ -39,7 +38,8 @@ export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touch
         break;
     }
   }
-  rebuildFromLog(core, performer, damaged);
+  const mayReplace = (path: TreePath): boolean => !isBlocked(core, path);
+  runToEnd(rebuildFromLog(core, performer, damaged, { syncs: false, mayReplace }));
   rebuildFromStaging(core, performer, damaged);
   return [...damaged.keys()];
 }
@@ -101,24 +101,6 @@ function settleMetadata(core: ReplicaCore, entry: IndexedEntry, stat: Stat): voi
   if (after !== undefined) core.index.setIdentity(entry.path, identityOf(after));
 }
 
-function rebuildFromLog(core: ReplicaCore, performer: Performer, damaged: Map<TreePath, FileEntry>): void {
-  if (damaged.size === 0) return;
-  const wanted = new Set([...damaged.values()].map(({ digest }) => digest.toString('hex')));
-  for (const record of core.log.records()) {
-    if (record.type !== 'batch') continue;
-    for (const change of decodeBatch(record.encoded, record.form, core.settings).changes) {
-      if (change instanceof ChangeFailure || change.operation !== 'put' || change.content.type !== 'inline') continue;
-      if (!wanted.has(change.entry.digest.toString('hex'))) continue;
-      for (const [path, entry] of damaged) {
-        if (!entry.digest.equals(change.entry.digest) || isBlocked(core, path)) continue;
-        core.staged.file(REPAIR_NAME, entry, change.content.data);
-        install(core, performer, path);
-        damaged.delete(path);
-      }
-    }
-  }
-}
-
 function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Map<TreePath, FileEntry>): void {
   for (const [path, entry] of damaged) {
     if (isBlocked(core, path)) continue;
@@ -148,19 +130,4 @@ function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Ma
 /** A directory where a file should be is not ours to remove here. */
 function isBlocked(core: ReplicaCore, path: TreePath): boolean {
   return core.root.tryDirectory(parentOf(path)) === undefined || lstat(core, path)?.kind === 'directory';
-}
-
-function install(core: ReplicaCore, performer: Performer, path: TreePath): void {
-  const parent = core.root.tryDirectory(parentOf(path));
-  if (parent === undefined) return;
-  performer.touched.touch(parentOf(path));
-  core.staged.directory.rename(REPAIR_NAME, parent, nameOf(path));
-  core.crashPoint('repaired');
-  const stat = core.root.directory(parentOf(path)).lstat(nameOf(path));
-  if (stat !== undefined) core.index.setIdentity(path, identityOf(stat));
-}
-
-function lstat(core: ReplicaCore, path: TreePath): Stat | undefined {
-  if (path === ROOT) return core.root.directory(ROOT).stat();
-  return core.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
 }

@@ -14,6 +14,7 @@ import { ChangeFailure } from './change-failure.ts';
 import { recordDrift } from './drift-record.ts';
 import { replayOnIndex } from './index-replay.ts';
 import { contentName, stagedName } from './layout.ts';
+import { failuresIn } from './log.ts';
 import type { BatchRecord, DriftRecord } from './log-record.ts';
 import type { Operation } from './operation.ts';
 import { Performer } from './performer.ts';
@@ -87,8 +88,7 @@ class Recovery {
   run(): RecoveryOutcome {
     const { log, state, logger, marker, planner, root } = this.#core;
     this.#judgeHistory();
-    const failures = new Map<bigint, readonly AppliedProblem[]>();
-    for (const record of log.records()) if (record.type === 'outcome') failures.set(record.revision, record.failed);
+    const failures = failuresIn(log);
     for (const record of log.records()) {
       if (record.type === 'batch') this.#replayBatch(record, failures.get(record.revision) ?? []);
       else if (record.type === 'drift') this.#replayDrift(record);
@@ -132,7 +132,7 @@ class Recovery {
     for (const [changeIndex, change] of acceptedChanges(decoded.changes, [...record.refused, ...failed])) {
       if (isNew) this.#replayChange(record.revision, changeIndex, change);
       else this.#redoMove(record.revision, changeIndex, change);
-      this.#noteTouched(change);
+      this.#touched.note(change);
     }
     for (const { path } of failed) this.#suspects.add(path);
     if (!isNew) return;
@@ -219,28 +219,6 @@ class Recovery {
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
       this.#suspects.add(change.from).add(change.to);
-    }
-  }
-
-  #noteTouched(change: Change): void {
-    switch (change.operation) {
-      case 'put':
-        this.#touched.removed(change.entry.path);
-        this.#touched.touch(change.entry.path, change.content.type === 'inline');
-        return;
-      case 'mkdir':
-      case 'symlink':
-        this.#touched.touch(change.entry.path);
-        return;
-      case 'metadata':
-        this.#touched.touch(change.path);
-        return;
-      case 'move':
-        this.#touched.moved(change.from, change.to);
-        return;
-      case 'delete':
-        this.#touched.removed(change.path);
-        return;
     }
   }
 

@@ -10,7 +10,15 @@ import { ROOT } from '../../../common/tree/tree-path.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { ContentBuilder } from './content-builder.ts';
 import { FolderState } from './folder-state.ts';
-import { feedDirectoryIn, indexFileIn, logDirectoryIn, OWN_DIRECTORY, STAGING_NAME, STAGING_PATH } from './layout.ts';
+import {
+  feedDirectoryIn,
+  indexFileIn,
+  logDirectoryIn,
+  OWN_DIRECTORY,
+  STAGING_NAME,
+  STAGING_PATH,
+  syncDoubtFileIn,
+} from './layout.ts';
 import { Log } from './log.ts';
 import { setOwnMtime } from './own-metadata.ts';
 import { Performer } from './performer.ts';
@@ -21,6 +29,7 @@ import type { ReplicaLog } from './replica-log.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { StagedEntries } from './staged-entries.ts';
+import { SyncDoubt } from './sync-doubt.ts';
 import { makeReplicaDirectory, makeStateDirectory, removeStateFile, stateFileExists } from './state-files.ts';
 
 export interface CoreOptions {
@@ -43,6 +52,7 @@ export interface ReplicaCore {
   readonly isRebuilt: boolean;
   readonly state: FolderState;
   readonly log: Log;
+  readonly doubt: SyncDoubt;
   readonly feed: ChangeFeed;
   readonly staged: StagedEntries;
   readonly marker: ProgressMarker;
@@ -76,6 +86,7 @@ export function openCore(options: CoreOptions): ReplicaCore {
     isRebuilt,
     state,
     log,
+    doubt: SyncDoubt.open(syncDoubtFileIn(settings.stateDirectory)),
     feed: ChangeFeed.open(feedDirectoryIn(settings.stateDirectory), settings.feedBytes, state.revision),
     staged,
     marker,
@@ -101,6 +112,7 @@ export function closeCore(core: ReplicaCore): void {
   core.index.close();
   core.feed.close();
   core.log.close();
+  core.doubt.close();
   core.staging.close();
   core.root.close();
 }

@@ -84,11 +84,18 @@ export interface ReplicaInfo {
   /** Undefined where there is none. */
   readonly scrub?: ScrubCounts | undefined;
   /** Of the write-ahead log: what a recovery would read, and what shortened it. Undefined where there is none. */
-  readonly log?:
-    | { readonly sizeBytes: number; readonly checkpoints: { readonly count: number; readonly lastMs: number } }
-    | undefined;
+  readonly log?: LogInfo | undefined;
   /** Nothing more will come of this folder until the server is started again. */
   readonly hasFailed?: boolean | undefined;
+}
+
+export interface LogInfo {
+  readonly sizeBytes: number;
+  readonly checkpoints: { readonly count: number; readonly lastMs: number };
+  /** From a sync of the replica's file system that failed until one that can be believed succeeded (E86). */
+  readonly isSyncInDoubt: boolean;
+  /** Files that were written anew because of that, since the start. */
+  readonly rewrittenFiles: number;
 }
 
 export interface IncomingBatch {

@@ -2,7 +2,7 @@
  * The few paths of the replica that the operator named: its root and the state directory, and what is right below the
  * latter. Never a path in the tree.
  */
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 
 /** With its parents; one that exists stays as it is. */
 export function makeStateDirectory(path: string): void {
@@ -16,6 +16,11 @@ export function makeReplicaDirectory(path: string): void {
 
 export function stateFileExists(path: string): boolean {
   return existsSync(path);
+}
+
+/** For reading and writing; created when it does not exist. The caller closes it. */
+export function openStateFile(path: string): number {
+  return openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
 }
 
 /** A file, or a directory with all its files; what is not there counts as removed. */

@@ -3,6 +3,7 @@
  * tree by names, so that neither moves nor removals cost more than the path is deep.
  */
 import { componentsOf, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { Change } from './change.ts';
 
 interface Node {
   readonly children: Map<string, Node>;
@@ -18,6 +19,29 @@ export interface TouchedPath {
 
 export class TouchedPaths {
   readonly #root = newNode();
+
+  /** A change that the disk took. */
+  note(change: Change): void {
+    switch (change.operation) {
+      case 'put':
+        this.removed(change.entry.path);
+        this.touch(change.entry.path, change.content.type === 'inline');
+        return;
+      case 'mkdir':
+      case 'symlink':
+        this.touch(change.entry.path);
+        return;
+      case 'metadata':
+        this.touch(change.path);
+        return;
+      case 'move':
+        this.moved(change.from, change.to);
+        return;
+      case 'delete':
+        this.removed(change.path);
+        return;
+    }
+  }
 
   /** Also its parent, whose modification time changed with it. */
   touch(path: TreePath, isUnsynced = false): void {

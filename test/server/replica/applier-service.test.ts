@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { ApplierInfo } from '../../../services/sync-server/replica/applier-api.ts';
 import { ApplierService } from '../../../services/sync-server/replica/applier-service.ts';
+import { eventually } from '../../support/eventually.ts';
 import {
   CollectedLog,
   encodeBatch,
@@ -100,6 +101,31 @@ describe('the applier service', () => {
     }
     await service.close();
   });
+
+  it("is degraded from a failed sync of the replica's file system until what it was for is written anew (E86)", async () => {
+    let failures = 1;
+    const service = open({ checkpointBytes: 20_000 }, async () => {
+      if (failures-- > 0) throw new LockstepError('IO', "syncing the replica's file system failed");
+    });
+    const lease = await service.nextLease();
+    const apply = (path: string, bytes: number) =>
+      service.applyBatch({
+        lease,
+        encoded: encodeBatch([put(path, Buffer.alloc(bytes, 1))]),
+        form: 'batch',
+        acknowledgement: 'durable',
+      });
+    await apply('first', 30_000);
+    await eventually('it is degraded', () => infos.at(-1)?.state === 'degraded');
+    expect(infos.at(-1)?.log).to.include({ isSyncInDoubt: true, rewrittenFiles: 0 });
+    // It goes on, and does not seem well because of that.
+    await apply('second', 10);
+    expect(infos.at(-1)).to.include({ state: 'degraded' });
+    expect(infos.at(-1)?.stateReason).to.include('file system failed');
+    await eventually('it is ready', () => infos.at(-1)?.state === 'ready');
+    expect(infos.at(-1)?.log).to.deep.include({ isSyncInDoubt: false, rewrittenFiles: 2, sizeBytes: 0 });
+    await service.close();
+  }).timeout(20_000);
 
   it('makes a missing index anew in slices before it answers anyone', async () => {
     const first = TestReplica.open(directory);

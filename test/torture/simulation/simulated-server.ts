@@ -22,11 +22,14 @@ import type {
   UploadResult,
 } from '../../../clients/watcher/engine/messages.ts';
 import { digestOf } from '../../../common/content/digest.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { joinPath, nameOf, ROOT, toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { Checkpointer } from '../../../services/sync-server/replica/checkpoint.ts';
+import { DirtyPages } from '../../support/dirty-pages.ts';
 import type { Random } from '../../support/workloads.ts';
 import { lookAt, walk } from './simulated-source.ts';
 import { TestReplica } from '../../server/replica/support.ts';
@@ -40,7 +43,8 @@ export type PlantedFault =
   | 'an answer comes before the log is synced'
   | 'the changes of a batch are applied in another order'
   | 'what cannot be read counts as deleted'
-  | 'an answer is believed that belongs to another session';
+  | 'an answer is believed that belongs to another session'
+  | 'a sync that failed is believed at its second try';
 
 /** Thrown where the server dies. */
 export class Crash extends Error {}
@@ -60,14 +64,18 @@ export class SimulatedServer {
   durableRevision = 0n;
   /** Its replica was changed behind its back, and it has not looked since. */
   isEdited = false;
+  readonly #pages: DirtyPages;
   #replica: TestReplica | undefined;
   #stepsToCrash = Number.POSITIVE_INFINITY;
   /** Copies of the disk as it was before each of the last two groups; only with the planted fault. */
   #copies: string[] = [];
   #copyCount = 0;
+  /** What it held when power was cut; all of it had been acknowledged as durable. */
+  #heldAtCut: ReadonlyMap<TreePath, string> | undefined;
 
   constructor(directory: string) {
     this.directory = directory;
+    this.#pages = new DirtyPages(directory);
     this.start();
   }
 
@@ -95,12 +103,54 @@ export class SimulatedServer {
     if (this.#opened.core.state.revision < this.durableRevision) {
       throw new Error(`revision ${this.durableRevision} was durable, and ${this.#opened.core.state.revision} is left`);
     }
+    const held = this.#heldAtCut;
+    this.#heldAtCut = undefined;
+    if (held === undefined) return;
+    const left = new Map(walk(this.directory));
+    for (const [path, content] of held) {
+      if (left.get(path) !== content)
+        throw new Error(`${path} was ${content} before a power cut, and is ${left.get(path)}`);
+    }
   }
 
   stop(): void {
     this.#replica?.close();
     this.#replica = undefined;
     this.#stepsToCrash = Number.POSITIVE_INFINITY;
+  }
+
+  /** For good. */
+  close(): void {
+    this.stop();
+    this.#pages.close();
+  }
+
+  /** Syncs of the file system that are going to fail, and to take along what was to be synced. */
+  failSyncs(count: number): void {
+    this.#pages.failures = count;
+  }
+
+  /** @throws Crash; that the sync failed is no matter of anybody's but the server's */
+  async checkpoint(fault?: PlantedFault): Promise<void> {
+    const replica = this.#opened;
+    try {
+      await new Checkpointer(replica.core, this.#pages.syncFileSystem).run();
+    } catch (error) {
+      if (error instanceof Crash) {
+        this.stop();
+        throw error;
+      }
+      if (!(error instanceof LockstepError) || error.reason !== 'IO') throw error;
+      if (fault === 'a sync that failed is believed at its second try') replica.core.doubt.clear();
+    }
+  }
+
+  /** Dies, and its disk has only what was synced. */
+  losePower(): void {
+    this.stop();
+    // Half of what somebody else did is nobody's promise.
+    this.#heldAtCut = this.isEdited ? undefined : new Map(walk(this.directory));
+    this.#pages.cutPower();
   }
 
   /** A session begins: the newest lease, and where the server stands. @throws Crash */
@@ -178,7 +228,7 @@ export class SimulatedServer {
     const digest = digestOf('blake3', content);
     const isKnown = request.knownDigest !== undefined && digest.equals(request.knownDigest);
     const staged = join(this.directory, '.lockstep/staging', contentName(digest));
-    if (!isKnown && !existsSync(staged)) writeFileSync(staged, content, { mode: 0o600 });
+    if (!isKnown && !existsSync(staged)) writeFileSync(staged, content, { mode: 0o600, flush: true });
     return { uploadId, path, outcome: { type: 'done', digest, sentBytes: isKnown ? 0 : content.length } };
   }
 
@@ -194,10 +244,14 @@ export class SimulatedServer {
         else rmSync(file, { force: true });
         return `edit ${path}`;
       case 1:
-        if (content.startsWith('file')) appendFileSync(file, 'foreign');
+        if (content.startsWith('file')) {
+          appendFileSync(file, 'foreign');
+          this.#pages.putOnDisk(file);
+        }
         return `edit ${path}`;
       default:
         writeFileSync(join(this.directory, 'foreign'), 'foreign');
+        this.#pages.putOnDisk(join(this.directory, 'foreign'));
         return 'edit foreign';
     }
   }

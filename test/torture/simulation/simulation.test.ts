@@ -25,6 +25,7 @@ const FAULTS: readonly PlantedFault[] = [
   'the changes of a batch are applied in another order',
   'what cannot be read counts as deleted',
   'an answer is believed that belongs to another session',
+  'a sync that failed is believed at its second try',
 ];
 
 describe('the simulation', function () {

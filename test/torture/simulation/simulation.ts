@@ -40,6 +40,9 @@ const KINDS = {
   'listing fails': 1,
   'no descriptors': 1,
   'replica is edited': 1,
+  checkpoint: 2,
+  'syncs fail': 1,
+  'power is cut': 1,
   flush: 2,
   scan: 1,
 } as const;
@@ -134,7 +137,7 @@ class Simulation {
   close(): void {
     this.#engine?.close();
     this.#root?.close();
-    this.#server.stop();
+    this.#server.close();
     rmSync(this.#options.directory, { recursive: true, force: true });
   }
 
@@ -152,6 +155,7 @@ class Simulation {
     this.#failures = 0;
     this.#refusals = 0;
     this.#server.crashAfter(Number.POSITIVE_INFINITY);
+    this.#server.failSyncs(0);
     if (this.#server.isEdited) this.#drifted(this.#server.lookThrough());
     this.#watcherReads(this.#toWatcher.length);
     let id = this.#flush();
@@ -221,6 +225,16 @@ class Simulation {
         break;
       case 'replica is edited':
         this.#note(this.#server.edit(this.#random));
+        break;
+      case 'checkpoint':
+        await this.#checkpoint();
+        break;
+      case 'syncs fail':
+        this.#server.failSyncs(1 + this.#random.below(2));
+        break;
+      case 'power is cut':
+        if (this.#server.isRunning) this.#server.losePower();
+        this.#cut();
         break;
       case 'flush':
         this.#flush();
@@ -480,6 +494,15 @@ class Simulation {
     if (!(error instanceof Crash)) throw error;
     this.#note('crash');
     this.#cut();
+  }
+
+  async #checkpoint(): Promise<void> {
+    if (!this.#server.isRunning) return;
+    try {
+      await this.#server.checkpoint(this.#options.fault);
+    } catch (error) {
+      this.#survive(error);
+    }
   }
 
   #restartServer(): void {

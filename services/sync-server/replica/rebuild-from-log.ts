@@ -1,0 +1,78 @@
+/**
+ * Files made once more from the contents that batches in the log brought: what a power cut may have taken from the replica, the
+ * log has. One file a step.
+ */
+import { closeSync } from 'node:fs';
+import { syncFd } from '../../../common/fs/full-io.ts';
+import type { Stat } from '../../../common/fs/stat.ts';
+import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { decodeBatch } from './batch-decoder.ts';
+import type { FileEntry } from './change.ts';
+import { ChangeFailure } from './change-failure.ts';
+import { identityOf } from './disk-identity.ts';
+import type { Performer } from './performer.ts';
+import type { ReplicaCore } from './replica-core.ts';
+import type { Steps } from './steps.ts';
+
+/** In staging, of whatever is put into its place next. */
+export const REPAIR_NAME = 'b-repair';
+
+export interface Rebuilding {
+  /** Each content is durable before it gets its name. */
+  readonly syncs: boolean;
+  /** Asked at the last moment. */
+  readonly mayReplace: (path: TreePath) => boolean;
+}
+
+/** Takes from `damaged` what could be made. Times of directories are left to `performer.touched`. */
+export function* rebuildFromLog(
+  core: ReplicaCore,
+  performer: Performer,
+  damaged: Map<TreePath, FileEntry>,
+  { syncs, mayReplace }: Rebuilding,
+): Steps<void> {
+  if (damaged.size === 0) return;
+  const wanted = Map.groupBy(damaged.values(), ({ digest }) => digest.toString('hex'));
+  for (const record of core.log.records()) {
+    if (record.type !== 'batch') continue;
+    for (const change of decodeBatch(record.encoded, record.form, core.settings).changes) {
+      if (change instanceof ChangeFailure || change.operation !== 'put' || change.content.type !== 'inline') continue;
+      const digest = change.entry.digest.toString('hex');
+      for (const entry of wanted.get(digest) ?? []) {
+        if (!mayReplace(entry.path)) continue;
+        core.staged.file(REPAIR_NAME, entry, change.content.data);
+        if (syncs) syncStaged(core);
+        install(core, performer, entry.path);
+        damaged.delete(entry.path);
+        yield;
+      }
+      wanted.delete(digest);
+    }
+    yield;
+  }
+}
+
+/** Moves what is ready in staging to its path, and lets the index know it. */
+export function install(core: ReplicaCore, performer: Performer, path: TreePath): void {
+  const parent = core.root.tryDirectory(parentOf(path));
+  if (parent === undefined) return;
+  performer.touched.touch(parentOf(path));
+  core.staged.directory.rename(REPAIR_NAME, parent, nameOf(path));
+  core.crashPoint('repaired');
+  const stat = core.root.directory(parentOf(path)).lstat(nameOf(path));
+  if (stat !== undefined) core.index.setIdentity(path, identityOf(stat));
+}
+
+export function lstat(core: ReplicaCore, path: TreePath): Stat | undefined {
+  if (path === ROOT) return core.root.directory(ROOT).stat();
+  return core.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+}
+
+function syncStaged({ staged }: ReplicaCore): void {
+  const fd = staged.directory.openFileForWriting(REPAIR_NAME);
+  try {
+    syncFd(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
