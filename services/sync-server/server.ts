@@ -34,6 +34,7 @@ import { folderStatus, type ServerState, type ServerStatus, unreadiness } from '
 import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
 import type { ScrubSettings } from './replica/scrub.ts';
+import { callGate } from './rpc/call-gate.ts';
 import { ChangeLog } from './rpc/change-log.ts';
 import { type AnsweredBatch, FolderTraffic } from './rpc/folder-traffic.ts';
 import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
@@ -172,6 +173,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   const server = createServer({
     maxReceiveMessageBytes: limits.maxMessageBytes,
     maxConnectionIdleMs: limits.idleConnectionMs,
+    interceptors: [callGate(access, SYNC_SERVICE_NAME, context.onCallError)],
   });
   const calls = new TrackedCalls();
   const health = new Health();

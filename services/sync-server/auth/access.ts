@@ -143,9 +143,13 @@ export class Access {
     throw new LockstepError('PERMISSION_DENIED', message);
   }
 
-  /** Counts a stream among the caller's. @returns what to call at its end. @throws LIMIT_EXCEEDED */
-  beginStream(call: CredentialSource, caller: Caller): () => void {
-    const key = this.#keyOf(call, caller);
+  /**
+   * Counts a call among those that its caller has open. Who cannot be identified is counted by address, and refused where
+   * the call is authorized; nothing is noted of him here.
+   * @returns what to call at its end, once or more. @throws LIMIT_EXCEEDED
+   */
+  beginCall(call: CredentialSource): () => void {
+    const key = this.#keyOfBeginning(call);
     if (key === undefined) return () => {};
     const open = this.#openStreams.get(key) ?? 0;
     if (open >= (this.#options.maxOpenStreams ?? MAX_OPEN_STREAMS)) {
@@ -160,6 +164,17 @@ export class Access {
       if (left === 0) this.#openStreams.delete(key);
       else this.#openStreams.set(key, left);
     };
+  }
+
+  #keyOfBeginning(call: CredentialSource): string | undefined {
+    let caller: Caller;
+    try {
+      caller = this.#identify(call);
+    } catch (error) {
+      if (!(error instanceof LockstepError)) throw error;
+      return `address:${addressGroup(hostOfPeer(call.getPeer()))}`;
+    }
+    return this.#keyOf(call, caller);
   }
 
   /** Whose calls are counted together (S33); undefined for this machine's own, who needs no credentials and has no limit. */

@@ -108,12 +108,10 @@ export class SyncContext {
   authorizeStream(call: CredentialSource & StreamingCall & WritableCall, folder: string, scope: Scope): ServedFolder {
     const caller = this.callerOf(call, folder);
     const served = this.#authorized(call, caller, folder, scope);
-    const endStream = this.#access.beginStream(call, caller);
     const stopWatching = this.#access.watch(caller, (error) => endWithError(call, error));
     const supervision = superviseCall(call);
     const end = () => {
       stopWatching();
-      endStream();
       stopListening();
     };
     const stopListening = supervision.onOver(end);
