@@ -25,6 +25,8 @@ export const REASONS = {
   TARGET_EXISTS: 'TARGET_EXISTS',
   /** A directory would be moved below itself. */
   MOVE_INTO_SELF: 'MOVE_INTO_SELF',
+  /** A symbolic link leads out of the folder, or would from its new place, and the server was told to refuse that. */
+  LINK_ESCAPES: 'LINK_ESCAPES',
   /** A component of a path is a file or a symbolic link. */
   NOT_A_DIRECTORY: 'NOT_A_DIRECTORY',
   /** The folder has no entry at this path. */
@@ -240,6 +242,7 @@ export function exitCodeOf(reason: Reason): ExitCode {
     case 'PARENT_MISSING':
     case 'TARGET_EXISTS':
     case 'MOVE_INTO_SELF':
+    case 'LINK_ESCAPES':
     case 'NOT_A_DIRECTORY':
     case 'ENTRY_NOT_FOUND':
     case 'CONTENT_NOT_FOUND':

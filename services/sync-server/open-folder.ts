@@ -15,6 +15,7 @@ export const openFolder: OpenFolder = (folder, { limits, logger, purpose, scrub 
     logger: logger.child({ room: 'replica', folder: folder.name }),
     driftIntervalMs: DRIFT_INTERVAL_MS,
     looksForDrift: purpose === 'serve',
+    refusesEscapingLinks: folder.refusesEscapingLinks,
     limits,
     scrub: purpose === 'serve' ? scrub : undefined,
   });

@@ -49,6 +49,8 @@ export interface FolderSetup {
   readonly directory: string;
   /** Index, log, tokens. */
   readonly stateDirectory: string;
+  /** Links that lead out of the folder are refused. Default false. */
+  readonly refusesEscapingLinks?: boolean | undefined;
 }
 
 export interface ServerSetup {

@@ -13,14 +13,22 @@ import type { FolderSetup } from '../server.ts';
 
 export const DEFAULT_FOLDER = 'default';
 
-const folderTable = z.strictObject({ name: z.string(), dir: z.string().min(1), state: z.string().min(1).optional() });
-const TABLE_KEYS = ['name', 'dir', 'state'];
-const WHAT_TABLES_HAVE = '; a [[folder]] has name, dir and, if wanted, state';
+const REFUSE_LINKS = 'refuse-escaping-links';
+const folderTable = z.strictObject({
+  name: z.string(),
+  dir: z.string().min(1),
+  state: z.string().min(1).optional(),
+  [REFUSE_LINKS]: z.boolean().optional(),
+});
+const TABLE_KEYS = ['name', 'dir', 'state', REFUSE_LINKS];
+const WHAT_TABLES_HAVE = `; a [[folder]] has name, dir and, if wanted, state and ${REFUSE_LINKS}`;
 
 export interface FolderValues {
   readonly dir: string | undefined;
   readonly state: string | undefined;
   readonly folder: string | undefined;
+  /** For folders that say nothing of their own; of commands that serve. */
+  readonly refuseEscapingLinks?: boolean | undefined;
 }
 
 /** All folders of this server. @throws LockstepError USAGE */
@@ -28,13 +36,16 @@ export function allFolders(values: FolderValues, file: ConfigurationFile | undef
   const tables = folderKeyOf(file);
   if (typeof tables === 'string' || tables === undefined) {
     if (values.dir === undefined) throw new LockstepError('USAGE', 'tell which directory to keep in step: --dir DIR');
-    return [folderSetup(values.folder ?? tables ?? DEFAULT_FOLDER, values.dir, values.state)];
+    const name = values.folder ?? tables ?? DEFAULT_FOLDER;
+    return [folderSetup(name, values.dir, values.state, values.refuseEscapingLinks)];
   }
   if (values.dir !== undefined || values.state !== undefined || values.folder !== undefined) {
     const message = `${file?.path} has [[folder]] tables: give dir, state and name there, not beside them`;
     throw new LockstepError('USAGE', message);
   }
-  const folders = tables.map(({ name, dir, state }) => folderSetup(name, dir, state));
+  const folders = tables.map(({ name, dir, state, [REFUSE_LINKS]: refuses }) =>
+    folderSetup(name, dir, state, refuses ?? values.refuseEscapingLinks),
+  );
   requireDistinct(folders, 'name', ({ name }) => name);
   requireDistinct(folders, 'dir', ({ directory }) => directory);
   requireDistinct(folders, 'state', ({ stateDirectory }) => stateDirectory);
@@ -105,18 +116,21 @@ function folderKeyOf(file: ConfigurationFile | undefined): string | readonly z.i
     if (result.success) return result.data;
     const key = String(result.error.issues[0]?.path[0] ?? '');
     const place = Object.hasOwn(table.content, key) ? fileOrigin(table, key) : tableOrigin(table);
-    throw new LockstepError('USAGE', `${place}: ${key} must be a text${WHAT_TABLES_HAVE}`);
+    throw new LockstepError(
+      'USAGE',
+      `${place}: ${key} must be ${key === REFUSE_LINKS ? 'true or false' : 'a text'}${WHAT_TABLES_HAVE}`,
+    );
   });
 }
 
-function folderSetup(name: string, dir: string, state: string | undefined): FolderSetup {
+function folderSetup(name: string, dir: string, state: string | undefined, refusesEscapingLinks = false): FolderSetup {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (name === '' || name.length > MAX_FOLDER_CHARS || /[\u0000-\u001f\u007f]/.test(name)) {
     throw new LockstepError('USAGE', `a folder's name has 1 to ${MAX_FOLDER_CHARS} printable characters`);
   }
   const directory = resolve(dir);
   const stateDirectory = state === undefined ? join(directory, RESERVED_NAME) : resolve(state);
-  return { name, directory, stateDirectory };
+  return { name, directory, stateDirectory, refusesEscapingLinks };
 }
 
 function requireDistinct(folders: readonly FolderSetup[], key: string, of: (folder: FolderSetup) => string): void {

@@ -69,6 +69,12 @@ export const serveOptions = defineOptions({
     schema: z.boolean(),
     default: false,
   },
+  refuseEscapingLinks: {
+    flag: '--refuse-escaping-links',
+    description: 'refuse symbolic links that lead out of the folder; a [[folder]] may say otherwise for itself',
+    schema: z.boolean(),
+    default: false,
+  },
   readyFile: {
     flag: '--ready-file <file>',
     description: 'written once the server serves, with its addresses and pid as JSON',

@@ -16,6 +16,8 @@ type Resolved = Omit<ResolvedCommand<typeof serveOptions>, 'values'> & {
 
 /** What tells how to look at settings is none. */
 const LEFT_OUT = new Set(['config', 'print-config']);
+/** Shown of a folder that says it for itself. */
+const REFUSE_LINKS = 'refuse-escaping-links';
 const OF_FOLDERS = new Set(['dir', 'state', 'folder']);
 
 /** One folder without a table: all in one; with tables: what is for all, and a table for each. */
@@ -44,7 +46,7 @@ export function printedTables(
   }
   return [
     { settings: shown.filter(({ name }) => !OF_FOLDERS.has(name)) },
-    ...folders.map(({ name, directory, stateDirectory }, index) => {
+    ...folders.map(({ name, directory, stateDirectory, refusesEscapingLinks }, index) => {
       const origin = (key: string) => {
         const table = tables[index];
         return table === undefined || !Object.hasOwn(table.content, key) ? 'default' : fileOrigin(table, key);
@@ -55,6 +57,9 @@ export function printedTables(
           made('name', name, origin('name')),
           made('dir', directory, origin('dir')),
           made('state', stateDirectory, origin('state')),
+          ...(origin(REFUSE_LINKS) === 'default'
+            ? []
+            : [made(REFUSE_LINKS, String(refusesEscapingLinks), origin(REFUSE_LINKS))]),
         ],
       };
     }),

@@ -6,7 +6,7 @@ import type { Digest } from '../../../common/content/digest.ts';
 import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
-import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Applier } from './applier.ts';
 import type {
   ApplierApi,
@@ -22,9 +22,10 @@ import { recordDrift } from './drift-record.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
+import { findEscapingLinks } from './link-escape.ts';
 import { quarantine } from './quarantine.ts';
 import { recover } from './recovery.ts';
-import { runToEnd } from './steps.ts';
+import { runInTurns, runToEnd } from './steps.ts';
 import type { SyncFileSystem } from './sync-file-system.ts';
 import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest } from './replica.ts';
 import { closeCore, type CoreOptions, openCore, type ReplicaCore } from './replica-core.ts';
@@ -61,6 +62,7 @@ export class ApplierService implements ApplierApi {
   #pass: DriftPass | undefined;
   #isReady = false;
   #isClosing = false;
+  readonly #closed = new AbortController();
   #isScheduled = false;
   #degraded: string | undefined;
   /** Why nothing can be applied, and when that is tried again. */
@@ -188,6 +190,7 @@ export class ApplierService implements ApplierApi {
   async close(): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
+    this.#closed.abort();
     clearTimeout(this.#driftTimer);
     clearTimeout(this.#syncTimer);
     clearTimeout(this.#checkpointTimer);
@@ -345,6 +348,23 @@ export class ApplierService implements ApplierApi {
   #becomeReady(): void {
     this.#isReady = true;
     this.#ready.resolve();
+    if (this.#core.settings.refusesEscapingLinks !== true) return;
+    this.#tellOfEscapingLinks().catch((error: unknown) => {
+      if (!this.#isClosing)
+        this.#core.logger.error({ err: error }, 'links that lead out of the folder cannot be looked for');
+    });
+  }
+
+  /** What came before they were refused stays: to remove it is for whoever owns the watched directory. */
+  async #tellOfEscapingLinks(): Promise<void> {
+    const { index, logger } = this.#core;
+    const { count, examples } = await runInTurns(findEscapingLinks(index), {
+      minimumMs: () => 0,
+      signal: this.#closed.signal,
+    });
+    if (count === 0) return;
+    const paths = examples.map((path) => displayPath(path));
+    logger.warn({ count, paths }, 'links that lead out of the folder are here from before they were refused');
   }
 
   #startCheckpoint(): void {

@@ -32,6 +32,8 @@ export interface OpenReplicaOptions {
   /** Default true. False leaves the index as it is, for an open replica that only verifies. */
   readonly looksForDrift?: boolean | undefined;
   readonly limits?: ReplicaLimits | undefined;
+  /** Default false. True: links that lead out of the folder are refused (S07). */
+  readonly refusesEscapingLinks?: boolean | undefined;
   /** Default: none. */
   readonly scrub?: ScrubSettings | undefined;
   /** Length of the log after which a checkpoint is made; default 64 MiB. */
@@ -69,6 +71,7 @@ function settingsOf(options: OpenReplicaOptions): ReplicaSettings {
     limits: options.limits ?? DEFAULT_REPLICA_LIMITS,
     driftIntervalMs: options.driftIntervalMs,
     looksForDrift: options.looksForDrift,
+    refusesEscapingLinks: options.refusesEscapingLinks,
     checkpointBytes: options.checkpointBytes ?? DEFAULT_CHECKPOINT_BYTES,
     feedBytes: options.feedBytes ?? DEFAULT_FEED_BYTES,
   };

@@ -13,6 +13,7 @@ import { identityOfOwn, nowNs, withLaterCtime } from './disk-identity.ts';
 import { GraveYard } from './grave-yard.ts';
 import { LateIdentities } from './late-identities.ts';
 import { contentName, stagedName } from './layout.ts';
+import { assertStays, assertStaysWhenMoved } from './link-escape.ts';
 import { Nursery } from './nursery.ts';
 import type { InstallOperation, InstallSource, Operation, Position } from './operation.ts';
 import type { SpaceGuard } from './space-guard.ts';
@@ -40,6 +41,7 @@ export class Planner {
   readonly #taken = new Set<string>();
   readonly #nursery: Nursery;
   #fillsDirectories = false;
+  #refusesEscapingLinks = false;
 
   constructor(options: PlannerOptions) {
     this.#index = options.index;
@@ -51,9 +53,13 @@ export class Planner {
     this.lateIdentities = new LateIdentities(options.index);
   }
 
-  /** A new group begins. `fillsDirectories`: none of its operations is performed before all are planned. */
-  begin({ fillsDirectories = false } = {}): void {
+  /**
+   * A new group begins. `fillsDirectories`: none of its operations is performed before all are planned.
+   * `refusesEscapingLinks`: not of what was accepted once.
+   */
+  begin({ fillsDirectories = false, refusesEscapingLinks = false } = {}): void {
     this.#fillsDirectories = fillsDirectories;
+    this.#refusesEscapingLinks = refusesEscapingLinks;
     this.#nursery.clear();
     this.#taken.clear();
     this.graves.begin();
@@ -74,6 +80,7 @@ export class Planner {
         return this.#planMakeDirectory(change, position);
       case 'symlink': {
         const { entry } = change;
+        if (this.#refusesEscapingLinks) assertStays(entry.path, entry.target);
         const before = this.#placeFor(entry.path);
         this.#assertSpace(entry.path, 0);
         const name = stagedName(position.revision, position.changeIndex);
@@ -221,6 +228,7 @@ export class Planner {
     if (before === undefined) throw invalid('ENTRY_NOT_FOUND', from, `there is no ${displayPath(from)} to move`);
     if (isInside(to, from))
       throw invalid('MOVE_INTO_SELF', from, `${displayPath(from)} cannot be moved to ${displayPath(to)}`);
+    if (this.#refusesEscapingLinks) assertStaysWhenMoved(this.#index, before, to);
     const replaced = this.#placeFor(to, 'moved');
     if (replaced?.kind === 'directory') {
       throw invalid('TARGET_EXISTS', to, `${displayPath(to)} is a directory; delete or move it first`);

@@ -41,6 +41,8 @@ export interface ReplicaSettings {
   readonly driftIntervalMs: number;
   /** Default true. False: the index is taken as it is, so that it can be held against the disk; one that is made anew is filled all the same. */
   readonly looksForDrift?: boolean | undefined;
+  /** Default false. True: links that lead out of the folder are refused (S07); those that are there are told of. */
+  readonly refusesEscapingLinks?: boolean | undefined;
   /** Length of a log segment after which a checkpoint is made. */
   readonly checkpointBytes: number;
   /** Length of the change feed that is kept; older revisions are answered with COMPACTED. */

@@ -15,18 +15,30 @@ const two = file('[[folder]]\nname = "a"\ndir = "/srv/a"\n[[folder]]\nname = "b"
 describe('folders of a command', () => {
   it('is the one of --dir, with its state inside', () => {
     expect(allFolders({ ...none, dir: 'x' }, undefined)).to.deep.equal([
-      { name: 'default', directory: resolve('x'), stateDirectory: resolve('x/.lockstep') },
+      { name: 'default', directory: resolve('x'), stateDirectory: resolve('x/.lockstep'), refusesEscapingLinks: false },
     ]);
     expect(allFolders({ dir: 'x', state: 'y', folder: 'n' }, undefined)).to.deep.equal([
-      { name: 'n', directory: resolve('x'), stateDirectory: resolve('y') },
+      { name: 'n', directory: resolve('x'), stateDirectory: resolve('y'), refusesEscapingLinks: false },
     ]);
   });
 
   it('are those of the file’s tables', () => {
     expect(allFolders(none, two)).to.deep.equal([
-      { name: 'a', directory: '/srv/a', stateDirectory: '/srv/a/.lockstep' },
-      { name: 'b', directory: '/srv/b', stateDirectory: '/var/b' },
+      { name: 'a', directory: '/srv/a', stateDirectory: '/srv/a/.lockstep', refusesEscapingLinks: false },
+      { name: 'b', directory: '/srv/b', stateDirectory: '/var/b', refusesEscapingLinks: false },
     ]);
+  });
+
+  it('refuses escaping links when told to, for all or for one', () => {
+    const refusing = (toml: string, refuseEscapingLinks?: boolean) =>
+      allFolders({ ...none, refuseEscapingLinks }, file(toml)).map((folder) => folder.refusesEscapingLinks);
+    const table = (name: string, more = '') => `[[folder]]\nname = "${name}"\ndir = "/srv/${name}"\n${more}\n`;
+    expect(refusing(table('a') + table('b', 'refuse-escaping-links = true'))).to.deep.equal([false, true]);
+    expect(refusing(table('a') + table('b', 'refuse-escaping-links = false'), true)).to.deep.equal([true, false]);
+    expect(allFolders({ ...none, dir: 'x', refuseEscapingLinks: true }, undefined)[0]?.refusesEscapingLinks).to.equal(
+      true,
+    );
+    expect(() => refusing(table('a', 'refuse-escaping-links = "yes"'))).to.throw(/must be true or false/);
   });
 
   it('has the name that the file gives to the only one', () => {
@@ -59,10 +71,22 @@ describe('folders of a command', () => {
 
   it('are created with their parents; a file in the way is named', () => {
     const directory = mkdtempSync(join(tmpdir(), 'lockstep-folders-'));
-    ensureDirectory({ name: 'a', directory: join(directory, 'x/y/z'), stateDirectory: '' });
+    ensureDirectory({
+      name: 'a',
+      directory: join(directory, 'x/y/z'),
+      stateDirectory: '',
+      refusesEscapingLinks: false,
+    });
     writeFileSync(join(directory, 'file'), '');
     for (const path of ['file', 'file/below']) {
-      expect(() => ensureDirectory({ name: 'a', directory: join(directory, path), stateDirectory: '' }))
+      expect(() =>
+        ensureDirectory({
+          name: 'a',
+          directory: join(directory, path),
+          stateDirectory: '',
+          refusesEscapingLinks: false,
+        }),
+      )
         .to.throw(/not a directory; give another --dir/)
         .with.property('reason', 'USAGE');
     }
