@@ -325,7 +325,7 @@ export const FAULTS: readonly Fault[] = [
     id: 'E83',
     fault: 'another file system mounted inside the replica',
     provoked: 'mount',
-    expected: 'changes below it are refused by name (EXDEV), the rest goes on, heals',
+    expected: 'what no rename reaches is copied beside its place, made durable and renamed there; in step throughout',
   },
   {
     id: 'E22',

@@ -27,6 +27,8 @@ export const REASONS = {
   MOVE_INTO_SELF: 'MOVE_INTO_SELF',
   /** A symbolic link leads out of the folder, or would from its new place, and the server was told to refuse that. */
   LINK_ESCAPES: 'LINK_ESCAPES',
+  /** A move leads to a place where another file system is mounted. */
+  OTHER_FILE_SYSTEM: 'OTHER_FILE_SYSTEM',
   /** A component of a path is a file or a symbolic link. */
   NOT_A_DIRECTORY: 'NOT_A_DIRECTORY',
   /** The folder has no entry at this path. */
@@ -243,6 +245,7 @@ export function exitCodeOf(reason: Reason): ExitCode {
     case 'TARGET_EXISTS':
     case 'MOVE_INTO_SELF':
     case 'LINK_ESCAPES':
+    case 'OTHER_FILE_SYSTEM':
     case 'NOT_A_DIRECTORY':
     case 'ENTRY_NOT_FOUND':
     case 'CONTENT_NOT_FOUND':

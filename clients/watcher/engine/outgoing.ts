@@ -72,8 +72,8 @@ const PLANNED_WRONGLY: ReadonlySet<string> = new Set([
   'NOT_A_DIRECTORY',
   'TARGET_EXISTS',
 ]);
-/** The server refuses links that lead out of the folder. */
-const LINK_ESCAPES = 'LINK_ESCAPES';
+/** Moves that the server takes as removals and new entries only. */
+const NEVER_AS_MOVE: ReadonlySet<string> = new Set(['LINK_ESCAPES', 'OTHER_FILE_SYSTEM']);
 const MIN_BUSY_PAUSE_MS = 5;
 
 export class Outgoing {
@@ -295,8 +295,8 @@ export class Outgoing {
         return;
       case 'invalid':
       case 'failed':
-        if (reason === LINK_ESCAPES && change?.from !== undefined)
-          return this.#comesApart(change.from, change.path, seenMs);
+        if (NEVER_AS_MOVE.has(reason) && change?.from !== undefined)
+          return this.#comesApart(change.from, change.path, reason, seenMs);
         if (!PLANNED_WRONGLY.has(reason) || !this.#retries.mayPlanAgain(path)) return report(path, reason, message);
         log('debug', message, { path: displayPath(path), reason });
         for (const touched of new Set([path, change?.path, change?.from])) {
@@ -308,12 +308,12 @@ export class Outgoing {
     }
   }
 
-  /** A move would take a link where the server refuses it: without its identity the entry is not taken for a renamed one again. */
-  #comesApart(from: TreePath, to: TreePath, seenMs: number): void {
+  /** Without its identity the entry is not taken for a renamed one again. */
+  #comesApart(from: TreePath, to: TreePath, reason: string, seenMs: number): void {
     const { revisits, log } = this.#options;
     const tree = this.#connected?.index.tree;
     if (tree?.has(from) === true) tree.setIdentity(from, undefined);
-    log('debug', 'a move is refused because of links in it; sending it as new entries', { path: displayPath(to) });
+    log('debug', 'a move is sent as a removal and new entries', { path: displayPath(to), reason });
     for (const touched of [from, to]) revisits.again(touched, seenMs);
   }
 

@@ -23,6 +23,7 @@ const REMEDIES: Readonly<Partial<Record<Reason, string>>> = {
   CONTENT_NOT_FOUND: BY_ITSELF,
   BUSY: BY_ITSELF,
   MOVE_INTO_SELF: BY_ITSELF,
+  OTHER_FILE_SYSTEM: BY_ITSELF,
   LINK_ESCAPES:
     'Make the link relative and keep it below the folder, or exclude it; or start the server without --refuse-escaping-links.',
   INVALID_PATH: 'Rename the entry, or exclude it with --exclude or .syncignore.',

@@ -13,6 +13,7 @@ import { feedChangeOf } from './feed-changes.ts';
 import type { AcceptedBatch, GroupResult, PlannedBatch } from './group.ts';
 import { stagedName } from './layout.ts';
 import { type Operation, pathsOf } from './operation.ts';
+import { identifyCopied } from './other-file-system.ts';
 import { errnoText } from './performer.ts';
 import { runToEnd } from './steps.ts';
 import { takeBack } from './take-back.ts';
@@ -146,8 +147,9 @@ export class Applier {
 
   /** Lets the disk follow, corrects the index where it did not, and leaves the transaction ready to be committed. */
   #perform(accepted: readonly AcceptedBatch[]): readonly TreePath[] {
-    const { performer, planner, state, feed, root, logger, log } = this.#core;
+    const { index, performer, planner, state, feed, root, logger, log } = this.#core;
     const suspects = new Set<TreePath>();
+    performer.copied.clear();
     for (const batch of accepted) {
       const failed: AppliedProblem[] = [];
       for (const operation of batch.operations) {
@@ -166,6 +168,7 @@ export class Applier {
     }
     planner.graves.clear();
     planner.lateIdentities.resolve(root);
+    identifyCopied(root, index, performer.copied);
     performer.touched.restore((path, error) => {
       logger.warn({ path: displayPath(path), error: errnoText(error) }, 'cannot set the time of a directory');
     });

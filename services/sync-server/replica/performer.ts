@@ -8,8 +8,16 @@ import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { displayPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
-import { drifted, failureOf } from './change-failure.ts';
+import {
+  displayPath,
+  isInside,
+  nameOf,
+  parentOf,
+  rebase,
+  ROOT,
+  type TreePath,
+} from '../../../common/tree/tree-path.ts';
+import { ChangeFailure, drifted, failureOf } from './change-failure.ts';
 import type { ContentBuilder } from './content-builder.ts';
 import { hasSameContent, isSameInode } from './disk-identity.ts';
 import { stagedName, trashName } from './layout.ts';
@@ -22,6 +30,7 @@ import type {
   Operation,
   Position,
 } from './operation.ts';
+import { isOtherFileSystem, moveIntoPlace, removeInPlace } from './other-file-system.ts';
 import { setOwnMode, setOwnMtime } from './own-metadata.ts';
 import type { ProgressMarker } from './progress-marker.ts';
 import type { ReplicaLog } from './replica-log.ts';
@@ -44,6 +53,8 @@ export class Performer {
   /** Entries moved to the trash so far. */
   trashed = 0;
   readonly touched: TouchedDirectories;
+  /** Installed as other inodes than were staged. For whoever begins a group to empty. */
+  readonly copied = new Set<TreePath>();
   readonly #root: SafeRoot;
   readonly #index: TreeIndex;
   readonly #staged: StagedEntries;
@@ -64,7 +75,8 @@ export class Performer {
   }
 
   /** @throws ChangeFailure when the disk refuses, or is not what the index said; other errors end the group */
-  perform(operation: Operation): void {
+  perform(planned: Operation): void {
+    const operation = this.#asCopied(planned);
     try {
       switch (operation.type) {
         case 'install':
@@ -92,6 +104,14 @@ export class Performer {
     this.#crashPoint(operation.type);
   }
 
+  /** What was copied, alone or with its directory, is another inode than the plan of a later operation knows. */
+  #asCopied(planned: Operation): Operation {
+    const { before } = planned;
+    if (this.copied.size === 0 || before?.identity === undefined) return planned;
+    if (!this.copied.has(before.path) && !this.copied.has(parentOf(before.path))) return planned;
+    return { ...planned, before: { ...before, identity: undefined } };
+  }
+
   #install(operation: InstallOperation): void {
     const { entry, before, position, source } = operation;
     if (source.type === 'inside') {
@@ -108,7 +128,7 @@ export class Performer {
     if (source.type !== 'staged' || source.isOnlyCopy)
       this.#marker.announce({ ...position, phase: 'install', ino: 0n });
     this.#crashPoint('before install');
-    this.#staged.directory.rename(name, parent, nameOf(entry.path));
+    if (moveIntoPlace(this.#staged.directory, name, parent, nameOf(entry.path))) this.copied.add(entry.path);
     const filling = source.type === 'staged' ? source.filling : undefined;
     if (filling !== undefined) filling.isInstalled = true;
     // Installed with the owner's rights added and another time; the exact bits and time come with `restore`.
@@ -135,7 +155,7 @@ export class Performer {
     if (stat === undefined) return;
     if (stat.kind === 'directory') throw drifted(path, 'is a directory that the index does not have');
     this.#warnIfForeign(path, before, stat);
-    this.#discard(parent, nameOf(path), stat, position);
+    this.#discard(parent, path, stat, position);
   }
 
   /** E94: an overwritten foreign change is at least named. Foreign directories are left to fail the rename. */
@@ -161,18 +181,28 @@ export class Performer {
     }
     const foreign = findForeignEntry(this.#root, this.#index, path, grave);
     if (foreign !== undefined) throw drifted(path, `holds ${displayPath(foreign)}, which is not as the index says`);
-    this.#discard(this.#root.directory(parentOf(path)), nameOf(path), stat, position);
+    this.#discard(this.#root.directory(parentOf(path)), path, stat, position);
     this.#root.forget(path);
     this.touched.removed(path);
   }
 
-  #discard(parent: Directory, name: string, stat: Stat, position: Position): void {
+  #discard(parent: Directory, path: TreePath, stat: Stat, position: Position): void {
+    const name = nameOf(path);
     if (stat.kind === 'directory') this.#makeMovable(parent, name, stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced removal');
-    parent.rename(name, this.#staged.directory, trashName());
-    this.trashed++;
+    this.#trash(parent, path);
     this.#crashPoint('moved to trash');
+  }
+
+  #trash(parent: Directory, path: TreePath): void {
+    try {
+      parent.rename(nameOf(path), this.#staged.directory, trashName());
+      this.trashed++;
+    } catch (error) {
+      if (!isOtherFileSystem(error)) throw error;
+      removeInPlace(this.#root, path);
+    }
   }
 
   #setMetadata({ path, kind, mode, mtimeNs, before }: MetadataOperation): void {
@@ -211,19 +241,33 @@ export class Performer {
       this.#warnIfForeign(to, replaced, inTheWay);
       // rename(2) replaces no file by a directory, and does nothing at all between two names of one inode.
       if (stat.kind === 'directory' || inTheWay.ino === stat.ino) {
-        target.rename(nameOf(to), this.#staged.directory, trashName());
-        this.trashed++;
+        this.#trash(target, to);
       }
     }
     if (stat.kind === 'directory') this.#makeMovable(source, nameOf(from), stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced move');
-    source.rename(nameOf(from), target, nameOf(to));
+    this.#rename(source, from, target, to);
+    for (const path of this.copied) {
+      if (!isInside(path, from)) continue;
+      this.copied.delete(path);
+      this.copied.add(rebase(path, from, to));
+    }
     if (stat.kind !== 'directory') return;
     this.#root.forget(from);
     this.#root.forget(to);
     this.touched.moved(from, to);
     if ((stat.mode & OWNER_WORKS) !== OWNER_WORKS) this.touched.add(to);
+  }
+
+  #rename(source: Directory, from: TreePath, target: Directory, to: TreePath): void {
+    try {
+      source.rename(nameOf(from), target, nameOf(to));
+    } catch (error) {
+      if (!isOtherFileSystem(error)) throw error;
+      const message = `${displayPath(from)} cannot be moved to ${displayPath(to)}, which is on another file system: send a removal and new entries`;
+      throw new ChangeFailure('failed', 'OTHER_FILE_SYSTEM', from, message);
+    }
   }
 
   /** Moving a directory to another parent changes its own `..`, which needs write permission on it (E76). */

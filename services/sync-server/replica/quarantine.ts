@@ -7,6 +7,7 @@ import type { Directory } from '../../../common/fs/directory.ts';
 import { displayPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { looksUnchanged } from './disk-identity.ts';
 import { OWN_DIRECTORY } from './layout.ts';
+import { isOtherFileSystem } from './other-file-system.ts';
 import { setOwnMtime } from './own-metadata.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { ReplicaCore } from './replica-core.ts';
@@ -36,7 +37,7 @@ export function quarantine({ root, index, settings, logger }: ReplicaCore, path:
   const place = openQuarantine(root.directory(OWN_DIRECTORY));
   try {
     const kept = `${Date.now().toString(36)}-${known.digest.toString('hex')}`;
-    parent.rename(nameOf(path), place, kept);
+    moveAside(parent, nameOf(path), place, kept);
     setOwnMtime(parent, mtimeNs);
     for (const name of place.list().sort().slice(0, -MAX_FILES)) place.unlink(name);
     logger.error({ path: displayPath(path), kept }, 'a content went bad on the disk and was moved to the quarantine');
@@ -44,6 +45,16 @@ export function quarantine({ root, index, settings, logger }: ReplicaCore, path:
     place.close();
   }
   return true;
+}
+
+function moveAside(parent: Directory, name: string, place: Directory, kept: string): void {
+  try {
+    parent.rename(name, place, kept);
+  } catch (error) {
+    if (!isOtherFileSystem(error)) throw error;
+    closeSync(place.copyFileFrom({ directory: parent, name }, kept));
+    parent.unlink(name);
+  }
 }
 
 function openQuarantine(own: Directory): ReturnType<Directory['openDirectory']> {

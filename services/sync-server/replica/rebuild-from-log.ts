@@ -10,6 +10,7 @@ import { decodeBatch } from './batch-decoder.ts';
 import type { FileEntry } from './change.ts';
 import { ChangeFailure } from './change-failure.ts';
 import { identityOf } from './disk-identity.ts';
+import { moveIntoPlace } from './other-file-system.ts';
 import type { Performer } from './performer.ts';
 import type { ReplicaCore } from './replica-core.ts';
 import type { Steps } from './steps.ts';
@@ -57,7 +58,7 @@ export function install(core: ReplicaCore, performer: Performer, path: TreePath)
   const parent = core.root.tryDirectory(parentOf(path));
   if (parent === undefined) return;
   performer.touched.touch(parentOf(path));
-  core.staged.directory.rename(REPAIR_NAME, parent, nameOf(path));
+  moveIntoPlace(core.staged.directory, REPAIR_NAME, parent, nameOf(path));
   core.crashPoint('repaired');
   const stat = core.root.directory(parentOf(path)).lstat(nameOf(path));
   if (stat !== undefined) core.index.setIdentity(path, identityOf(stat));

@@ -28,8 +28,8 @@ export function* sweepStaging(
   }
 }
 
-/** Removes a tree of the trash, names taken from the disk one directory at a time; links are not followed (S06, S08). */
-function* removeTree(root: SafeRoot, top: TreePath): Steps<void> {
+/** Removes a tree that is out of everybody's way, names taken from the disk one directory at a time; links are not followed (S06, S08). */
+export function* removeTree(root: SafeRoot, top: TreePath): Steps<void> {
   const branch: { readonly path: TreePath; readonly names: string[] }[] = [];
   let entered = enter(root, top);
   if (entered !== undefined) branch.push({ path: top, names: entered });
