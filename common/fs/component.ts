@@ -18,6 +18,13 @@ const SLASH = 0x2f;
  *   or a char beyond one byte.
  */
 export function systemPath(prefix: string, name: string, directory: TreePath): string | Buffer {
+  const isAscii = assertComponent(name, directory);
+  const path = prefix + name;
+  return isAscii ? path : Buffer.from(path, 'latin1');
+}
+
+/** Whether all of the component is ASCII. For parameters and errors see systemPath. */
+export function assertComponent(name: string, directory: TreePath): boolean {
   const length = name.length;
   let bits = 0;
   let valid = length > 0 && length <= MAX_NAME_BYTES && name !== '.' && name !== '..';
@@ -32,6 +39,5 @@ export function systemPath(prefix: string, name: string, directory: TreePath): s
       path: joinPath(directory, name),
     });
   }
-  const path = prefix + name;
-  return bits < 0x80 ? path : Buffer.from(path, 'latin1');
+  return bits < 0x80;
 }

@@ -1,21 +1,16 @@
 /**
- * One directory of a tree, held open, and every operation on the names in it. Together with safe-root.ts the only place
- * that gives tree paths to the operating system (S01).
- *
- * Node has no openat(2) (nodejs/node#31110). On Linux `/proc/self/fd/N/name` is one: it starts at the open directory,
- * wherever that is now, so nobody can redirect it by swapping a parent for a link. `name` is a single component
- * (component.ts), and nothing here follows a link in it.
+ * One directory of a tree, held open, and every operation on the names in it. Together with safe-root.ts and the two ways of
+ * reaching a directory (reach.ts) the only place that gives tree paths to the operating system (S01). `name` is a
+ * single component (component.ts), and nothing here follows a link in it.
  */
 import {
   chmodSync,
   closeSync,
   constants,
-  copyFileSync,
   fchmodSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readlinkSync,
   renameSync,
@@ -27,24 +22,17 @@ import {
 import { errnoOf, LockstepError } from '../ops/errors.ts';
 import { MODE_MASK } from '../tree/entry.ts';
 import { displayPath, joinPath, type TreePath } from '../tree/tree-path.ts';
-import { systemPath } from './component.ts';
-import { syncFd } from './full-io.ts';
-import { copySparsely, handlePath, isSparse } from './sparse-file.ts';
+import type { Reach, SystemPath } from './reach.ts';
+import { copySparsely, isSparse } from './sparse-file.ts';
 import { type Stat, statOf, toStat } from './stat.ts';
 import { accessTime, assertHeld, mayBeClamped, utimesArgument } from './times.ts';
 
-/** A handle that only names an inode: needs no permission on it, and opening has no side effects. Not in fs.constants. */
-const O_PATH = 0x200000;
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
-
-/**
- * Where the kernel shows the handles of this process. `/proc/self` is a link that each call would follow anew, at a
- * fifteenth of its cost; it is read once, because the process may have another number in there than it knows of itself.
- */
-export const OWN_HANDLES = ownHandles();
+const { O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 
 const STAT_OPTIONS = { bigint: true, throwIfNoEntry: false } as const;
 const LIST_OPTIONS = { encoding: 'latin1' } as const;
+/** As buffers, because with another encoding Node would look up the wrong path where the kernel gives no kinds. */
+const KIND_OPTIONS = { withFileTypes: true, encoding: 'buffer' } as const;
 const LINK_OPTIONS = { encoding: 'buffer' } as const;
 
 /** Names that `openSync` refuses because of what stands there: a link, a socket, a device without a driver. */
@@ -67,50 +55,63 @@ export interface OpenedFile {
   readonly stat: Stat;
 }
 
+/** A name, and whether it is that of a directory. */
+export interface NamedKind {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
 /**
  * Made by SafeRoot, which also says how long it stays open. Once closed, every operation throws LockstepError INTERNAL
  * and none can hit another directory.
  *
- * All calls are synchronous. They throw errno errors of `node:fs` (their messages name `/proc/self/fd` paths; wrap them
+ * All calls are synchronous. They throw errno errors of `node:fs` (their messages name host paths; wrap them
  * with `errnoError`) and, for a `name` that is not one component, LockstepError INVALID_PATH. Names are latin1 strings,
  * one char per byte.
  */
 export class Directory {
   /** Where the directory was when it was opened; for messages. */
   readonly path: TreePath;
-  #fd: number;
-  /** `/proc/PID/fd/N/`, built once: most calls prepend it. Empty once closed. */
-  #prefix: string;
+  readonly #reach: Reach;
   readonly #owner: DescriptorOwner;
 
-  /** Takes over `fd`, an O_PATH handle of a directory. `owner` is asked for room where no descriptor is left (E50). */
-  constructor(fd: number, path: TreePath, owner: DescriptorOwner) {
-    this.#fd = fd;
-    this.#prefix = `${OWN_HANDLES}${fd}/`;
+  /** Takes over `reach`. `owner` is asked for room where no descriptor is left (E50). */
+  constructor(reach: Reach, path: TreePath, owner: DescriptorOwner) {
+    this.#reach = reach;
     this.path = path;
     this.#owner = owner;
   }
 
-  /** An O_PATH handle: good for fstat and as a starting point, not for reading or fsync. */
-  get fd(): number {
-    this.#openPrefix();
-    return this.#fd;
+  /** Leads to the directory itself, for one call now: for watching it. */
+  get systemPath(): SystemPath {
+    return this.#reach.own;
+  }
+
+  /** @throws LockstepError as every operation would: INVALID_PATH; NAME_UNSUPPORTED where the system cannot hold the name */
+  assertName(name: string): void {
+    this.#reach.pathOf(name);
   }
 
   /** The names in the directory, in no order. ENOENT when the directory itself was removed: that is not "empty". */
   list(): string[] {
-    const prefix = this.#openPrefix();
-    const names = this.#withRoom(() => readdirSync(prefix, LIST_OPTIONS));
+    const names = this.#withRoom(() => this.#reach.within(() => readdirSync(this.#reach.own, LIST_OPTIONS)));
     // The C library reports a removed directory as an empty one; each of its entries would count as deleted.
-    if (names.length === 0) this.#assertNotRemoved();
+    if (names.length === 0) this.#reach.assertNotRemoved();
     return names;
+  }
+
+  /** Like `list`, with what the file system tells of kinds without a look at each. */
+  listKinds(): NamedKind[] {
+    const entries = this.#withRoom(() => this.#reach.within(() => readdirSync(this.#reach.own, KIND_OPTIONS)));
+    if (entries.length === 0) this.#reach.assertNotRemoved();
+    return entries.map((entry) => ({ name: entry.name.toString('latin1'), isDirectory: entry.isDirectory() }));
   }
 
   /** The entry itself, links not followed. Undefined when there is none; ENOENT when the directory was removed. */
   lstat(name: string): Stat | undefined {
-    const stats = lstatSync(systemPath(this.#openPrefix(), name, this.path), STAT_OPTIONS);
+    const stats = this.#reach.within(() => lstatSync(this.#reach.pathOf(name), STAT_OPTIONS));
     if (stats === undefined) {
-      this.#assertNotRemoved();
+      this.#reach.assertNotRemoved();
       return undefined;
     }
     return toStat(stats);
@@ -118,7 +119,7 @@ export class Directory {
 
   /** The directory itself. */
   stat(): Stat {
-    return statOf(this.fd);
+    return this.#reach.stat();
   }
 
   /**
@@ -145,8 +146,7 @@ export class Directory {
    * has this name.
    */
   createFile(name: string, mode = 0o600): number {
-    const path = systemPath(this.#openPrefix(), name, this.path);
-    return this.#open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode & MODE_MASK);
+    return this.#open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode & MODE_MASK);
   }
 
   /**
@@ -160,10 +160,10 @@ export class Directory {
     let sourceFd: number | undefined;
     try {
       sourceFd = typeof source === 'number' ? source : source.directory.openFile(source.name);
-      const [from, to] = [handlePath(sourceFd), handlePath(target)];
+      const from = sourceFd;
       // What the kernel copies without a reflink has no holes any more.
-      if (isSparse(sourceFd)) copySparsely(sourceFd, target);
-      else this.#withRoom(() => copyFileSync(from, to, constants.COPYFILE_FICLONE));
+      if (isSparse(from)) copySparsely(from, target);
+      else this.#withRoom(() => this.#reach.copyContent(from, target));
       fchmodSync(target, 0o600);
       return target;
     } catch (error) {
@@ -177,27 +177,27 @@ export class Directory {
 
   /** `mode` is narrowed by the process's umask, as ever: follow with setMode where the exact bits matter. */
   makeDirectory(name: string, mode: number): void {
-    mkdirSync(systemPath(this.#openPrefix(), name, this.path), mode & MODE_MASK);
+    this.#reach.within(() => mkdirSync(this.#reach.pathOf(name), mode & MODE_MASK));
   }
 
   /** ENOTEMPTY unless it is empty, ENOTDIR for anything else. */
   removeDirectory(name: string): void {
-    rmdirSync(systemPath(this.#openPrefix(), name, this.path));
+    this.#reach.within(() => rmdirSync(this.#reach.pathOf(name)));
   }
 
   /** Removes a file, link or special file; EISDIR for a directory. */
   unlink(name: string): void {
-    unlinkSync(systemPath(this.#openPrefix(), name, this.path));
+    this.#reach.within(() => unlinkSync(this.#reach.pathOf(name)));
   }
 
   /** The exact bytes of a link's target. EINVAL when it is not a link. */
   readLink(name: string): Buffer {
-    return readlinkSync(systemPath(this.#openPrefix(), name, this.path), LINK_OPTIONS);
+    return this.#reach.within(() => readlinkSync(this.#reach.pathOf(name), LINK_OPTIONS));
   }
 
   /** `target` is stored as it is and never looked at. */
   makeSymlink(name: string, target: Buffer): void {
-    symlinkSync(target, systemPath(this.#openPrefix(), name, this.path));
+    this.#reach.within(() => symlinkSync(target, this.#reach.pathOf(name)));
   }
 
   /**
@@ -205,10 +205,9 @@ export class Directory {
    * For a directory, tell SafeRoot to `forget` both paths.
    */
   rename(name: string, toDirectory: Directory, toName: string): void {
-    renameSync(
-      systemPath(this.#openPrefix(), name, this.path),
-      systemPath(toDirectory.#openPrefix(), toName, toDirectory.path),
-    );
+    const from = this.#reach;
+    const to = toDirectory.#reach;
+    from.within(() => to.within(() => renameSync(from.pathOf(name), to.pathOf(toName))));
   }
 
   /**
@@ -216,14 +215,8 @@ export class Directory {
    * @throws LockstepError NOT_REGULAR for links and special files.
    */
   setMode(name: string, mode: number): void {
-    const fd = this.#open(systemPath(this.#openPrefix(), name, this.path), O_PATH | O_NOFOLLOW);
-    try {
-      const { kind } = statOf(fd);
-      if (kind !== 'file' && kind !== 'directory') throw this.#notRegular(name, 'file or directory');
-      chmodSync(`/proc/self/fd/${fd}`, mode & MODE_MASK); // fchmod refuses O_PATH handles
-    } finally {
-      closeSync(fd);
-    }
+    const kind = this.#withRoom(() => this.#reach.setMode(name, mode & MODE_MASK));
+    if (kind !== 'file' && kind !== 'directory') throw this.#notRegular(name, 'file or directory');
   }
 
   /**
@@ -232,8 +225,8 @@ export class Directory {
    *   set the nearest time that it can.
    */
   setMtime(name: string, mtimeNs: bigint): void {
-    const path = systemPath(this.#openPrefix(), name, this.path);
-    lutimesSync(path, accessTime(), utimesArgument(mtimeNs));
+    const mtime = utimesArgument(mtimeNs);
+    this.#reach.within(() => lutimesSync(this.#reach.pathOf(name), accessTime(), mtime));
     if (!mayBeClamped(mtimeNs)) return;
     const after = this.lstat(name);
     if (after !== undefined) assertHeld(mtimeNs, after.mtimeNs);
@@ -241,50 +234,54 @@ export class Directory {
 
   /** Sets the directory's own permission bits, also the root's, which has no parent to go through. */
   setOwnMode(mode: number): void {
-    chmodSync(this.#openPrefix(), mode & MODE_MASK);
+    this.#reach.within(() => chmodSync(this.#reach.own, mode & MODE_MASK));
   }
 
   /** Sets the directory's own modification time, and its access time to now; for errors see setMtime. */
   setOwnMtime(mtimeNs: bigint): void {
-    utimesSync(this.#openPrefix(), accessTime(), utimesArgument(mtimeNs));
+    this.setOwnMtimeNearest(mtimeNs);
     if (mayBeClamped(mtimeNs)) assertHeld(mtimeNs, this.stat().mtimeNs);
+  }
+
+  /** The same, content with the nearest time that the file system can hold. */
+  setOwnMtimeNearest(mtimeNs: bigint): void {
+    const mtime = utimesArgument(mtimeNs);
+    this.#reach.within(() => utimesSync(this.#reach.own, accessTime(), mtime));
   }
 
   /** Makes the names in the directory durable; for errors see syncFd. Needs read permission on it. */
   sync(): void {
-    const fd = this.#open(this.#openPrefix(), O_RDONLY | O_DIRECTORY);
-    try {
-      syncFd(fd);
-    } finally {
-      closeSync(fd);
-    }
+    this.#withRoom(() => this.#reach.sync());
   }
 
   /** For SafeRoot: opens a child directory. ENOENT, or ENOTDIR for anything else, links included. */
   openDirectory(name: string): Directory {
-    const path = systemPath(this.#openPrefix(), name, this.path);
-    const fd = this.#open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    return new Directory(fd, joinPath(this.path, name), this.#owner);
+    const path = joinPath(this.path, name);
+    return new Directory(
+      this.#withRoom(() => this.#reach.child(name, path)),
+      path,
+      this.#owner,
+    );
   }
 
   /** For SafeRoot: another handle of the same inode, with a life of its own. */
   reopen(): HeldDirectory {
-    return new HeldDirectory(this.#open(this.#openPrefix(), O_PATH | O_DIRECTORY), this.path, this.#owner);
+    return new HeldDirectory(
+      this.#withRoom(() => this.#reach.again()),
+      this.path,
+      this.#owner,
+    );
   }
 
   /** For the owner of the handle. May be called again. */
   close(): void {
-    if (this.#prefix === '') return;
-    // First of all: the number may belong to another file at once.
-    this.#prefix = '';
-    closeSync(this.#fd);
+    this.#reach.close();
   }
 
   #openRegular(name: string, access: number): OpenedFile {
-    const path = systemPath(this.#openPrefix(), name, this.path);
     let fd: number;
     try {
-      fd = this.#open(path, access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+      fd = this.#open(name, access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     } catch (error) {
       if (NOT_REGULAR_ERRNOS.has(errnoOf(error))) throw this.#notRegular(name, 'regular file', error);
       throw error;
@@ -299,8 +296,8 @@ export class Directory {
     }
   }
 
-  #open(path: string | Buffer, flags: number, mode?: number): number {
-    return this.#withRoom(() => openSync(path, flags, mode));
+  #open(name: string, flags: number, mode?: number): number {
+    return this.#withRoom(() => this.#reach.open(name, flags, mode));
   }
 
   /** Does what needs a descriptor; where none is left, the owner's others give way, and it is done once more. */
@@ -327,30 +324,11 @@ export class Directory {
       if (errnoOf(error) === undefined) throw error;
     }
   }
-
-  /** The prefix of an open handle. A closed one has a number that is another file by now. */
-  #openPrefix(): string {
-    if (this.#prefix !== '') return this.#prefix;
-    throw new LockstepError('INTERNAL', `the handle of directory "${displayPath(this.path)}" was used after its end`);
-  }
-
-  #assertNotRemoved(): void {
-    if (this.stat().nlink !== 0) return;
-    throw Object.assign(new Error('ENOENT: the directory was removed'), { code: 'ENOENT', syscall: 'fstat' });
-  }
 }
 
 /** A handle that belongs to the caller: `using directory = root.hold(path)`. */
 export class HeldDirectory extends Directory {
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-function ownHandles(): string {
-  try {
-    return `/proc/${readlinkSync('/proc/self')}/fd/`;
-  } catch {
-    return '/proc/self/fd/'; // Does not work either; SafeRoot says so when it opens a root.
   }
 }

@@ -1,16 +1,15 @@
 /**
  * The root of a tree on disk: turns tree paths into open directories, one component at a time, below a root of proven
- * identity. With directory.ts the only owner of path syscalls; what it caches are open handles, never checked paths
- * (S01, S03).
+ * identity. With directory.ts and what that reaches directories by the only owner of path syscalls; what it caches are open
+ * handles, never checked paths (S01, S03), except where a system has no handles (path-reach.ts).
  */
-import { closeSync, constants, openSync, readlinkSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { errnoError, errnoOf, LockstepError } from '../ops/errors.ts';
 import { isInside, ROOT, type TreePath } from '../tree/tree-path.ts';
-import { type DescriptorOwner, Directory, type HeldDirectory, OWN_HANDLES } from './directory.ts';
-import { statOf } from './stat.ts';
-
-const O_PATH = 0x200000;
+import { chooseWay, openRootBy, type Way } from './choose-way.ts';
+import { type DescriptorOwner, Directory, type HeldDirectory } from './directory.ts';
+import type { Reach } from './reach.ts';
 
 const DEFAULT_MAX_OPEN_DIRECTORIES = 64;
 const MIN_OPEN_DIRECTORIES = 8;
@@ -21,6 +20,8 @@ const RECENT_DIRECTORIES = 4;
 export interface SafeRootOptions {
   /** Bound of the handles kept open beside the root's own and the held ones. Default 64, at least 8. */
   readonly maxOpenDirectories?: number | undefined;
+  /** For tests: another way to reach directories than the system's own. */
+  readonly way?: Way | undefined;
 }
 
 /**
@@ -49,13 +50,13 @@ export class SafeRoot implements DescriptorOwner {
   readonly #recent: Directory[] = [];
   #nextRecent = 0;
 
-  private constructor(operatorPath: string, fd: number, maxOpen: number) {
-    const { dev, ino } = statOf(fd);
+  private constructor(operatorPath: string, reach: Reach, resolvedPath: string, maxOpen: number) {
+    const { dev, ino } = reach.stat();
     this.#operatorPath = operatorPath;
-    this.#root = new Directory(fd, ROOT, this);
+    this.#root = new Directory(reach, ROOT, this);
     this.#maxOpen = maxOpen;
     this.identity = { dev, ino };
-    this.path = readlinkSync(`/proc/self/fd/${fd}`);
+    this.path = resolvedPath;
   }
 
   /**
@@ -64,16 +65,16 @@ export class SafeRoot implements DescriptorOwner {
    */
   static open(rootPath: string, options: SafeRootOptions = {}): SafeRoot {
     const operatorPath = resolve(rootPath);
-    const fd = openRoot(operatorPath);
+    const { reach, resolvedPath } = openRoot(operatorPath, options.way ?? chooseWay());
     try {
-      assertHandlesWork(fd);
       return new SafeRoot(
         operatorPath,
-        fd,
+        reach,
+        resolvedPath,
         Math.max(MIN_OPEN_DIRECTORIES, options.maxOpenDirectories ?? DEFAULT_MAX_OPEN_DIRECTORIES),
       );
     } catch (error) {
-      closeSync(fd);
+      reach.close();
       throw error;
     }
   }
@@ -204,10 +205,11 @@ export class SafeRoot implements DescriptorOwner {
   }
 }
 
-function openRoot(operatorPath: string): number {
+function openRoot(operatorPath: string, way: Way): { readonly reach: Reach; readonly resolvedPath: string } {
   try {
-    return openSync(operatorPath, O_PATH | constants.O_DIRECTORY);
+    return openRootBy(way, operatorPath);
   } catch (error) {
+    if (error instanceof LockstepError) throw error;
     switch (errnoOf(error)) {
       case 'ENOENT':
         throw new LockstepError('ROOT_MISSING', `${operatorPath} does not exist`, { cause: error });
@@ -217,20 +219,4 @@ function openRoot(operatorPath: string): number {
         throw errnoError(`open ${operatorPath}`, error);
     }
   }
-}
-
-/** Without /proc every name would seem not to exist, and an entry that does not exist counts as deleted. */
-function assertHandlesWork(fd: number): void {
-  const own = statOf(fd);
-  let through: { readonly dev: bigint; readonly ino: bigint };
-  try {
-    through = statSync(`${OWN_HANDLES}${fd}/`, { bigint: true });
-  } catch (error) {
-    throw noHandles(error);
-  }
-  if (through.dev !== own.dev || through.ino !== own.ino) throw noHandles(undefined);
-}
-
-function noHandles(cause: unknown): LockstepError {
-  return new LockstepError('IO', 'directories cannot be reached through /proc/self/fd; mount /proc', { cause });
 }

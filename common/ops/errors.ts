@@ -13,6 +13,10 @@ export const REASONS = {
   INVALID_PATH: 'INVALID_PATH',
   /** A field of a request has a value that no correct peer sends. */
   INVALID_ARGUMENT: 'INVALID_ARGUMENT',
+  /** The file system has another entry under this name in another spelling (case, Unicode), and cannot hold both. */
+  NAME_CLASH: 'NAME_CLASH',
+  /** The operating system or file system that is to keep the entry cannot hold its name. */
+  NAME_UNSUPPORTED: 'NAME_UNSUPPORTED',
   /** A modification time lies outside of what the folder can hold. */
   INVALID_TIME: 'INVALID_TIME',
   /** A length, count, depth or number of open things is beyond the announced limit. */
@@ -239,6 +243,8 @@ export function exitCodeOf(reason: Reason): ExitCode {
     case 'INVALID_PATH':
     case 'INVALID_ARGUMENT':
     case 'INVALID_TIME':
+    case 'NAME_CLASH':
+    case 'NAME_UNSUPPORTED':
     case 'LIMIT_EXCEEDED':
     case 'NOT_REGULAR':
     case 'PARENT_MISSING':

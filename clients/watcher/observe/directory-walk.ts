@@ -2,8 +2,6 @@
  * The directories of a tree, for setting watches and for counting. Only names and kinds are read, no inode is. Rules
  * are read on the way, so that an ignored directory costs nothing.
  */
-import { readdirSync } from 'node:fs';
-import type { Directory } from '../../../common/fs/directory.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
 import { joinPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -43,7 +41,7 @@ export class DirectoryWalk {
       const directory = this.#root.directory(dir);
       // Another file system is not entered (E22).
       if (directory.stat().dev !== this.#root.identity.dev) return;
-      const entries = kindsOf(directory);
+      const entries = directory.listKinds();
       if (entries.some(({ name }) => name === IGNORE_FILE_NAME)) this.#rules.reload(dir, readIgnoreFile(directory));
       const rules = this.#rules.rulesFor(dir);
       for (const { name, isDirectory } of entries) {
@@ -56,10 +54,4 @@ export class DirectoryWalk {
       if (errnoOf(error) === undefined) throw error;
     }
   }
-}
-
-/** As buffers, because with another encoding Node would look up the wrong path where the kernel gives no kinds. */
-function kindsOf(directory: Directory): { readonly name: string; readonly isDirectory: boolean }[] {
-  const entries = readdirSync(`/proc/self/fd/${directory.fd}/`, { withFileTypes: true, encoding: 'buffer' });
-  return entries.map((entry) => ({ name: entry.name.toString('latin1'), isDirectory: entry.isDirectory() }));
 }

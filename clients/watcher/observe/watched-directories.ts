@@ -17,6 +17,7 @@ import { monotonicMs, SELF_NAME } from './hints.ts';
 import { type DirectoryIdentity, type WatchNode, WatchTree } from './watch-tree.ts';
 
 export const SELF_EVENT_NAME = '.';
+const OWN_EVENTS = Buffer.from(`/${SELF_EVENT_NAME}`);
 
 /** Beyond so many polled directories the whole tree is, which is cheaper than hint by hint. */
 const MAX_POLLED_ONE_BY_ONE = 2000;
@@ -365,6 +366,7 @@ function isSame(identity: DirectoryIdentity | undefined, stat: DirectoryIdentity
 }
 
 function watchThroughHandle(...[directory, listener]: Parameters<WatchFunction>): FSWatcher {
-  const path = `/proc/self/fd/${directory.fd}/${SELF_EVENT_NAME}`;
+  const { systemPath } = directory;
+  const path = typeof systemPath === 'string' ? systemPath + SELF_EVENT_NAME : Buffer.concat([systemPath, OWN_EVENTS]);
   return watch(path, { encoding: 'latin1' }, listener);
 }

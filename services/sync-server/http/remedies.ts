@@ -27,6 +27,8 @@ const REMEDIES: Readonly<Partial<Record<Reason, string>>> = {
   LINK_ESCAPES:
     'Make the link relative and keep it below the folder, or exclude it; or start the server without --refuse-escaping-links.',
   INVALID_PATH: 'Rename the entry, or exclude it with --exclude or .syncignore.',
+  NAME_CLASH: "Rename the entry: the replica's file system takes its name and another one's for the same.",
+  NAME_UNSUPPORTED: "Rename the entry: the replica's system or file system cannot hold this name.",
   INVALID_TIME: 'Give the entry a modification time that file systems can hold (touch).',
   LIMIT_EXCEEDED: 'The entry is beyond a limit of the server: exclude it, or raise the limit.',
   INVALID_ARGUMENT: OWN_PEER,

@@ -31,7 +31,6 @@ import type {
   Position,
 } from './operation.ts';
 import { isOtherFileSystem, moveIntoPlace, removeInPlace } from './other-file-system.ts';
-import { setOwnMode, setOwnMtime } from './own-metadata.ts';
 import type { ProgressMarker } from './progress-marker.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import { type StagedEntries, OWNER_WORKS } from './staged-entries.ts';
@@ -211,8 +210,8 @@ export class Performer {
       if (path !== ROOT && before.identity !== undefined && !isSameInode(before, directory.stat())) {
         throw drifted(path, 'is not the directory that the index knows');
       }
-      setOwnMode(directory, mode);
-      setOwnMtime(directory, mtimeNs);
+      directory.setOwnMode(mode);
+      directory.setOwnMtimeNearest(mtimeNs);
       // Later changes of the group in it would undo the time.
       this.touched.add(path);
       return;

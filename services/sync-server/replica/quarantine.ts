@@ -8,7 +8,6 @@ import { displayPath, nameOf, parentOf, type TreePath } from '../../../common/tr
 import { looksUnchanged } from './disk-identity.ts';
 import { OWN_DIRECTORY } from './layout.ts';
 import { isOtherFileSystem } from './other-file-system.ts';
-import { setOwnMtime } from './own-metadata.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { ReplicaCore } from './replica-core.ts';
 import { runToEnd } from './steps.ts';
@@ -38,7 +37,7 @@ export function quarantine({ root, index, settings, logger }: ReplicaCore, path:
   try {
     const kept = `${Date.now().toString(36)}-${known.digest.toString('hex')}`;
     moveAside(parent, nameOf(path), place, kept);
-    setOwnMtime(parent, mtimeNs);
+    parent.setOwnMtimeNearest(mtimeNs);
     for (const name of place.list().sort().slice(0, -MAX_FILES)) place.unlink(name);
     logger.error({ path: displayPath(path), kept }, 'a content went bad on the disk and was moved to the quarantine');
   } finally {

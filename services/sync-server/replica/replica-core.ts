@@ -20,7 +20,6 @@ import {
   syncDoubtFileIn,
 } from './layout.ts';
 import { Log } from './log.ts';
-import { setOwnMtime } from './own-metadata.ts';
 import { Performer } from './performer.ts';
 import { Planner } from './planner.ts';
 import { ProgressMarker } from './progress-marker.ts';
@@ -126,7 +125,7 @@ export function openStaging(directory: string): { readonly root: SafeRoot; reado
     if (top.lstat(OWN_DIRECTORY) === undefined) {
       const { mtimeNs } = top.stat();
       top.makeDirectory(OWN_DIRECTORY, 0o700);
-      setOwnMtime(top, mtimeNs);
+      top.setOwnMtimeNearest(mtimeNs);
     }
     const own = root.directory(OWN_DIRECTORY);
     if (own.lstat(STAGING_NAME) === undefined) own.makeDirectory(STAGING_NAME, 0o700);

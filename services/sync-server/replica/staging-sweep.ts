@@ -6,7 +6,6 @@ import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { nowNs } from './disk-identity.ts';
 import { STAGING_PATH } from './layout.ts';
-import { setOwnMode } from './own-metadata.ts';
 import type { Steps } from './steps.ts';
 
 const STEP_ENTRIES = 64;
@@ -60,6 +59,6 @@ function enter(root: SafeRoot, path: TreePath): string[] | undefined {
   }
   const directory = root.directory(path);
   // Nobody looks in here but us; without the owner's bits not even we (E76).
-  if ((stat.mode & 0o700) !== 0o700) setOwnMode(directory, 0o700);
+  if ((stat.mode & 0o700) !== 0o700) directory.setOwnMode(0o700);
   return directory.list();
 }

@@ -9,7 +9,6 @@ import { errnoOf } from '../../../common/ops/errors.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { isInside, rebase, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { setOwnMode, setOwnMtime } from './own-metadata.ts';
 import { OWNER_WORKS } from './staged-entries.ts';
 
 const MAY_WRITE_ANYWHERE = process.geteuid?.() === 0;
@@ -42,7 +41,7 @@ export class TouchedDirectories {
     const entry = this.#index.get(path);
     const isClean = entry !== undefined && mtimeMatches(entry.mtimeNs, stat.mtimeNs);
     if ((stat.mode & OWNER_WORKS) !== OWNER_WORKS && !MAY_WRITE_ANYWHERE) {
-      setOwnMode(directory, (stat.mode & MODE_MASK) | OWNER_WORKS);
+      directory.setOwnMode((stat.mode & MODE_MASK) | OWNER_WORKS);
     }
     this.#touched.set(path, isClean);
     return isClean;
@@ -74,8 +73,8 @@ export class TouchedDirectories {
       if (entry?.kind !== 'directory') continue;
       try {
         const directory = this.#root.directory(path);
-        if ((directory.stat().mode & 0o7777) !== entry.mode) setOwnMode(directory, entry.mode);
-        setOwnMtime(directory, entry.mtimeNs);
+        if ((directory.stat().mode & 0o7777) !== entry.mode) directory.setOwnMode(entry.mode);
+        directory.setOwnMtimeNearest(entry.mtimeNs);
       } catch (error) {
         // Someone else removed or replaced the directory: that is drift, and found as such.
         if (errnoOf(error) === undefined) throw error;

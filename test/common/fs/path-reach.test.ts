@@ -1,0 +1,174 @@
+import { closeSync, mkdirSync, readdirSync, renameSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { chooseWay } from '../../../common/fs/choose-way.ts';
+import type { Directory } from '../../../common/fs/directory.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { toSystemName } from '../../../common/fs/system-name.ts';
+import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { useTemporaryDirectory } from './temporary.ts';
+
+const path = (text: string): TreePath => text as TreePath;
+
+/** What looks at, or changes, a name of a directory. */
+const OPERATIONS: Readonly<Record<string, (directory: Directory, root: Directory) => unknown>> = {
+  list: (directory) => directory.list(),
+  listKinds: (directory) => directory.listKinds(),
+  lstat: (directory) => directory.lstat('f'),
+  'lstat of nothing': (directory) => directory.lstat('nothing'),
+  stat: (directory) => directory.stat(),
+  openFile: (directory) => directory.openFile('f'),
+  'openFile of nothing': (directory) => directory.openFile('nothing'),
+  createFile: (directory) => directory.createFile('made'),
+  makeDirectory: (directory) => directory.makeDirectory('made', 0o755),
+  unlink: (directory) => directory.unlink('f'),
+  removeDirectory: (directory) => directory.removeDirectory('d'),
+  makeSymlink: (directory) => directory.makeSymlink('made', Buffer.from('x')),
+  readLink: (directory) => directory.readLink('l'),
+  'rename out of': (directory, root) => directory.rename('f', root, 'taken'),
+  'rename into': (directory, root) => root.rename('top', directory, 'f'),
+  setMode: (directory) => directory.setMode('f', 0o777),
+  setMtime: (directory) => directory.setMtime('f', 0n),
+  setOwnMode: (directory) => directory.setOwnMode(0o777),
+  setOwnMtime: (directory) => directory.setOwnMtime(0n),
+  sync: (directory) => directory.sync(),
+  openDirectory: (directory) => directory.openDirectory('d'),
+  reopen: (directory) => directory.reopen(),
+};
+
+describe('directories by their paths', () => {
+  const temporary = useTemporaryDirectory();
+  let base: string;
+  let root: SafeRoot;
+
+  beforeEach(() => {
+    base = `${temporary.path}/tree`;
+    for (const directory of [`${base}/a/b`, `${temporary.path}/outside/b`]) {
+      mkdirSync(`${directory}/d`, { recursive: true });
+      writeFileSync(`${directory}/f`, 'x');
+      symlinkSync('f', `${directory}/l`);
+    }
+    writeFileSync(`${base}/top`, '');
+    root = SafeRoot.open(base, { way: 'paths' });
+  });
+
+  afterEach(() => root.close());
+
+  function swap(): void {
+    renameSync(`${base}/a`, `${base}/aside`);
+    symlinkSync('../outside', `${base}/a`);
+  }
+
+  for (const [operation, run] of Object.entries(OPERATIONS)) {
+    it(`notice that a parent was swapped for a link before ${operation}, and touch nothing there (S01)`, () => {
+      const directory = root.directory(path('a/b'));
+      swap();
+      const before = readdirSync(`${temporary.path}/outside/b`);
+      const descriptors = readdirSync('/proc/self/fd').length;
+      expect(() => run(directory, root.directory(ROOT)))
+        .to.throw()
+        .with.property('code', 'ESTALE');
+      expect(readdirSync(`${temporary.path}/outside/b`)).to.deep.equal(before);
+      expect(readdirSync(`${base}/aside/b`)).to.deep.equal(before);
+      expect(readdirSync('/proc/self/fd').length).to.equal(descriptors);
+    });
+  }
+
+  it('say so afterwards where the swap came between the look and the call (S01)', () => {
+    let isDue = false;
+    const late = SafeRoot.open(base, {
+      way: {
+        paths: (name) => {
+          if (isDue) swap();
+          isDue = false;
+          return Buffer.from(name);
+        },
+      },
+    });
+    const descriptors = readdirSync('/proc/self/fd').length;
+    const directory = late.directory(path('a/b'));
+    isDue = true;
+    expect(() => directory.makeDirectory('made', 0o755))
+      .to.throw()
+      .with.property('code', 'ESTALE');
+    // The price of the weaker way: it was made elsewhere.
+    expect(readdirSync(`${temporary.path}/outside/b`)).to.include('made');
+    late.forgetAll();
+    expect(readdirSync('/proc/self/fd').length).to.equal(descriptors);
+    late.close();
+  });
+
+  it('never take another directory for the one that was opened', () => {
+    const directory = root.directory(path('a/b'));
+    renameSync(`${base}/a/b`, `${base}/a/moved`);
+    mkdirSync(`${base}/a/b`);
+    expect(() => directory.list())
+      .to.throw()
+      .with.property('code', 'ESTALE');
+    root.forgetAll();
+    expect(root.directory(path('a/b')).list()).to.deep.equal([]);
+  });
+
+  it('tell a root that went from a directory that was removed: nothing in it counts as deleted', () => {
+    const directory = root.directory(path('a/b'));
+    renameSync(base, `${base}-away`);
+    for (const gone of [directory, root.directory(ROOT)]) {
+      expect(() => gone.list())
+        .to.throw()
+        .with.property('code', 'ESTALE');
+    }
+    expect(() => root.tryDirectory(path('a/b/d')))
+      .to.throw()
+      .with.property('code', 'ESTALE');
+  });
+
+  it('are not taken for removed while they are there', () => {
+    rmdirSync(`${base}/a/b/d`);
+    const directory = root.directory(path('a/b'));
+    expect(root.tryDirectory(path('a/b/d'))).to.equal(undefined);
+    expect(directory.lstat('d')).to.equal(undefined);
+    expect(directory.list().sort()).to.deep.equal(['f', 'l']);
+  });
+
+  it('end at the length of a path, as an error of that entry (E05)', () => {
+    let deepest = ROOT;
+    const deepen = () => {
+      for (let level = 0; level < 100; level++) {
+        const name = `level-${level}-${'x'.repeat(90)}`;
+        root.directory(deepest).makeDirectory(name, 0o755);
+        deepest = path(deepest === '' ? name : `${deepest}/${name}`);
+      }
+    };
+    expect(deepen).to.throw().with.property('code', 'ENAMETOOLONG');
+    expect(root.directory(ROOT).list()).to.include('top');
+  });
+
+  it('refuse a name that the system cannot hold, and that name only (E08)', () => {
+    const windows = SafeRoot.open(base, { way: { paths: (name) => toSystemName(name, 'win32') } });
+    const directory = windows.directory(ROOT);
+    expect(() => directory.createFile('a:b'))
+      .to.throw()
+      .that.includes({ reason: 'NAME_UNSUPPORTED', code: 'EILSEQ' });
+    closeSync(directory.createFile('plain'));
+    expect(directory.list()).to.include('plain').and.not.to.include('a:b');
+    windows.close();
+  });
+});
+
+describe('the way to directories', () => {
+  it('is by handles on Linux, whatever else is the case, and never silently another one (S40)', () => {
+    expect(chooseWay('linux', {})).to.equal('handles');
+    expect(chooseWay('darwin', {})).to.equal('paths');
+    expect(chooseWay('freebsd', {})).to.equal('paths');
+  });
+
+  it('is none on Windows, which is said', () => {
+    expect(() => chooseWay('win32', {}))
+      .to.throw()
+      .with.property('message', 'Windows is not supported; run both programs in WSL 2');
+  });
+
+  it('can be forced for a test', () => {
+    expect(chooseWay('linux', { LOCKSTEP_TEST_WAY: 'paths' })).to.equal('paths');
+    expect(chooseWay('linux', { LOCKSTEP_TEST_WAY: '1' })).to.equal('handles');
+  });
+});
