@@ -290,9 +290,9 @@ export const FAULTS: readonly Fault[] = [
   {
     id: 'F42',
     fault: 'names that the target cannot hold apart',
-    provoked: '—',
-    expected: 'both are reported',
-    untested: 'needs a file system that folds case, which a plain machine cannot mount',
+    provoked: 'a double that folds names, at every crash point too; ext4 with casefold where the kernel has it',
+    expected: 'one is kept, the other reported with both names; neither is overwritten',
+    alsoIds: ['E08', 'E09'],
   },
   {
     id: 'F43',

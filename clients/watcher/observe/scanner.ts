@@ -17,6 +17,7 @@ import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
 import { isReserved, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference, Observed } from '../plan/difference.ts';
 import { ASIDE_PREFIX } from '../plan/plan.ts';
+import { ExactNames } from './exact-names.ts';
 
 export interface ScannerOptions {
   readonly root: SafeRoot;
@@ -54,10 +55,12 @@ export interface Findings {
 export class Scanner {
   readonly #options: ScannerOptions;
   readonly #rootDevice: bigint;
+  readonly #exactNames: ExactNames;
 
   constructor(options: ScannerOptions) {
     this.#options = options;
     this.#rootDevice = options.root.identity.dev;
+    this.#exactNames = new ExactNames(options.root);
   }
 
   /**
@@ -111,7 +114,8 @@ export class Scanner {
   /** The inode that the disk has at the path, undefined for none; `unknown` where it cannot be looked at. */
   inodeAt(path: TreePath): bigint | undefined | 'unknown' {
     try {
-      return this.#options.root.tryDirectory(parentOf(path))?.lstat(nameOf(path))?.ino;
+      const parent = this.#options.root.tryDirectory(parentOf(path));
+      return parent && this.#exactNames.lstat(parent, nameOf(path))?.ino;
     } catch (error) {
       if (isGone(error)) return undefined;
       if (errnoOf(error) === undefined) throw error;
@@ -141,18 +145,32 @@ export class Scanner {
   }
 
   /** As `compare`; what cannot be looked at is reported, and counts neither as changed nor as deleted (E49). */
-  tryCompare(directory: Directory, parent: TreePath, name: string, row: KnownName | undefined, found: Findings): void {
+  tryCompare(
+    directory: Directory,
+    parent: TreePath,
+    name: string,
+    row: KnownName | undefined,
+    found: Findings,
+    isListed: boolean,
+  ): void {
     try {
-      this.compare(directory, parent, name, row, found);
+      this.compare(directory, parent, name, row, found, isListed);
     } catch (error) {
       this.#reportUnreadable(joinPath(parent, name), error);
     }
   }
 
-  /** Holds one name on disk against its row. @throws errno errors */
-  compare(directory: Directory, parent: TreePath, name: string, row: KnownName | undefined, findings: Findings): void {
+  /** Holds one name on disk against its row. `isListed`: the name is from a listing. @throws errno errors */
+  compare(
+    directory: Directory,
+    parent: TreePath,
+    name: string,
+    row: KnownName | undefined,
+    findings: Findings,
+    isListed = false,
+  ): void {
     if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
-    const stat = directory.lstat(name);
+    const stat = isListed ? directory.lstat(name) : this.#exactNames.lstat(directory, name);
     const path = joinPath(parent, name);
     if (stat !== undefined && isReserved(path)) {
       this.#options.report(path, 'RESERVED_NAME', "this name is the server's own; it is not kept in step");
@@ -289,12 +307,12 @@ export class DirectoryScan {
       if (name === undefined && row === undefined) break;
       if (row !== undefined && (name === undefined || row.name < name)) {
         this.#takeRow(row);
-        this.#scanner.tryCompare(directory, this.path, row.name, row, findings);
+        this.#scanner.tryCompare(directory, this.path, row.name, row, findings, false);
       } else if (name !== undefined) {
         this.#next++;
         const own = row?.name === name ? row : undefined;
         if (own !== undefined) this.#takeRow(own);
-        this.#scanner.tryCompare(directory, this.path, name, own, findings);
+        this.#scanner.tryCompare(directory, this.path, name, own, findings, true);
       }
     }
     return findings;

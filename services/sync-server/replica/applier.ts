@@ -60,11 +60,12 @@ export class Applier {
    * could not be written (then nothing was changed), or index or disk failed in the middle (then recovery is needed).
    */
   applyGroup(batches: readonly IncomingBatch[]): GroupOutcome {
-    const { index, log, crashPoint, state, root, planner, settings } = this.#core;
+    const { index, log, crashPoint, state, root, planner, folding, settings } = this.#core;
     assertRoot(this.#core);
     // Handles of directories that others moved meanwhile would lead astray.
     root.forgetAll();
-    planner.begin({ fillsDirectories: true, refusesEscapingLinks: settings.refusesEscapingLinks });
+    // A directory that is filled in staging is not asked name by name.
+    planner.begin({ fillsDirectories: !folding.isFolding, refusesEscapingLinks: settings.refusesEscapingLinks });
     index.begin();
     const planned: PlannedBatch[] = [];
     const accepted: AcceptedBatch[] = [];

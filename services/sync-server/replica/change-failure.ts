@@ -47,6 +47,9 @@ const DRIFT_ERRNOS: ReadonlySet<string | undefined> = new Set([
  */
 export function failureOf(error: unknown, operation: string, path: TreePath): ChangeFailure {
   if (error instanceof ChangeFailure) return error;
+  if (error instanceof LockstepError && error.reason === 'NAME_UNSUPPORTED') {
+    return new ChangeFailure('failed', error.reason, path, error.message);
+  }
   const errno = errnoOf(error);
   if (errno !== undefined) {
     if (DRIFT_ERRNOS.has(errno)) return drifted(path, `is not what the index says (${operation}: ${errno})`);

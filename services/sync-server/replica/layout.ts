@@ -1,7 +1,8 @@
 /**
  * Where a replica keeps what is its own, and the names in staging. One letter says what a staged name is:
  * `b-` a file, directory or link of a batch, on its way to its path; `c-` a whole content, named by its digest; `u-` an
- * upload under way; `t-` trash, to be removed in the background; `m-` the progress marker (progress-marker.ts).
+ * upload under way; `t-` trash, to be removed in the background; `m-` the progress marker (progress-marker.ts); `p-` where
+ * names are tried (name-folding.ts).
  */
 import { join } from 'node:path';
 import type { Digest } from '../../../common/content/digest.ts';
@@ -11,6 +12,9 @@ import { RESERVED_NAME, type TreePath } from '../../../common/tree/tree-path.ts'
 export const OWN_DIRECTORY = RESERVED_NAME as TreePath;
 export const STAGING_NAME = 'staging';
 export const STAGING_PATH = `${RESERVED_NAME}/${STAGING_NAME}` as TreePath;
+
+/** There only while a name is tried. */
+export const PROBE_NAME = 'p-names';
 
 /** Where directories that a change removes stand in the index until the disk has followed. Never seen outside of a group. */
 export const GRAVEYARD = RESERVED_NAME as TreePath;

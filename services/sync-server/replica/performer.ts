@@ -21,6 +21,7 @@ import { ChangeFailure, drifted, failureOf } from './change-failure.ts';
 import type { ContentBuilder } from './content-builder.ts';
 import { hasSameContent, isSameInode } from './disk-identity.ts';
 import { stagedName, trashName } from './layout.ts';
+import type { NameFolding } from './name-folding.ts';
 import type {
   DeleteOperation,
   InstallOperation,
@@ -41,6 +42,7 @@ export interface PerformerOptions {
   readonly root: SafeRoot;
   readonly index: TreeIndex;
   readonly staged: StagedEntries;
+  readonly folding: NameFolding;
   readonly builder: ContentBuilder;
   readonly marker: ProgressMarker;
   readonly logger: ReplicaLog;
@@ -57,6 +59,7 @@ export class Performer {
   readonly #root: SafeRoot;
   readonly #index: TreeIndex;
   readonly #staged: StagedEntries;
+  readonly #folding: NameFolding;
   readonly #builder: ContentBuilder;
   readonly #marker: ProgressMarker;
   readonly #logger: ReplicaLog;
@@ -66,6 +69,7 @@ export class Performer {
     this.#root = options.root;
     this.#index = options.index;
     this.#staged = options.staged;
+    this.#folding = options.folding;
     this.#builder = options.builder;
     this.#marker = options.marker;
     this.#logger = options.logger;
@@ -118,7 +122,9 @@ export class Performer {
       return;
     }
     const parentPath = parentOf(entry.path);
+    this.#assertOwnParent(entry.path);
     const isClean = this.touched.touch(parentPath);
+    if (before === undefined || !isClean) this.#assertFree(entry.path);
     const name = this.#stage(operation, source);
     if (before?.kind === 'directory') this.#bury(entry.path, before, operation.grave, position);
     const parent = this.#root.directory(parentPath);
@@ -226,15 +232,18 @@ export class Performer {
   }
 
   #move({ from, to, before, replaced, position }: MoveOperation): void {
+    this.#assertOwnParent(to);
     this.touched.touch(parentOf(from));
     const isClean = this.touched.touch(parentOf(to));
     const source = this.#root.directory(parentOf(from));
-    const stat = source.lstat(nameOf(from));
+    const stat = this.#folding.lstat(source, nameOf(from));
     if (stat === undefined || stat.kind !== before.kind) throw drifted(from, 'is not what the index says');
     if (before.identity !== undefined && !hasSameContent(before, stat))
       throw drifted(from, 'is not what the index says');
     const target = this.#root.directory(parentOf(to));
-    const inTheWay = replaced === undefined && isClean ? undefined : target.lstat(nameOf(to));
+    const isRespelled = this.#isRespelling(target, from, to);
+    if (!isRespelled) this.#assertFree(to);
+    const inTheWay = isRespelled || (replaced === undefined && isClean) ? undefined : target.lstat(nameOf(to));
     if (inTheWay !== undefined) {
       if (inTheWay.kind === 'directory') throw drifted(to, 'is a directory that the index does not have');
       this.#warnIfForeign(to, replaced, inTheWay);
@@ -246,7 +255,8 @@ export class Performer {
     if (stat.kind === 'directory') this.#makeMovable(source, nameOf(from), stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced move');
-    this.#rename(source, from, target, to);
+    if (isRespelled) this.#respell(source, nameOf(from), nameOf(to));
+    else this.#rename(source, from, target, to);
     for (const path of this.copied) {
       if (!isInside(path, from)) continue;
       this.copied.delete(path);
@@ -267,6 +277,32 @@ export class Performer {
       const message = `${displayPath(from)} cannot be moved to ${displayPath(to)}, which is on another file system: send a removal and new entries`;
       throw new ChangeFailure('failed', 'OTHER_FILE_SYSTEM', from, message);
     }
+  }
+
+  #assertFree(path: TreePath): void {
+    if (this.#folding.isFolding) this.#folding.assertFree(this.#root.directory(parentOf(path)), path, nameOf(path));
+  }
+
+  /** Where names fold, a directory that could not be made would lead into the one that has its place. */
+  #assertOwnParent(path: TreePath): void {
+    const parent = parentOf(path);
+    if (!this.#folding.isFolding || parent === ROOT || this.#index.get(parent)?.kind === 'directory') return;
+    throw new ChangeFailure('failed', 'NAME_CLASH', path, `${displayPath(path)} has no directory that could be made`);
+  }
+
+  /** A rename that changes nothing but the spelling, on a file system to which that is the same name (E09). */
+  #isRespelling(target: Directory, from: TreePath, to: TreePath): boolean {
+    if (!this.#folding.isFolding || parentOf(from) !== parentOf(to)) return false;
+    const other = this.#folding.otherSpelling(target, nameOf(to));
+    return other !== undefined && other === nameOf(from);
+  }
+
+  /** By way of staging: from one spelling to the other, some kernels do nothing at all. */
+  #respell(directory: Directory, from: string, to: string): void {
+    const between = trashName();
+    directory.rename(from, this.#staged.directory, between);
+    this.#crashPoint('between two spellings');
+    this.#staged.directory.rename(between, directory, to);
   }
 
   /** Moving a directory to another parent changes its own `..`, which needs write permission on it (E76). */

@@ -243,6 +243,7 @@ export class Planner {
 
   /** What the index has at a path where something is to be; its parent must be a directory (E66). */
   #placeFor(path: TreePath, how: 'created' | 'moved' = 'created'): IndexedEntry | undefined {
+    staging(path, () => this.#staged.directory.assertName(nameOf(path)));
     const cradle = this.#nursery.cradleOf(path);
     const isNew = cradle !== undefined && !cradle.names.has(nameOf(path));
     const before = isNew ? undefined : this.#index.get(path);

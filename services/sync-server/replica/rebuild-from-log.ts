@@ -57,6 +57,11 @@ export function* rebuildFromLog(
 export function install(core: ReplicaCore, performer: Performer, path: TreePath): void {
   const parent = core.root.tryDirectory(parentOf(path));
   if (parent === undefined) return;
+  if (core.folding.otherSpelling(parent, nameOf(path)) !== undefined) {
+    core.staged.discard(REPAIR_NAME);
+    core.index.remove(path);
+    return;
+  }
   performer.touched.touch(parentOf(path));
   moveIntoPlace(core.staged.directory, REPAIR_NAME, parent, nameOf(path));
   core.crashPoint('repaired');
@@ -66,7 +71,8 @@ export function install(core: ReplicaCore, performer: Performer, path: TreePath)
 
 export function lstat(core: ReplicaCore, path: TreePath): Stat | undefined {
   if (path === ROOT) return core.root.directory(ROOT).stat();
-  return core.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+  const parent = core.root.tryDirectory(parentOf(path));
+  return parent && core.folding.lstat(parent, nameOf(path));
 }
 
 function syncStaged({ staged }: ReplicaCore): void {

@@ -25,6 +25,7 @@ import {
   type TreePath,
 } from '../../../common/tree/tree-path.ts';
 import { hasSameContent, hasSameMetadata, identityOf, isSameInode, looksUnchanged } from './disk-identity.ts';
+import type { NameFolding } from './name-folding.ts';
 import { errnoText } from './performer.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import type { Steps } from './steps.ts';
@@ -37,6 +38,7 @@ const STEP_ENTRIES = 32;
 export interface ReconcilerOptions {
   readonly root: SafeRoot;
   readonly index: TreeIndex;
+  readonly folding: NameFolding;
   readonly digestFunction: DigestFunction;
   readonly logger: ReplicaLog;
 }
@@ -47,12 +49,14 @@ export type OnCorrected = (path: TreePath) => void;
 export class Reconciler {
   readonly #root: SafeRoot;
   readonly #index: TreeIndex;
+  readonly #folding: NameFolding;
   readonly #digestFunction: DigestFunction;
   readonly #logger: ReplicaLog;
 
   constructor(options: ReconcilerOptions) {
     this.#root = options.root;
     this.#index = options.index;
+    this.#folding = options.folding;
     this.#digestFunction = options.digestFunction;
     this.#logger = options.logger;
   }
@@ -68,11 +72,11 @@ export class Reconciler {
     }
   }
 
-  /** Settles one entry; true when it is a directory. */
-  *settle(path: TreePath, onCorrected: OnCorrected): Steps<boolean> {
+  /** Settles one entry; true when it is a directory. `isListed`: its name is from a listing, not from somebody's word. */
+  *settle(path: TreePath, onCorrected: OnCorrected, isListed = false): Steps<boolean> {
     if (isReserved(path)) return false;
     if (path === ROOT) return this.#settleRoot(onCorrected);
-    const stat = this.#root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+    const stat = this.#lstat(path, isListed);
     if (stat === undefined || stat.kind === 'other') {
       if (stat !== undefined)
         this.#logger.warn({ path: displayPath(path) }, 'ignored a FIFO, socket or device in the replica');
@@ -90,6 +94,12 @@ export class Reconciler {
       onCorrected(path);
     }
     return stat.kind === 'directory';
+  }
+
+  #lstat(path: TreePath, isListed: boolean): Stat | undefined {
+    const parent = this.#root.tryDirectory(parentOf(path));
+    if (parent === undefined || isListed) return parent?.lstat(nameOf(path));
+    return this.#folding.lstat(parent, nameOf(path));
   }
 
   #settleRoot(onCorrected: OnCorrected): boolean {
@@ -127,7 +137,7 @@ export class Reconciler {
       const stat = row === undefined ? undefined : directory.lstat(name);
       let isDirectory = row?.kind === 'directory';
       if (row === undefined || stat === undefined || !looksUnchanged(row, stat)) {
-        isDirectory = yield* this.settle(child, onCorrected);
+        isDirectory = yield* this.settle(child, onCorrected, true);
         directory = this.#root.tryDirectory(path);
       }
       if (isDirectory) pending.push(child);

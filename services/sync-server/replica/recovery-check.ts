@@ -127,7 +127,9 @@ function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Ma
   }
 }
 
-/** A directory where a file should be is not ours to remove here. */
+/** A directory where a file should be is not ours to remove here, nor is what has the name in another spelling (E08). */
 function isBlocked(core: ReplicaCore, path: TreePath): boolean {
-  return core.root.tryDirectory(parentOf(path)) === undefined || lstat(core, path)?.kind === 'directory';
+  const parent = core.root.tryDirectory(parentOf(path));
+  if (parent === undefined || core.folding.otherSpelling(parent, nameOf(path)) !== undefined) return true;
+  return lstat(core, path)?.kind === 'directory';
 }

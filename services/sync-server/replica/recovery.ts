@@ -236,7 +236,8 @@ class Recovery {
 
   #lstat(path: TreePath): Stat | undefined {
     if (path === ROOT) return undefined;
-    return this.#core.root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
+    const parent = this.#core.root.tryDirectory(parentOf(path));
+    return parent && this.#core.folding.lstat(parent, nameOf(path));
   }
 
   #lose(what: string, why: string): void {

@@ -2,6 +2,7 @@
  * The parts of a replica that belong to the applier's thread, opened together in the right order: index, log, staging,
  * marker, feed. Composition only. Whoever opens it holds the directory's lock.
  */
+import type { Way } from '../../../common/fs/choose-way.ts';
 import type { HeldDirectory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
@@ -20,6 +21,7 @@ import {
   syncDoubtFileIn,
 } from './layout.ts';
 import { Log } from './log.ts';
+import { NameFolding } from './name-folding.ts';
 import { Performer } from './performer.ts';
 import { Planner } from './planner.ts';
 import { ProgressMarker } from './progress-marker.ts';
@@ -38,6 +40,8 @@ export interface CoreOptions {
   readonly crashPoint?: ((step: string) => void) | undefined;
   /** For tests without a full disk at hand. */
   readonly space?: SpaceGuard | undefined;
+  /** For tests without a file system at hand that is reached, or folds names, otherwise. */
+  readonly way?: Way | undefined;
 }
 
 export interface ReplicaCore {
@@ -54,6 +58,7 @@ export interface ReplicaCore {
   readonly doubt: SyncDoubt;
   readonly feed: ChangeFeed;
   readonly staged: StagedEntries;
+  readonly folding: NameFolding;
   readonly marker: ProgressMarker;
   readonly builder: ContentBuilder;
   readonly planner: Planner;
@@ -66,12 +71,13 @@ export function openCore(options: CoreOptions): ReplicaCore {
   const { settings, logger } = options;
   const crashPoint = options.crashPoint ?? (() => undefined);
   makeStateDirectory(settings.stateDirectory);
-  const { root, staging } = openStaging(settings.directory);
+  const { root, staging } = openStaging(settings.directory, options.way);
   const { digestFunction } = settings;
   const { index, isRebuilt } = openIndex(settings, logger);
   const log = Log.open(logDirectoryIn(settings.stateDirectory));
   const state = new FolderState(index);
   const staged = new StagedEntries(staging);
+  const folding = new NameFolding(staging);
   const marker = ProgressMarker.open(staging);
   const builder = new ContentBuilder(root, staged, digestFunction);
   const space = options.space ?? new SpaceGuard(settings.directory);
@@ -88,11 +94,12 @@ export function openCore(options: CoreOptions): ReplicaCore {
     doubt: SyncDoubt.open(syncDoubtFileIn(settings.stateDirectory)),
     feed: ChangeFeed.open(feedDirectoryIn(settings.stateDirectory), settings.feedBytes, state.revision),
     staged,
+    folding,
     marker,
     builder,
     planner: new Planner({ index, staged, space, maxEntries: settings.limits.maxEntries }),
-    performer: new Performer({ root, index, staged, builder, marker, logger, crashPoint }),
-    reconciler: new Reconciler({ root, index, digestFunction, logger }),
+    performer: new Performer({ root, index, staged, folding, builder, marker, logger, crashPoint }),
+    reconciler: new Reconciler({ root, index, folding, digestFunction, logger }),
   };
 }
 
@@ -117,9 +124,12 @@ export function closeCore(core: ReplicaCore): void {
 }
 
 /** The replica's root and its staging, which is always on the replica's own file system (E83). */
-export function openStaging(directory: string): { readonly root: SafeRoot; readonly staging: HeldDirectory } {
+export function openStaging(
+  directory: string,
+  way?: Way,
+): { readonly root: SafeRoot; readonly staging: HeldDirectory } {
   makeReplicaDirectory(directory);
-  const root = SafeRoot.open(directory);
+  const root = SafeRoot.open(directory, { way });
   try {
     const top = root.directory(ROOT);
     if (top.lstat(OWN_DIRECTORY) === undefined) {

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
-import { chmodSync, linkSync, mkdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Difference } from '../../../clients/watcher/plan/difference.ts';
 import { Scanner } from '../../../clients/watcher/observe/scanner.ts';
-import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { SafeRoot, type SafeRootOptions } from '../../../common/fs/safe-root.ts';
 import { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { foldingNames } from '../../support/folding-names.ts';
 import { useTemporaryDirectory } from '../../common/fs/temporary.ts';
 
 const path = (text: string): TreePath => text as TreePath;
@@ -23,10 +25,18 @@ describe('scanner', () => {
     tree = join(temporary.path, 'tree');
     mkdirSync(join(tree, 'sub'), { recursive: true });
     for (const name of ['one', 'two', 'three']) writeFileSync(join(tree, 'sub', name), name);
-    root = SafeRoot.open(tree);
+    openRoot();
     index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
     [reports, fine, shared] = [[], [], []];
-    scanner = new Scanner({
+    scanner = newScanner();
+  });
+
+  function openRoot(options: SafeRootOptions = {}): void {
+    root = SafeRoot.open(tree, options);
+  }
+
+  function newScanner(): Scanner {
+    return new Scanner({
       root,
       index,
       isIgnored: () => false,
@@ -36,7 +46,7 @@ describe('scanner', () => {
       shared: (ino) => shared.push(ino),
       fine: (at) => fine.push(at),
     });
-  });
+  }
 
   afterEach(() => {
     index.close();
@@ -97,6 +107,25 @@ describe('scanner', () => {
     expect(reports).to.have.lengthOf(3);
     expect(scanner.inodeAt(path('sub/one'))).to.equal('unknown');
     chmodSync(join(tree, 'sub'), 0o755);
+  });
+
+  it('sees a change of case as a name that went and one that came, where names fold (E09)', () => {
+    root.close();
+    openRoot({ way: { paths: foldingNames } });
+    scanner = newScanner();
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    know('one', 'two', 'three');
+    renameSync(join(tree, 'sub', 'one'), join(tree, 'sub', 'ONE'));
+    const changes = (differences: readonly Difference[] = []) =>
+      differences.map(({ path: at, before, now }) => [at, before?.kind, now?.kind]);
+    const both = [
+      ['sub/ONE', undefined, 'file'],
+      ['sub/one', 'file', undefined],
+    ];
+    expect(changes(scanner.open(path('sub'))?.next(10).differences)).to.deep.equal(both);
+    expect(['ONE', 'one'].flatMap((name) => changes(scanner.look(path('sub'), name).differences))).to.deep.equal(both);
+    expect(scanner.inodeAt(path('sub/one'))).to.equal(undefined);
+    expect(scanner.inodeAt(path('sub/two'))).not.to.equal(undefined);
   });
 
   it('looks at the root itself', () => {
