@@ -2,7 +2,7 @@
  * The files of deploy/ and of the CI: each is what its format says, and each flag, variable, port, path and target in them is one
  * that the programs and the Makefile have.
  */
-import { globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { loadAll } from 'js-yaml';
@@ -12,6 +12,7 @@ import { environmentNameOf, type OptionDeclarations, resolveOptions } from '../.
 import { buildProgram as buildServer } from '../../services/sync-server/cli.ts';
 import { serveOptions } from '../../services/sync-server/commands/options.ts';
 import { REPOSITORY } from '../support/bin-program.ts';
+import { parsePlist } from '../support/plist.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 type Program = 'sync-server' | 'sync-watcher';
@@ -150,6 +151,37 @@ describe('what else starts a program', () => {
     });
   }
 
+  for (const role of ['server', 'watcher'] as const) {
+    const name = `deploy/launchd/lockstep.sync-${role}.plist`;
+    it(`${name} gives it flags that it has, keeps it running, and needs no root`, async () => {
+      const agent = parsePlist(read(name)) as Json;
+      const [program, ...args] = agent['ProgramArguments'] as readonly string[];
+      expect(program).to.equal(`/usr/local/bin/sync-${role}`);
+      const values = await taken(`sync-${role}`, args);
+      expect(values['config']).to.equal(`/Users/me/.config/lockstep/${role}.toml`);
+      expect(agent['Label']).to.equal(`lockstep.sync-${role}`);
+      expect(name).to.include(`/${String(agent['Label'])}.plist`);
+      expect(agent).to.deep.include({ RunAtLoad: true, KeepAlive: { SuccessfulExit: false }, ExitTimeOut: 20 });
+      // launchd makes the log's file, but no directory for it.
+      for (const key of ['StandardOutPath', 'StandardErrorPath']) {
+        expect(agent[key]).to.equal(`/Users/me/Library/Logs/lockstep.sync-${role}.log`);
+      }
+      expect(agent).not.to.have.any.keys('UserName', 'GroupName');
+    });
+  }
+
+  it('a property list that is not one would be noticed', () => {
+    const text = read('deploy/launchd/lockstep.sync-server.plist');
+    for (const wrong of [
+      text.replace('</array>', ''),
+      text.replace('<true/>', '<yes/>'),
+      text.replace('<key>Label</key>', ''),
+      text.replace('</plist>', '</plist><dict/>'),
+    ]) {
+      expect(() => parsePlist(wrong)).to.throw();
+    }
+  });
+
   it('sets only variables that the programs look at', () => {
     const known = knownVariables();
     const files = globSync('deploy/**/*', { cwd: REPOSITORY, withFileTypes: true }).filter((file) => file.isFile());
@@ -176,13 +208,25 @@ describe('.github/workflows/ci.yml', () => {
   const jobs = workflow['jobs'] as Readonly<Record<string, Json>>;
   const steps = Object.values(jobs).flatMap((job) => job['steps'] as readonly Json[]);
 
+  /** What is written into a command for each system stands for all of it. */
+  const testsOf = (word: string): readonly string[] => {
+    const systems = at(jobs['others'], 'strategy', 'matrix', 'include') as readonly { readonly tests: string }[];
+    return word === 'matrix.tests'
+      ? systems.flatMap(({ tests }) => tests.split(' '))
+      : /^[$}{]/.test(word)
+        ? []
+        : [word];
+  };
+
   it('runs targets and files that are there', () => {
     const makefile = read('Makefile');
     for (const { run } of steps) {
-      if (typeof run !== 'string') continue;
+      if (typeof run !== 'string' || run.startsWith('npm ')) continue;
       const [command = '', ...words] = run.split(' ');
       if (command === 'make') expect(makefile, run).to.match(new RegExp(`^${words[0]}:.*## `, 'm'));
-      else for (const path of [command, ...words]) expect(read(path), path).not.to.equal('');
+      else if (command !== 'node') expect(read(command), command).not.to.equal('');
+      if (command === 'make') continue;
+      for (const path of words.flatMap(testsOf)) expect(existsSync(join(REPOSITORY, path)), path).to.equal(true);
     }
   });
 
@@ -193,7 +237,12 @@ describe('.github/workflows/ci.yml', () => {
     expect(workflow['permissions']).to.deep.equal({ contents: 'read' });
   });
 
-  it('covers three systems and both versions of Node that the package allows', () => {
+  it('covers macOS and Windows, as far as they can be', () => {
+    const systems = at(jobs['others'], 'strategy', 'matrix', 'include') as readonly { readonly system: string }[];
+    expect(systems.map(({ system }) => system.replace(/-.*/, ''))).to.deep.equal(['macos', 'windows']);
+  });
+
+  it('covers three versions of Linux and both versions of Node that the package allows', () => {
     const { system, node } = at(jobs['systems'], 'strategy', 'matrix') as {
       readonly system: readonly string[];
       readonly node: readonly number[];
