@@ -34,9 +34,11 @@ export function chooseSource(
   requested: RequestedSource,
   fileSystem: FileSystemKind,
   sizeOfTree: () => TreeSize,
+  platform: NodeJS.Platform = process.platform,
 ): SourceChoice {
   if (requested !== 'auto') return { kind: requested, reason: 'as configured' };
   if (fileSystem === 'network') return { kind: 'poll', reason: 'a network file system gives no events' };
+  if (platform !== 'linux') return { kind: 'chokidar', reason: 'watches of our own were tried on Linux only' };
   const { entries, directories } = sizeOfTree();
   if (entries > MAX_CHOKIDAR_ENTRIES) return { kind: 'native', reason: `more than ${MAX_CHOKIDAR_ENTRIES} entries` };
   if (directories > MAX_CHOKIDAR_DIRECTORIES) {

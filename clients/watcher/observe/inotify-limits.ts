@@ -21,8 +21,13 @@ export function isWatchLimit(errno: string | undefined): boolean {
 }
 
 /** One sentence for the status, with the exact command. */
-export function watchLimitAdvice(errno: string, blindDirectories: number): string {
+export function watchLimitAdvice(
+  errno: string,
+  blindDirectories: number,
+  platform: NodeJS.Platform = process.platform,
+): string {
   const blind = `${blindDirectories} ${blindDirectories === 1 ? 'directory is' : 'directories are'} polled every few seconds`;
+  if (platform !== 'linux') return `the system refuses further watches (${errno}), ${blind}; raise ulimit -n`;
   if (errno === 'ENOSPC') {
     const watches = atLeast(524_288, (readLimit('max_user_watches') ?? 0) + 2 * blindDirectories);
     return `the limit of inotify watches is reached, ${blind}; run: sysctl fs.inotify.max_user_watches=${watches}`;

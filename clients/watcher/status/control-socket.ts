@@ -4,7 +4,7 @@
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { errnoError, errnoOf } from '../../../common/ops/errors.ts';
+import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { type Address, parseAddress } from '../../../common/rpc/address.ts';
 
 const SOCKET_NAME = 'control.sock';
@@ -19,13 +19,20 @@ export interface ControlSocket {
 }
 
 /**
- * @throws LockstepError IO when the state directory cannot be opened; an address error where the path is too long and
- *   there is no /proc to shorten it.
+ * @throws LockstepError IO when the state directory cannot be opened; USAGE where the path is too long and there is no /proc to
+ *   shorten it.
  */
-export function controlSocketOf(stateDirectory: string): ControlSocket {
+export function controlSocketOf(stateDirectory: string, platform: NodeJS.Platform = process.platform): ControlSocket {
   const path = join(stateDirectory, SOCKET_NAME);
   if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) {
     return { path, address: parseAddress(`unix:${path}`), release: () => {} };
+  }
+  if (platform !== 'linux') {
+    const most = MAX_SOCKET_PATH_BYTES - SOCKET_NAME.length - 1;
+    throw new LockstepError(
+      'USAGE',
+      `${stateDirectory} is too long for a socket in it; give a --state of at most ${most} bytes`,
+    );
   }
   let fd: number;
   try {

@@ -18,6 +18,7 @@ import { expect } from 'chai';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import { useTemporaryDirectory } from './temporary.ts';
 
 /** How long each operation is raced; `LOCKSTEP_RACE_MS=15000` for a long run. */
@@ -92,6 +93,10 @@ const OPERATIONS: Record<string, (directory: Directory, tree: Directory) => void
 describe('a parent directory swapped for a link during an operation (S01)', function () {
   this.timeout(RACE_MS * 4 + 10_000);
   let child: ChildProcess | undefined;
+
+  before(function () {
+    if (process.platform !== 'linux') skipBecause(this, 'directories have handles on Linux only');
+  });
 
   // Registered before the removal of the directory, so that it runs before: nobody can remove what is being flipped.
   afterEach(async () => {

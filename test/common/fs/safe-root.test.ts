@@ -18,11 +18,11 @@ import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { joinPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
-import { useTemporaryDirectory } from './temporary.ts';
+import { useTemporaryDirectory, WAYS } from './temporary.ts';
 
 const path = (text: string): TreePath => text as TreePath;
 
-for (const way of ['handles', 'paths'] as const)
+for (const way of WAYS)
   describe(`SafeRoot, by ${way}`, () => {
     const temporary = useTemporaryDirectory();
     let base: string;
@@ -57,12 +57,12 @@ for (const way of ['handles', 'paths'] as const)
       });
 
       it('gives its handle back when it is closed', () => {
-        const before = readdirSync('/proc/self/fd').length;
+        const before = readdirSync('/dev/fd').length;
         for (let round = 0; round < 20; round++) {
           using short = SafeRoot.open(base, { way });
           short.hold(ROOT).close();
         }
-        expect(readdirSync('/proc/self/fd').length).to.equal(before);
+        expect(readdirSync('/dev/fd').length).to.equal(before);
       });
     });
 
@@ -179,18 +179,18 @@ for (const way of ['handles', 'paths'] as const)
       it('stay within the bound of open handles; the four returned last stay open', () => {
         using small = SafeRoot.open(base, { maxOpenDirectories: 8, way });
         for (let n = 0; n < 40; n++) mkdirSync(`${base}/${n}/x/y/z`, { recursive: true });
-        const before = readdirSync('/proc/self/fd').length;
+        const before = readdirSync('/dev/fd').length;
         const returned: Directory[] = [];
         for (let n = 0; n < 40; n++) {
           returned.push(small.directory(path(`${n}/x/y/z`)));
           for (const recent of returned.slice(-4)) expect(recent.list()).to.deep.equal([]);
         }
-        expect(readdirSync('/proc/self/fd').length).to.be.at.most(before + 8);
+        expect(readdirSync('/dev/fd').length).to.be.at.most(before + 8);
         expect(() => returned[0]?.list())
           .to.throw()
           .with.property('reason', 'INTERNAL');
         small.forgetAll();
-        expect(readdirSync('/proc/self/fd').length).to.equal(before);
+        expect(readdirSync('/dev/fd').length).to.equal(before);
       });
 
       it('that are held live until they are disposed, and no longer', () => {

@@ -4,6 +4,9 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** The ways to reach directories that there are here. */
+export const WAYS = process.platform === 'linux' ? (['handles', 'paths'] as const) : (['paths'] as const);
+
 /** To be called inside a `describe`; the path changes with each test. */
 export function useTemporaryDirectory(base: string = tmpdir()): { readonly path: string } {
   const current = { path: '' };

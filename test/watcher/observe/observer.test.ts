@@ -27,6 +27,12 @@ describe('chooseSource', () => {
     expect(chooseSource('auto', 'memory', () => small).kind).to.equal('chokidar');
     expect(chooseSource('auto', 'local', () => ({ ...small, entries: 20_001 })).kind).to.equal('native');
   });
+
+  it('leaves other systems than Linux to chokidar, whatever the size', () => {
+    const large = () => ({ ...small, entries: 20_001 });
+    expect(chooseSource('auto', 'local', large, 'darwin').kind).to.equal('chokidar');
+    expect(chooseSource('native', 'local', large, 'darwin').kind).to.equal('native');
+  });
 });
 
 describe('Observer', function () {

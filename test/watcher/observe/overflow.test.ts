@@ -8,7 +8,7 @@ import { expect } from 'chai';
 import { BurstDetector } from '../../../clients/watcher/observe/burst-detector.ts';
 import { DirtySet } from '../../../clients/watcher/observe/dirty-set.ts';
 import { IgnoreRules } from '../../../clients/watcher/observe/ignore-rules.ts';
-import { eventQueueLength } from '../../../clients/watcher/observe/inotify-limits.ts';
+import { eventQueueLength, watchLimitAdvice } from '../../../clients/watcher/observe/inotify-limits.ts';
 import { NativeSource } from '../../../clients/watcher/observe/native-source.ts';
 import { type ObserverTurn, TurnGatherer } from '../../../clients/watcher/observe/turn-gatherer.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
@@ -80,6 +80,13 @@ describe('the kernel limits', function () {
     directory = mkdtempSync(join(tmpdir(), 'overflow-'));
   });
   afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('are told of with commands that the system has', () => {
+    expect(watchLimitAdvice('ENOSPC', 2, 'linux')).to.match(/^the limit of inotify watches .* run: sysctl/);
+    expect(watchLimitAdvice('EMFILE', 2, 'darwin')).to.equal(
+      'the system refuses further watches (EMFILE), 2 directories are polled every few seconds; raise ulimit -n',
+    );
+  });
 
   it('asks for a scan of everything when the event queue ran over (E27)', async () => {
     using root = SafeRoot.open(directory);

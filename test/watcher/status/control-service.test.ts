@@ -55,6 +55,16 @@ describe('ControlService', () => {
     return 'none';
   }
 
+  it('has a word for a state directory that is too long for a socket, where there is no /proc to shorten it', () => {
+    const long = `/${'x'.repeat(89)}`;
+    expect(controlSocketOf(long, 'darwin').path).to.equal(`${long}/control.sock`);
+    expect(() => controlSocketOf(`${long}x`, 'darwin'))
+      .to.throw()
+      .that.includes({ reason: 'USAGE' })
+      .and.has.property('message')
+      .that.matches(/give a --state of at most 90 bytes$/);
+  });
+
   it('tells the limit of the bandwidth, and sets another one until told otherwise', async () => {
     expect((await client.status()).bandwidthLimit).to.equal(2_000_000n);
     expect(await client.limitBandwidth()).to.deep.equal({ bytesPerSecond: 2_000_000n, byHand: false });
