@@ -38,6 +38,17 @@ describe('what is shipped for running it (S39)', () => {
     });
   }
 
+  for (const unit of ['system/sync-server', 'user/sync-server', 'user/sync-watcher']) {
+    it(`the unit ${unit} waits for the program's word, and has a watchdog that starts it again`, () => {
+      expect(linesOf(`systemd/${unit}.service`)).to.include.members([
+        'Type=notify',
+        'NotifyAccess=all',
+        'WatchdogSec=60',
+        'Restart=on-failure',
+      ]);
+    });
+  }
+
   it('the container runs without root, installs without scripts, and does not turn protection off', () => {
     const lines = linesOf('Containerfile');
     expect(lines).to.include('USER 65532:65532');

@@ -5,6 +5,7 @@
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
+import { serviceManager } from '../../../common/ops/service-manager.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { EngineThreads } from '../engine-thread.ts';
 import { exitCodeOfWatcher } from '../exit-code.ts';
@@ -49,6 +50,7 @@ export async function watch(
   });
   const surroundings = new Surroundings(values);
   const { logger } = surroundings;
+  using manager = serviceManager(logger);
   const watchers: Watcher[] = [];
   const bandwidth = new Bandwidth(bandwidthSettings(values));
   const runOne = async (options: WatcherOptions, voice: Voice): Promise<ExitCode> => {
@@ -64,6 +66,7 @@ export async function watch(
   };
   const stopListening = onTermination(async (signal) => {
     logger.info({ signal }, 'stopping');
+    manager.stopping();
     setTimeout(() => {
       logger.error('the watcher did not stop in time');
       process.exit(1);
@@ -95,6 +98,8 @@ export async function watch(
       const result = runOne(options, voice);
       return all.length === 1 ? result : endedAlone(result, voice);
     });
+    // Not only when the first sync is done: that may take hours, and whoever waits for it has --ready-file.
+    manager.ready(`watching ${prepared.length} ${prepared.length === 1 ? 'directory' : 'directories'}`);
     return worstOf(await Promise.all(running));
   } finally {
     stopListening();

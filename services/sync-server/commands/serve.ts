@@ -7,6 +7,7 @@ import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
+import { serviceManager } from '../../../common/ops/service-manager.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { TlsFiles } from '../auth/tls.ts';
 import type { ScrubSettings } from '../replica/scrub.ts';
@@ -36,6 +37,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
     format: values.logFormat,
     destination: logFile,
   });
+  using manager = serviceManager(logger);
   const setup = {
     folders,
     listen: values.listen,
@@ -54,6 +56,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
   const starting = startServer(setup, context.openFolder, logger);
   const stopListening = onTermination(async (signal) => {
     logger.info({ signal }, 'stopping');
+    manager.stopping();
     const timer = setTimeout(() => {
       logger.error('the server did not stop in time');
       process.exit(ExitCode.SOME_FAILED);
@@ -83,6 +86,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
   });
   try {
     await starting;
+    manager.ready(`serving ${folders.map(({ name }) => name).join(', ')}`);
     await stopped.promise;
   } finally {
     stopListening();
