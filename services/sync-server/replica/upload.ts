@@ -77,8 +77,8 @@ export class Upload {
     const data = literalOf(part);
     const steps = part.steps ?? [{ copyOffsetBytes: 0, copyLengthBytes: 0, zeroBytes: 0, dataBytes: data.length }];
     const addedBytes = steps.reduce((sum, step) => sum + step.copyLengthBytes, data.length);
-    const zeroBytes = steps.reduce((sum, step) => sum + step.zeroBytes, 0);
-    if (before + addedBytes + zeroBytes > this.#options.sizeBytes) {
+    const skippedBytes = steps.reduce((sum, step) => sum + step.zeroBytes, 0);
+    if (before + addedBytes + skippedBytes > this.#options.sizeBytes) {
       throw new LockstepError(
         'INVALID_ARGUMENT',
         `an upload is longer than the ${this.#options.sizeBytes} bytes announced`,
