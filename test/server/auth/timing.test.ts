@@ -27,7 +27,7 @@ function forged(id: string): string {
 }
 
 describe('the time of a refusal (S19)', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let fixture: SyncFixture;
   let own: Metadata;
   let knownId = '';
