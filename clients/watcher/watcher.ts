@@ -19,17 +19,20 @@ import { type PackedChanges, unpackChanges } from './engine/packed-changes.ts';
 import type { EngineThread } from './engine-thread.ts';
 import { OnSynced } from './hooks/on-synced.ts';
 import type { Bandwidth } from './push/bandwidth.ts';
+import type { AnsweredBatch } from './push/change-stream.ts';
 import { Connection } from './push/connection.ts';
 import { ContentReader } from './push/content-reader.ts';
 import type { SecurityOptions } from './push/credentials.ts';
 import { Inspection } from './push/inspection.ts';
 import { type OpenedSession, Reconnect } from './push/reconnect.ts';
+import { SentBytes } from './push/sent-bytes.ts';
 import { Session } from './push/session.ts';
 import { ChangeLog } from './status/change-log.ts';
 import { ControlService } from './status/control-service.ts';
 import type { Progress } from './status/progress.ts';
 import { holderIdOf } from './status/state-directory.ts';
 import type { WatcherTelemetry } from './status/telemetry.ts';
+import type { MeteredWatcher, WatcherMeter } from './status/watcher-metrics.ts';
 import { type WatcherEvent, WatcherModel, type WatcherSnapshot } from './status/watcher-model.ts';
 import { VERSION } from './version.ts';
 
@@ -45,6 +48,11 @@ export interface WatcherOptions {
   readonly onSynced: { readonly command: string; readonly environment: Environment } | undefined;
 }
 
+interface Metrics {
+  readonly address: Address;
+  add(watcher: MeteredWatcher): WatcherMeter;
+}
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface WatcherSurroundings {
@@ -57,6 +65,8 @@ export interface WatcherSurroundings {
   readonly complain: (sentence: string) => void;
   /** Shared by all watchers of the process. */
   readonly bandwidth: Bandwidth;
+  /** Shared by all watchers of the process: where its metrics are shown. */
+  readonly metrics?: Metrics | undefined;
   /** The first sync is done, up to this revision. */
   readonly onReady?: ((revision: string) => void) | undefined;
 }
@@ -81,6 +91,8 @@ export class Watcher {
   readonly #onSynced: OnSynced | undefined;
   readonly #result = new Deferred<ExitCode>();
   readonly #engineClosed = new Deferred<void>();
+  readonly #sent = new SentBytes();
+  readonly #meter: WatcherMeter | undefined;
   #telemetry: WatcherTelemetry | undefined;
   #isReady = false;
   #isEnding = false;
@@ -90,6 +102,7 @@ export class Watcher {
     this.#options = options;
     this.#around = around;
     this.#model = new WatcherModel({ directory, server: options.address.text, folder });
+    this.#meter = around.metrics?.add({ model: this.#model, sent: this.#sent });
     this.#changes = new ChangeLog(around.logger);
     this.#content = new ContentReader(directory);
     if (options.readyFile !== undefined) rmSync(options.readyFile, { force: true });
@@ -193,7 +206,8 @@ export class Watcher {
     const { logger } = this.#around;
     try {
       const { WatcherTelemetry } = await import('./status/telemetry.ts');
-      this.#telemetry = new WatcherTelemetry({ settings, version: VERSION, model: this.#model, logger });
+      const watcher = { model: this.#model, sent: this.#sent };
+      this.#telemetry = new WatcherTelemetry({ settings, version: VERSION, logger, ...watcher });
     } catch (error) {
       // Watching is what it is here for.
       logger.warn({ err: error }, 'going on without telemetry');
@@ -221,8 +235,9 @@ export class Watcher {
           content: this.#content,
           engine: this.#engine,
           logger: this.#around.logger,
-          onAnswered: this.#telemetry?.onAnswered,
+          onAnswered: this.#onAnswered,
           bandwidth: this.#around.bandwidth.bucket,
+          sent: this.#sent,
         },
         signal,
       );
@@ -237,6 +252,15 @@ export class Watcher {
       connection.close();
       throw error;
     }
+  }
+
+  /** Undefined where nobody wants to know: then nothing is measured. */
+  get #onAnswered(): ((batch: AnsweredBatch) => void) | undefined {
+    const listeners = [this.#telemetry?.onAnswered, this.#meter?.onAnswered].filter((one) => one !== undefined);
+    if (listeners.length === 0) return undefined;
+    return (batch) => {
+      for (const listener of listeners) listener(batch);
+    };
   }
 
   #handle(event: EngineEvent): void {
@@ -313,7 +337,8 @@ export class Watcher {
     );
     try {
       if (readyFile !== undefined) {
-        writeFileAtomic(readyFile, `${JSON.stringify({ pid: process.pid, revision })}\n`, { mode: 0o644 });
+        const metrics = this.#around.metrics?.address.text;
+        writeFileAtomic(readyFile, `${JSON.stringify({ pid: process.pid, revision, metrics })}\n`, { mode: 0o644 });
       }
       this.#around.onReady?.(revision);
     } catch (error) {
@@ -338,6 +363,7 @@ export class Watcher {
     await this.#control.stop();
     await this.#content.close();
     await told;
+    this.#meter?.end();
     this.#changes.close();
     this.#around.progress.close();
     // Of a look it stays, as its result; a watcher that has stopped is not ready.

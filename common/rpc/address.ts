@@ -52,6 +52,15 @@ export function parseAddress(text: string, role: 'listen' | 'dial' = 'listen'): 
   return tcpAddress(host, port);
 }
 
+/** Where an HTTP port is to be; undefined for "off". `usualPort` is what the message shows. @throws LockstepError USAGE */
+export function parseHttpAddress(text: string, usualPort: number): TcpAddress | undefined {
+  if (text === 'off') return undefined;
+  const address = parseAddress(text, 'listen');
+  if (address.kind === 'tcp') return address;
+  const example = `write for example 127.0.0.1:${usualPort}, or off`;
+  throw new LockstepError('USAGE', `"${text}" is not an address for http; ${example}`);
+}
+
 /** An address from its parts, for instance after port 0 became a real one. */
 export function tcpAddress(host: string, port: number): TcpAddress {
   const target = isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;

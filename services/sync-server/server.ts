@@ -6,9 +6,11 @@ import { unlinkSync } from 'node:fs';
 import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
 import { type FreeSpace, freeSpace } from '../../common/fs/free-space.ts';
 import { placeOf } from '../../common/fs/place.ts';
+import type { HttpPort } from '../../common/http/http-port.ts';
 import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
 import { MetricsRegistry } from '../../common/ops/metrics.ts';
+import { registerProcessMetrics } from '../../common/ops/process-metrics.ts';
 import type { Address, TcpAddress } from '../../common/rpc/address.ts';
 import {
   ConnectionGuard,
@@ -27,9 +29,8 @@ import { LeaseDesk } from './auth/lease-desk.ts';
 import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { Door, type Viewer } from './http/door.ts';
-import { type HttpServer, type HttpServerOptions, startHttpServer } from './http/http-server.ts';
+import { type HttpServerOptions, startHttpServer } from './http/http-server.ts';
 import { registerFolderMetrics } from './http/folder-metrics.ts';
-import { registerProcessMetrics } from './http/process-metrics.ts';
 import { folderStatus, type ServerState, type ServerStatus, unreadiness } from './http/server-status.ts';
 import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
@@ -224,7 +225,7 @@ function quietGrpc(logger: Logger): void {
 async function openHttp(
   setup: ServerSetup,
   options: Omit<HttpServerOptions, 'address'>,
-): Promise<HttpServer | undefined> {
+): Promise<HttpPort | undefined> {
   if (setup.http === undefined) return undefined;
   try {
     return await startHttpServer({ ...options, address: setup.http });

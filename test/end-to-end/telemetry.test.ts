@@ -1,10 +1,10 @@
 /**
  * What both programs tell an OTLP receiver, and that they tell nobody anything unless it is asked for.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { REPOSITORY } from '../support/bin-program.ts';
+import { documentedMetrics } from '../support/documented-metrics.ts';
 import { eventually } from '../support/eventually.ts';
 import { OtlpReceiver } from '../support/otlp-receiver.ts';
 import { usePairs } from '../support/pair-hooks.ts';
@@ -42,8 +42,9 @@ describe('telemetry of both programs', function () {
       new Set(receiver.metrics.filter((metric) => metric.service === service).map(({ name }) => name));
     await eventually('metrics of both', () => namesOf('sync-server').size > 0 && namesOf('sync-watcher').size > 0);
     expect(namesOf('sync-server')).to.include('lockstep_head_revision');
-    const documented = [...readFileSync(join(REPOSITORY, 'docs/telemetry.md'), 'utf8').matchAll(/^\| `(\w+)` \|/gm)];
-    expect([...namesOf('sync-watcher')].toSorted()).to.deep.equal(documented.map(([, name = '']) => name).toSorted());
+    expect([...namesOf('sync-watcher')].toSorted()).to.deep.equal(
+      documentedMetrics('The watcher', 'The process').toSorted(),
+    );
     expect(receiver.troubles).to.deep.equal([]);
     for (const program of [pair.watcher, pair.server]) expect((await program.end()).code, program.report()).to.equal(0);
   });

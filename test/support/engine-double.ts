@@ -57,6 +57,8 @@ export function engineStatus(parts: Partial<EngineStatus>): EngineStatus {
     scannedEntries: 0,
     pendingChanges: 0,
     pendingBytes: 0,
+    dirtyPaths: 0,
+    pendingSinceMs: undefined,
     sentChanges: 0,
     sentContentBytes: 0,
     changeSource: 'native',

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
 import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
 import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/units.ts';
-import { parseAddress } from '../../../common/rpc/address.ts';
+import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
 import { parseInvitation } from '../../../common/rpc/invitation.ts';
 import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import { bandwidthSchedule } from './bandwidth-schedule.ts';
@@ -118,6 +118,12 @@ export const processOptions = defineOptions({
     description: 'other limits at other times: [[bandwidth]] tables with from, to and limit',
     schema: bandwidthSchedule,
     environment: false,
+  },
+  metrics: {
+    flag: '--metrics <addr>',
+    description: 'metrics and health over HTTP: HOST:PORT, or off',
+    schema: parsed((text) => parseHttpAddress(text, 9465)),
+    default: 'off',
   },
   ...logOptions,
   ...logFileOption,

@@ -8,10 +8,13 @@ export class SharedReadyFile {
   readonly #path: string;
   readonly #revisions = new Map<string, string>();
   readonly #expected: number;
+  readonly #metrics: string | undefined;
 
-  constructor(path: string, expected: number) {
+  /** `metrics`: the address at which they are served, if they are. */
+  constructor(path: string, expected: number, metrics: string | undefined) {
     this.#path = path;
     this.#expected = expected;
+    this.#metrics = metrics;
     this.remove();
   }
 
@@ -20,7 +23,9 @@ export class SharedReadyFile {
     this.#revisions.set(dir, revision);
     if (this.#revisions.size < this.#expected) return;
     const watches = [...this.#revisions].map(([directory, reached]) => ({ dir: directory, revision: reached }));
-    writeFileAtomic(this.#path, `${JSON.stringify({ pid: process.pid, watches })}\n`, { mode: 0o644 });
+    writeFileAtomic(this.#path, `${JSON.stringify({ pid: process.pid, watches, metrics: this.#metrics })}\n`, {
+      mode: 0o644,
+    });
   }
 
   remove(): void {

@@ -3,17 +3,19 @@
  * which go their own ways in one process.
  */
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import type { Logger } from '../../../common/ops/logger.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
 import type { EngineThreads } from '../engine-thread.ts';
 import { exitCodeOfWatcher } from '../exit-code.ts';
+import type { MetricsPort } from '../status/metrics-port.ts';
 import { openStateDirectory, prepareWatchedDirectory } from '../status/state-directory.ts';
 import { Bandwidth } from '../push/bandwidth.ts';
 import { Watcher, type WatcherOptions } from '../watcher.ts';
 import { bandwidthSettings } from './bandwidth-schedule.ts';
-import { resolveWatches } from './configuration.ts';
+import { resolveWatches, type WatchOptions } from './configuration.ts';
 import type { CommandContext } from './context.ts';
 import { printedTables } from './printed-tables.ts';
 import { hideInvitation } from './server-choice.ts';
@@ -41,7 +43,6 @@ export async function watch(
   // What cannot work is said before anything is made.
   const plans = all.map((resolved) => planWatch(resolved, context));
   requireCompatible(plans);
-  const ready = sharedReadyFile(all.map(({ values: { readyFile } }) => readyFile));
   using locks = new DisposableStack();
   const prepared = plans.map((plan) => {
     const directory = prepareWatchedDirectory(plan.dir, plan.stateDirectory, plan.create);
@@ -51,6 +52,11 @@ export async function watch(
   const surroundings = new Surroundings(values);
   const { logger } = surroundings;
   using manager = serviceManager(logger);
+  await using metrics = await startMetrics(values, prepared, logger);
+  const ready = sharedReadyFile(
+    all.map(({ values: { readyFile } }) => readyFile),
+    metrics?.address.text,
+  );
   const watchers: Watcher[] = [];
   const bandwidth = new Bandwidth(bandwidthSettings(values));
   const runOne = async (options: WatcherOptions, voice: Voice): Promise<ExitCode> => {
@@ -58,6 +64,7 @@ export async function watch(
     const watcher = new Watcher(ready === undefined ? options : { ...options, readyFile: undefined }, {
       ...voice,
       bandwidth,
+      metrics,
       startEngine: (engineOptions) => engines.start(engineOptions),
       onReady: (revision) => ready?.isReady(directory, revision),
     });
@@ -108,6 +115,24 @@ export async function watch(
   }
 }
 
+/** Undefined when it is off. Nothing of it is loaded then. @throws LockstepError USAGE when the port cannot be had */
+async function startMetrics(
+  { metrics: address, dryRun }: WatchOptions['values'],
+  prepared: readonly { readonly options: WatcherOptions }[],
+  logger: Logger,
+): Promise<MetricsPort | undefined> {
+  if (address === undefined || dryRun) return undefined;
+  const { MetricsPort } = await import('../status/metrics-port.ts');
+  const watched = prepared.map(({ options }) => ({
+    folder: options.engine.folder,
+    server: options.address.text,
+    security: options.security,
+  }));
+  const port = await MetricsPort.start({ address, watched, logger });
+  logger.info({ metrics: port.address.text }, 'metrics are served');
+  return port;
+}
+
 /** One of several: what ends it does not end the others. */
 async function endedAlone(result: Promise<ExitCode>, { logger, complain }: Voice): Promise<ExitCode> {
   try {
@@ -125,9 +150,12 @@ function worstOf(codes: readonly ExitCode[]): ExitCode {
 }
 
 /** Where several are to make the same file, it is made when all of them are ready. */
-function sharedReadyFile(paths: readonly (string | undefined)[]): SharedReadyFile | undefined {
+function sharedReadyFile(
+  paths: readonly (string | undefined)[],
+  metrics: string | undefined,
+): SharedReadyFile | undefined {
   const [first] = paths;
   if (paths.length === 1 || first === undefined) return undefined;
   const isShared = paths.every((path) => path === first);
-  return isShared ? new SharedReadyFile(first, paths.length) : undefined;
+  return isShared ? new SharedReadyFile(first, paths.length, metrics) : undefined;
 }

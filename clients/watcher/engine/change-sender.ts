@@ -68,6 +68,8 @@ export class ChangeSender {
   #seenMs = 0;
   #structural = false;
   #hasDeltas = false;
+  /** How much shorter the batch is because of them. */
+  #savedByDeltas = 0;
   #expectedBytes = 0;
   /** Where entries are renamed to in this plan: until that is acknowledged the index has something else there. */
   #targets: ReadonlySet<TreePath> = NO_PATHS;
@@ -182,6 +184,7 @@ export class ChangeSender {
     if (delta !== undefined) {
       writer.putStored(path, record, record.digest, delta);
       this.#hasDeltas = true;
+      this.#savedByDeltas += Math.max(0, now.sizeBytes - delta.length);
     }
     this.#sentPut(path, record, now.identity);
   }
@@ -241,8 +244,11 @@ export class ChangeSender {
     const compressed = this.#compressionPays(plain) ? compress(plain) : undefined;
     this.#hasDeltas = false;
     const encoded = compressed ?? plain;
+    const rawBytes = plain.length + this.#savedByDeltas;
+    this.#savedByDeltas = 0;
     const { batchId } = writer;
-    const batch = { batchId, changes, bytes: encoded.length, seenMs: this.#seenMs, structural: this.#structural };
+    const [seenMs, structural] = [this.#seenMs, this.#structural];
+    const batch = { batchId, changes, bytes: encoded.length, rawBytes, seenMs, structural };
     this.#effects.send(batch, compressed === undefined ? 'batch' : 'compressed', encoded);
   }
 

@@ -108,6 +108,8 @@ export class Engine {
   /** The index had nothing when the whole scan began, so that no file that it comes upon has been renamed. */
   #startedEmpty = false;
   #durableRevision = 0n;
+  /** Since when there has always been something to do. */
+  #behindSinceMs: number;
   #isPaused = false;
   #isClosing = false;
   #isOver = false;
@@ -134,6 +136,7 @@ export class Engine {
     this.#emit = emit;
     this.#clock = clock;
     this.#startedMs = clock.nowMs();
+    this.#behindSinceMs = this.#startedMs;
     const { nowMs } = clock;
     this.#wholeScan = new WholeScan({ intervalMs: options.scanIntervalMs, random: clock.random }, nowMs());
     this.#rootGuard = new RootGuard(root);
@@ -628,6 +631,14 @@ export class Engine {
     return Math.min(Number.POSITIVE_INFINITY, ...times.filter((ms) => ms !== undefined));
   }
 
+  /** For what was there before anybody looked, it is the time since when something is to be done. */
+  #pendingSinceMs(): number | undefined {
+    const nowMs = this.#clock.nowMs();
+    if (this.#hasPending()) return Math.max(Math.min(this.#oldestPendingMs(), nowMs), this.#behindSinceMs);
+    this.#behindSinceMs = nowMs;
+    return undefined;
+  }
+
   #publishStatus(isIdle: boolean): void {
     const nowMs = this.#clock.nowMs();
     if (!isIdle && nowMs - this.#lastStatusMs < STATUS_INTERVAL_MS) return;
@@ -651,6 +662,8 @@ export class Engine {
       scannedEntries: this.#lookout.queue.entries,
       pendingChanges: inFlight.changes + uploads.count + this.#revisits.count,
       pendingBytes: inFlight.bytes + uploads.bytes,
+      dirtyPaths: this.#revisits.count,
+      pendingSinceMs: this.#pendingSinceMs(),
       sentChanges,
       sentContentBytes,
       changeSource: this.#changeSource,

@@ -18,6 +18,8 @@ export interface SentBatch {
   readonly batchId: Buffer;
   readonly changes: readonly SentChange[];
   readonly bytes: number;
+  /** What they stand for, without compression and deltas. */
+  readonly rawBytes: number;
   /** When the oldest of its changes was seen, monotonic. */
   readonly seenMs: number;
   /** It gives what is below some directory another past: nothing else may be planned until it is acknowledged. */

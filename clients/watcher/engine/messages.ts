@@ -59,6 +59,8 @@ export type EngineEvent =
       readonly batchId: Uint8Array;
       readonly form: 'batch' | 'compressed';
       readonly encoded: Uint8Array;
+      /** What it stands for, without compression and deltas. */
+      readonly rawBytes: number;
       readonly changes: number;
     }
   /** Bring this file's content to the server, then answer `uploaded`. */
@@ -196,6 +198,10 @@ export interface EngineStatus {
   readonly scannedEntries: number;
   readonly pendingChanges: number;
   readonly pendingBytes: number;
+  /** Paths to look at, as far as they are counted one by one. */
+  readonly dirtyPaths: number;
+  /** When the oldest change that is not acknowledged was seen, on the clock of `monotonicMs`; undefined when there is none. */
+  readonly pendingSinceMs: number | undefined;
   readonly sentChanges: number;
   readonly sentContentBytes: number;
   readonly changeSource: string;

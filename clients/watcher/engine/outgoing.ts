@@ -257,10 +257,11 @@ export class Outgoing {
         if (operation === 'put') this.#hot.acted(path, this.#options.nowMs());
     }
     this.inFlight.add(batch);
-    const { batchId, changes } = batch;
+    const { batchId, changes, rawBytes } = batch;
     if (mode !== 'dry-run') {
       const { buffer } = encoded;
-      emitInSession({ type: 'batch', batchId, form, encoded, changes: changes.length }, [buffer as ArrayBuffer]);
+      const event = { type: 'batch', batchId, form, encoded, rawBytes, changes: changes.length } as const;
+      emitInSession(event, [buffer as ArrayBuffer]);
     } else if (this.#connected !== undefined) {
       this.settle(this.#connected, { batchId, revision: 0n, durable: true, problems: [] });
     }

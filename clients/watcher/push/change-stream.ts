@@ -13,6 +13,7 @@ import type { ApplyChangesResponse, BatchApplied, OpenChanges } from '../../../g
 import type { BatchResult } from '../engine/messages.ts';
 import type { ChangesCall } from './connection.ts';
 import type { EnginePort } from './engine-port.ts';
+import type { SentBytes } from './sent-bytes.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
 type ProblemKind = BatchResult['problems'][number]['kind'];
@@ -33,6 +34,8 @@ export interface ChangeStreamOptions {
   readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
   /** What batches are counted against. */
   readonly bandwidth?: TokenBucket | undefined;
+  /** What goes out is counted here. */
+  readonly sent?: SentBytes | undefined;
 }
 
 export class ChangeStream {
@@ -48,6 +51,7 @@ export class ChangeStream {
   #namedDrifts = 0;
   readonly #onAnswered: ((batch: AnsweredBatch) => void) | undefined;
   readonly #bandwidth: TokenBucket | undefined;
+  readonly #sentBytes: SentBytes | undefined;
   /** Ends what waits for bandwidth when the stream is over. */
   readonly #over = new AbortController();
   /** Of the batches that are not answered, in order; kept only where somebody wants to know. */
@@ -60,6 +64,7 @@ export class ChangeStream {
     this.#call = call;
     this.#onAnswered = options.onAnswered;
     this.#bandwidth = options.bandwidth;
+    this.#sentBytes = options.sent;
     this.#engine = engine;
     call.on('drain', () => {
       this.#isBlocked = false;
@@ -84,9 +89,11 @@ export class ChangeStream {
     return this.#answers;
   }
 
-  /** `encoded` is given away, with the memory that it is a view of. */
-  send(form: 'batch' | 'compressed', encoded: Uint8Array): void {
+  /** `encoded` is given away, with the memory that it is a view of; `rawBytes` is what it stands for. */
+  send(form: 'batch' | 'compressed', encoded: Uint8Array, rawBytes: number): void {
     if (this.#onAnswered !== undefined) this.#sent.push({ atMs: performance.now(), sizeBytes: encoded.length });
+    if (this.#isFinished) return;
+    this.#sentBytes?.add(encoded.length, rawBytes);
     this.#send({ form, encoded });
   }
 

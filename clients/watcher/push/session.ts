@@ -17,6 +17,7 @@ import type { Connection } from './connection.ts';
 import type { ContentReader } from './content-reader.ts';
 import type { EnginePort } from './engine-port.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from './handshake.ts';
+import type { SentBytes } from './sent-bytes.ts';
 import { fetchSignature } from './signature-fetch.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import { type SignatureFetcher, Uploads } from './uploads.ts';
@@ -45,6 +46,8 @@ export interface SessionOptions {
   readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
   /** What batches and contents are counted against; undefined: nothing is. */
   readonly bandwidth?: TokenBucket | undefined;
+  /** What goes out is counted here. */
+  readonly sent?: SentBytes | undefined;
 }
 
 /** How long the server may take to open the stream of changes. */
@@ -112,6 +115,7 @@ export class Session implements LiveSession {
       onResult: (result: UploadResult) => engine.post({ type: 'uploaded', result }),
       onStale: (error) => this.#failure.reject(error),
       logger: options.logger,
+      sent: options.sent,
     });
     this.ended = Promise.race([this.#changes.ended, this.#failure.promise]);
     this.ended.catch(() => {
@@ -165,7 +169,7 @@ export class Session implements LiveSession {
     if (request.lease !== undefined && request.lease !== this.facts.lease) return;
     switch (request.type) {
       case 'batch':
-        this.#changes.send(request.form, request.encoded);
+        this.#changes.send(request.form, request.encoded, request.rawBytes);
         break;
       case 'compare':
         this.#compare.ask(request.path, request.treeDigest);

@@ -44,8 +44,8 @@ export interface UploadAttempt {
   readonly resume: boolean;
   /** Send what differs from the request's basis only, and nothing at all when nothing does. Not together with `resume`. */
   readonly asDelta: boolean;
-  /** Called for each message, with the bytes that it puts on the wire and where in the content it ends. */
-  readonly onSent: (wireBytes: number, endBytes: number) => void;
+  /** Called for each message: the bytes that it puts on the wire, how much of the content that is, and where in it that ends. */
+  readonly onSent: (wireBytes: number, contentBytes: number, endBytes: number) => void;
   /** Called when all is sent and only the server's answer is missing. */
   readonly onAllSent: () => void;
 }
@@ -138,7 +138,7 @@ export class UploadStream {
       if (admitted !== undefined) await admitted;
       // grpc-js has copied the bytes when it calls back; not more than the granted chunks ever wait.
       this.#call.write(continuation(chunk), () => chunk.release());
-      attempt.onSent(chunk.data.length, chunk.offsetBytes + chunk.contentBytes);
+      attempt.onSent(chunk.data.length, chunk.contentBytes, chunk.offsetBytes + chunk.contentBytes);
     };
     for await (const chunk of context.content.read(attempt.request, options, anyEnd)) {
       if (isComplete) chunk.release();

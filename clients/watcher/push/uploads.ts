@@ -9,6 +9,7 @@ import { toLockstepError } from '../../../common/rpc/errors.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
 import type { UploadRequest, UploadResult } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
+import type { SentBytes } from './sent-bytes.ts';
 import { MIN_FETCHED_BYTES } from './signature-fetch.ts';
 import { type UploadContext, UploadStream } from './upload-stream.ts';
 
@@ -28,6 +29,7 @@ export interface UploadsOptions {
   /** The lease is gone, and with it the session. */
   readonly onStale: (error: LockstepError) => void;
   readonly logger: Logger;
+  readonly sent?: SentBytes | undefined;
 }
 
 export type SignatureFetcher = (digest: Uint8Array, sizeBytes: number, signal: AbortSignal) => Promise<Uint8Array>;
@@ -224,8 +226,9 @@ export class Uploads {
       request: upload.request,
       resume,
       asDelta,
-      onSent: (wireBytes: number, endBytes: number) => {
+      onSent: (wireBytes: number, contentBytes: number, endBytes: number) => {
         upload.sentBytes += wireBytes;
+        this.#options.sent?.add(wireBytes, contentBytes);
         upload.reachedBytes = endBytes;
       },
       onAllSent: () => {

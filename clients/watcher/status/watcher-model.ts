@@ -25,6 +25,8 @@ export interface WatcherSnapshot {
   /** Milliseconds since 1970 of the last acknowledged change, 0 for none. */
   readonly lastChangeMs: number;
   readonly engine: EngineStatus;
+  /** How often a guard has stopped deletions since the start. */
+  readonly guardHolds: number;
   /** How the user's command failed the last time, in one sentence; else empty. */
   readonly onSyncedFailure: string;
 }
@@ -46,6 +48,8 @@ const NOTHING_YET: EngineStatus = {
   scannedEntries: 0,
   pendingChanges: 0,
   pendingBytes: 0,
+  dirtyPaths: 0,
+  pendingSinceMs: undefined,
   sentChanges: 0,
   sentContentBytes: 0,
   changeSource: '',
@@ -94,6 +98,7 @@ export class WatcherModel {
   #sinceMs: number;
   #lastChangeMs = 0;
   #onSyncedFailure = '';
+  #guardHolds = 0;
   /** Wire spelling of the problems that were told about. */
   #toldProblems = new Set<string>();
 
@@ -112,6 +117,7 @@ export class WatcherModel {
       lastChangeMs: this.#lastChangeMs,
       engine: this.#engine,
       onSyncedFailure: this.#onSyncedFailure,
+      guardHolds: this.#guardHolds,
     };
   }
 
@@ -122,6 +128,7 @@ export class WatcherModel {
   }
 
   engineSays(status: EngineStatus): void {
+    if (status.heldDeletes > 0 && this.#engine.heldDeletes === 0) this.#guardHolds++;
     this.#engine = status;
     this.#refresh();
     this.#tellProblems(status);

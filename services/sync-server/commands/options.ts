@@ -15,7 +15,7 @@ import {
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
 import { parseDuration, parseSize } from '../../../common/ops/units.ts';
-import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
+import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
 import { SCOPES } from '../auth/token.ts';
 import type { CommandContext } from './context.ts';
 
@@ -53,7 +53,7 @@ export const serveOptions = defineOptions({
   http: {
     flag: '--http <addr>',
     description: 'health, metrics and the status page: HOST:PORT, or off',
-    schema: parsed(parseHttpAddress),
+    schema: parsed((text) => parseHttpAddress(text, 9464)),
     default: '127.0.0.1:9464',
   },
   tlsCert: { flag: '--tls-cert <file>', description: 'certificate chain in PEM', schema: path },
@@ -259,13 +259,6 @@ export function resolveCommand<const D extends OptionDeclarations>(
   // All commands read the same file, and each needs only some of it.
   const otherFileKeys = ['folder', ...fileKeysOf(serveOptions)];
   return { ...resolveOptions(declarations, { flags, environment, file, otherFileKeys }), file };
-}
-
-function parseHttpAddress(text: string): TcpAddress | undefined {
-  if (text === 'off') return undefined;
-  const address = parseAddress(text, 'listen');
-  if (address.kind === 'tcp') return address;
-  throw new LockstepError('USAGE', `"${text}" is not an address for http; write for example 127.0.0.1:9464, or off`);
 }
 
 function parseRate(text: string): number {

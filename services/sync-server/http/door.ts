@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Metadata } from '@grpc/grpc-js';
+import { bearerOf } from '../../../common/http/http-port.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Access } from '../auth/access.ts';
 
@@ -68,12 +69,4 @@ function tokenViewer(access: Access, request: IncomingMessage, header: string): 
     seesNames: true,
     onRevoked: (listener) => access.watch(caller, listener),
   };
-}
-
-function bearerOf(header: string | undefined): string | undefined {
-  const basic = /^Basic +([A-Za-z0-9+/=]+)$/i.exec(header ?? '')?.[1];
-  if (basic === undefined) return header;
-  const password = /^[^:]*:(.*)$/s.exec(Buffer.from(basic, 'base64').toString('latin1'))?.[1] ?? '';
-  // What cannot be a token must not become another header.
-  return /^[\w.~+/=-]+$/.test(password) ? `Bearer ${password}` : 'Bearer -';
 }

@@ -23,6 +23,8 @@ import { putFile, SyncFixture, UploadStream } from '../../support/sync-fixture.t
 const read = (path: string) => readFileSync(join(REPOSITORY, path), 'utf8');
 const RULES = 'deploy/prometheus/alerts.yml';
 const DEADLINE_MS = 20_000;
+/** The part of the page that is about this program. */
+const documentation = () => read('docs/metrics.md').split('\n## The watcher\n')[0] ?? '';
 
 describe('metrics', function () {
   this.timeout(40_000);
@@ -52,13 +54,13 @@ describe('metrics', function () {
 
   it('are those of docs/metrics.md, with the same types', () => {
     const served = [...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
-    const documented = [...read('docs/metrics.md').matchAll(/^\| `(\w+)` \| (\w+) \| [^|]+ \|/gm)];
+    const documented = [...documentation().matchAll(/^\| `(\w+)` \| (\w+) \| [^|]+ \|/gm)];
     expect(documented.map(([, name, type]) => `${name} ${type}`).toSorted()).to.deep.equal(served.toSorted());
   });
 
   it('have the labels that docs/metrics.md names', () => {
     const documented = new Map(
-      [...read('docs/metrics.md').matchAll(/^\| `(\w+)` \| \w+ \| [^|]* \|([^|]*)\|/gm)].map(([, name, labels]) => [
+      [...documentation().matchAll(/^\| `(\w+)` \| \w+ \| [^|]* \|([^|]*)\|/gm)].map(([, name, labels]) => [
         name,
         (labels ?? '').split(',').map((label) => label.trim()),
       ]),

@@ -102,7 +102,14 @@ describe('Session', () => {
 
   it('sends its token with every call', async () => {
     const session = await start({ token: 'secret' }, {}, 'secret');
-    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch('a'), changes: 0 });
+    session.handle({
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'batch',
+      encoded: batch('a'),
+      rawBytes: 1,
+      changes: 0,
+    });
     await engine.received('applied');
   });
 
@@ -174,7 +181,14 @@ describe('Session', () => {
     ];
     const problems = kinds.map((kind, index) => ({ index, kind, path: 'a', reason: 'IO', message: 'no' }));
     const session = await start({ onBatch: () => ({ problems }) });
-    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch('a'), changes: 6 });
+    session.handle({
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'batch',
+      encoded: batch('a'),
+      rawBytes: 1,
+      changes: 6,
+    });
     const { result } = await engine.received('applied');
     const told = ['content-needed', 'drifted', 'basis-mismatch', 'invalid', 'failed', 'failed'];
     expect(result.problems.map(({ kind }) => kind)).to.deep.equal(told);
@@ -222,12 +236,20 @@ describe('Session', () => {
       size: BigInt(second.length),
       data: zstdCompressSync(second),
     });
-    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch('first'), changes: 0 });
+    session.handle({
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'batch',
+      encoded: batch('first'),
+      rawBytes: 1,
+      changes: 0,
+    });
     session.handle({
       type: 'batch',
       batchId: Buffer.alloc(16),
       form: 'compressed',
       encoded: compressed.finish(),
+      rawBytes: 1,
       changes: 0,
     });
     const { result } = await engine.received('applied', 2);
@@ -246,7 +268,14 @@ describe('Session', () => {
       changes: [{ operation: { $case: 'delete', value: { path: 'x'.repeat(200_000) } } }],
     }).finish();
     for (let count = 0; count < 60; count++) {
-      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: payload.slice(), changes: 1 });
+      session.handle({
+        type: 'batch',
+        batchId: Buffer.alloc(16),
+        form: 'batch',
+        encoded: payload.slice(),
+        rawBytes: 1,
+        changes: 1,
+      });
     }
     await engine.received('applied', 60);
   });
@@ -256,7 +285,14 @@ describe('Session', () => {
     const bandwidth = new TokenBucket(() => rate);
     const session = await start({}, { bandwidth });
     const send = (text: string) =>
-      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded: batch(text), changes: 0 });
+      session.handle({
+        type: 'batch',
+        batchId: Buffer.alloc(16),
+        form: 'batch',
+        encoded: batch(text),
+        rawBytes: 1,
+        changes: 0,
+      });
     const received = () => server.batches.map(({ batchId }) => Buffer.from(batchId).toString().trim());
     // An hour's worth.
     expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
@@ -283,6 +319,7 @@ describe('Session', () => {
       batchId: Buffer.alloc(16),
       form: 'batch',
       encoded: batch('stale'),
+      rawBytes: 1,
       changes: 0,
     } as const;
     session.handle({ ...stale, lease: 99n });
@@ -329,6 +366,7 @@ describe('Session', () => {
         batchId: Buffer.alloc(16),
         form: 'batch',
         encoded: batch(`${count}`),
+        rawBytes: 1,
         changes: 0,
       });
     }

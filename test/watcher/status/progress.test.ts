@@ -9,7 +9,8 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { engineStatus } from '../../support/engine-double.ts';
 
 function snapshot(phase: WatcherPhase, engine: Partial<EngineStatus> = {}, reason = ''): WatcherSnapshot {
-  return { phase, reason, sinceMs: 0, lastChangeMs: 0, engine: engineStatus(engine), onSyncedFailure: '' };
+  const nothing = { sinceMs: 0, lastChangeMs: 0, guardHolds: 0, onSyncedFailure: '' };
+  return { phase, reason, ...nothing, engine: engineStatus(engine) };
 }
 
 function logLines(): { readonly lines: Record<string, unknown>[]; readonly logger: ReturnType<typeof createLogger> } {

@@ -3,8 +3,8 @@
  */
 import { readdirSync } from 'node:fs';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import { descriptorLimit } from '../../../common/ops/descriptor-limit.ts';
-import type { MetricsRegistry } from '../../../common/ops/metrics.ts';
+import { descriptorLimit } from './descriptor-limit.ts';
+import type { MetricsRegistry } from './metrics.ts';
 
 /** Measuring the delay wakes the process; nobody who asks less often than this gets it. */
 const DELAY_MEASURED_MS = 120_000;
