@@ -242,7 +242,7 @@ class RunningWatch implements FolderWatch {
   }
 
   rescan(): void {
-    this.#watcher.order({ type: 'rescan', reason: 'asked for' });
+    this.#watcher.order({ type: 'rescan' });
   }
 
   async close(): Promise<void> {

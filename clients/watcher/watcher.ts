@@ -181,7 +181,7 @@ export class Watcher {
   }
 
   /** An order, as from the command line. */
-  order(command: { readonly type: 'pause' | 'resume' } | { readonly type: 'rescan'; readonly reason: string }): void {
+  order(command: { readonly type: 'pause' | 'resume' | 'rescan' }): void {
     this.#engine.post(command);
   }
 

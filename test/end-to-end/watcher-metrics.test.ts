@@ -1,10 +1,10 @@
 /**
  * `sync-watcher --metrics`: the metrics and the health of a real watcher, as Prometheus and Kubernetes ask for them.
  */
-import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { runToEnd } from '../support/bin-program.ts';
+import { REPOSITORY, runToEnd } from '../support/bin-program.ts';
 import { documentedLabels, documentedMetrics } from '../support/documented-metrics.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Pair } from '../support/pair.ts';
@@ -87,6 +87,35 @@ describe('metrics of the watcher', function () {
     const ready = await ask(pair, '/readyz');
     expect([ready.status, await ready.text()]).to.deep.equal([503, 'offline\n']);
     expect((await ask(pair, '/livez')).status).to.equal(200);
+  });
+
+  it('count the looks through the tree by their reason, as status --json does', async () => {
+    const pair = await pairs.start({ watcherFlags: ['--metrics', '127.0.0.1:0'] });
+    const rescans = async () => (await pair.status())['rescans'] as Record<'whole' | 'part', Record<string, number>>;
+    expect(await rescans()).to.deep.equal({ whole: { start: 1 }, part: {} });
+
+    put(pair.source, 'directory/below/file');
+    await pair.flush();
+    expect((await rescans()).part['new-directory']).to.be.above(0);
+    renameSync(join(pair.source, 'directory'), join(pair.source, 'renamed'));
+    put(pair.source, '.syncignore', '*.tmp');
+    await pair.flush();
+    expect((await pair.command('rescan', ...pair.controlArguments)).code).to.equal(0);
+    await pair.flush();
+    const counted = await rescans();
+    expect(counted.whole).to.include({ start: 1, command: 1 });
+    expect(counted.part).to.include({ 'ignore-rules': 1 }).and.to.include.keys('new-directory', 'renamed-directory');
+
+    const page = await pageOf(pair);
+    for (const scope of ['whole', 'part'] as const) {
+      for (const [reason, count] of Object.entries(counted[scope])) {
+        expect(page).to.include(`,scope="${scope}",reason="${reason}"} ${count}\n`);
+      }
+    }
+    const documented = readFileSync(join(REPOSITORY, 'docs/metrics.md'), 'utf8');
+    for (const scope of ['whole', 'part'] as const) {
+      for (const reason of Object.keys(counted[scope])) expect(documented).to.include(`| ${scope} | ${reason} |`);
+    }
   });
 
   it('name the address in the ready file, and refuse one that is taken with status 2', async () => {

@@ -62,6 +62,7 @@ export function engineStatus(parts: Partial<EngineStatus>): EngineStatus {
     sentChanges: 0,
     sentContentBytes: 0,
     changeSource: 'native',
+    rescans: [],
     degraded: '',
     problems: [],
     problemCount: 0,

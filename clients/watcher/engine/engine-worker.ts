@@ -100,7 +100,7 @@ function startObserver(options: EngineOptions): Promise<Observer> {
     onFailed: (error) =>
       withEngine((target) => {
         target.setDegraded(error.message);
-        target.dirty.addEverything(error.message, monotonicMs());
+        target.dirty.addEverything({ reason: 'watch-error', detail: error.message }, monotonicMs());
         target.wake();
       }),
   });

@@ -12,7 +12,7 @@ import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
 import type { DirtySet } from '../observe/dirty-set.ts';
-import { monotonicMs } from '../observe/hints.ts';
+import { monotonicMs, type RescanCause, type RescanReason } from '../observe/hints.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
 import { MassDeleteGuard } from '../observe/mass-delete-guard.ts';
 import { RootGuard } from '../observe/root-guard.ts';
@@ -38,6 +38,7 @@ import { Outgoing } from './outgoing.ts';
 import { type Aspect, Problems } from './problems.ts';
 import { Reconciliation } from './reconciliation.ts';
 import { isNonsense } from './tree-comparison.ts';
+import { Rescans } from './rescans.ts';
 import { Revisits } from './revisits.ts';
 import { Signing } from './signing.ts';
 import { WholeScan } from './whole-scan.ts';
@@ -92,6 +93,7 @@ export class Engine {
   readonly #clock: EngineClock;
   readonly #rootGuard: RootGuard;
   readonly #revisits = new Revisits();
+  readonly #rescans = new Rescans();
   readonly #problems = new Problems();
   readonly #wholeScan: WholeScan;
   readonly #lookout: Lookout;
@@ -164,7 +166,7 @@ export class Engine {
       reconciliation: this.#reconciliation,
       emit,
       emitInSession: (event, transfer) => this.#emitInSession(event, transfer),
-      scanLater: (directory, seenMs) => this.#lookout.scanLater(directory, seenMs),
+      scanLater: (directory, seenMs) => this.#lookout.scanLater(directory, seenMs, 'renamed-directory'),
       restartScan: () => this.#lookout.queue.restartOpen(),
       packedSignatureOf: (digest) => this.#signatures?.store.packed(digest),
       durable: (revision) => this.#isDurable(revision),
@@ -179,6 +181,7 @@ export class Engine {
       ignore: new IgnoreRules(options.excludes, () =>
         this.#report('.lockstep' as TreePath, 'RESERVED_NAME', "this name is the server's own; it is not kept in step"),
       ),
+      onRescan: (reason) => this.#rescans.part(reason),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
       isInFlight: (path, seenMs) => inFlight.postpones(path, seenMs),
       onListed: (directory, seenMs, recursive) => {
@@ -238,7 +241,7 @@ export class Engine {
       if (this.#options.mode !== 'watch' && nowMs - this.#troubledSinceMs > MAX_TROUBLE_MS) throw error;
       this.#log('warn', `the watched directory cannot be looked at: ${describeError(error)}; trying again`, { errno });
       this.#resumeMs = nowMs + TROUBLE_PAUSE_MS;
-      this.#wantWholeScan(errno, BEFORE_ALL_MS);
+      this.#wantWholeScan({ reason: 'file-system', detail: errno }, BEFORE_ALL_MS);
       return false;
     }
   }
@@ -303,7 +306,7 @@ export class Engine {
         if (this.#deletions.heldCount > 0) this.#deletions.confirm();
         break;
       case 'rescan':
-        this.#wantWholeScan(command.reason);
+        this.#wantWholeScan('command');
         break;
       case 'close':
         this.#isClosing = true;
@@ -414,18 +417,18 @@ export class Engine {
 
   /** Whatever is due by the clock becomes a hint. */
   #takeDue(nowMs: number): void {
-    if (nowMs >= this.#wholeScan.dueMs) this.#wantWholeScan('scan interval');
+    if (nowMs >= this.#wholeScan.dueMs) this.#wantWholeScan('interval');
     this.#revisits.takeDue(nowMs);
     if (this.#options.mode === 'watch') this.#retryProblems(nowMs);
     const everything = this.dirty.takeEverything();
-    if (everything !== undefined) this.#wantWholeScan(everything.reason, everything.firstHintMs);
+    if (everything !== undefined) this.#wantWholeScan(everything.cause, everything.firstHintMs);
   }
 
   /** A directory that could not be read was not watched either: all below it may have changed unseen (E49). */
   #retryProblems(nowMs: number): void {
     for (const { path, aspect } of this.#problems.takeDue(nowMs)) {
       this.#revisits.again(path, nowMs);
-      if (aspect === 'names') this.#lookout.scanLater(path, nowMs);
+      if (aspect === 'names') this.#lookout.scanLater(path, nowMs, 'unreadable');
     }
   }
 
@@ -436,8 +439,8 @@ export class Engine {
 
   // ---- the whole scan
 
-  #wantWholeScan(reason: string, seenMs = this.#clock.nowMs()): void {
-    this.#wholeScan.want(reason, seenMs);
+  #wantWholeScan(why: RescanReason | RescanCause, seenMs = this.#clock.nowMs()): void {
+    this.#wholeScan.want(typeof why === 'string' ? { reason: why, detail: why } : why, seenMs);
     this.wake();
   }
 
@@ -451,7 +454,9 @@ export class Engine {
     this.#deletions.forgetAll();
     this.#startedEmpty = this.#index?.tree.count() === 0;
     this.#lookout.beginWholeScan(this.#wholeScan.oldestSeenMs ?? BEFORE_ALL_MS);
-    this.#log('debug', 'scan', { reason: this.#wholeScan.reason });
+    const { reason, detail } = this.#wholeScan.cause;
+    this.#rescans.whole(reason);
+    this.#log('debug', 'scan', { reason, detail });
   }
 
   #endWholeScan(connected: Connected): void {
@@ -514,8 +519,8 @@ export class Engine {
 
   /** The index was corrected to what the server has in this directory. A whole scan that is still to come covers it. */
   #learned(directory: TreePath): void {
-    if (this.#wholeScan.state === 'done') this.#lookout.queue.push(directory, BEFORE_ALL_MS, false);
-    else if (this.#wholeScan.state === 'running') this.#wantWholeScan('the server was compared');
+    if (this.#wholeScan.state === 'done') this.#lookout.lookThroughAlone(directory, BEFORE_ALL_MS, 'compared');
+    else if (this.#wholeScan.state === 'running') this.#wantWholeScan('compared');
   }
 
   // ---- sessions
@@ -589,7 +594,7 @@ export class Engine {
     if (this.#options.acknowledgement === 'durable' && this.#durableRevision < revision) return;
     if (!this.#hasPending()) {
       this.#outgoing.sharedInodes.clear();
-      if (this.#isScanOwed) this.#wantWholeScan('hard links', BEFORE_ALL_MS);
+      if (this.#isScanOwed) this.#wantWholeScan('hard-links', BEFORE_ALL_MS);
       this.#isScanOwed = false;
     }
     if (!this.#firstSyncDone && !this.#hasPending() && !this.#isSigningFirst()) {
@@ -667,6 +672,7 @@ export class Engine {
       sentChanges,
       sentContentBytes,
       changeSource: this.#changeSource,
+      rescans: this.#rescans.counts,
       degraded: this.#troubledSinceMs === undefined ? this.#degraded : 'the watched directory cannot be looked at',
       problems: this.#problems,
       heldDeletes: this.#deletions.heldCount,

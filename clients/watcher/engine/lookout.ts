@@ -10,6 +10,7 @@ import { readIgnoreFile } from '../observe/ignore-file.ts';
 import { IGNORE_FILE_NAME, type IgnoreRules } from '../observe/ignore-rules.ts';
 import type { Scanner } from '../observe/scanner.ts';
 import type { Difference } from '../plan/difference.ts';
+import type { PartReason } from './rescans.ts';
 import { type Open, ScanQueue } from './scan-queue.ts';
 
 /** Names looked at, differences gathered and time spent before what was found is planned. */
@@ -28,6 +29,8 @@ export interface LookoutOptions {
   readonly isInFlight: (path: TreePath, seenMs: number) => boolean;
   /** A directory from this one up that the disk has replaced while it is on its way: it will be hinted at again. */
   readonly replacedAbove: (directory: TreePath) => TreePath | undefined;
+  /** A part of the tree is to be looked through. */
+  readonly onRescan: (reason: PartReason) => void;
   readonly onVanishedIn: (directory: TreePath) => void;
   /**
    * To hint again at all that is on its way in a directory: what vanished of it is neither in the listing nor in the index.
@@ -68,9 +71,16 @@ export class Lookout {
   }
 
   /** A directory that is new under its path: all below it is looked through. */
-  scanLater(directory: TreePath, seenMs: number): void {
+  scanLater(directory: TreePath, seenMs: number, why: PartReason): void {
+    this.#options.onRescan(why);
     this.#unwatched.push(directory);
     this.queue.push(directory, seenMs, true);
+  }
+
+  /** The names of one directory, and nothing below. */
+  lookThroughAlone(directory: TreePath, seenMs: number, why: PartReason): void {
+    this.#options.onRescan(why);
+    this.queue.push(directory, seenMs, false);
   }
 
   /** Looks at what was hinted at, and at the directories that these names are in: their times change with them. */
@@ -86,10 +96,14 @@ export class Lookout {
     for (const { dir, scope, names, firstHintMs } of directories) {
       if (ignore.isIgnored(dir, true) || this.#waits(dir, firstHintMs)) continue;
       if (scope !== 'names') {
+        this.#options.onRescan(scope === 'subtree' ? 'replaced-directory' : 'many-names');
         this.queue.push(dir, firstHintMs, scope === 'subtree');
       } else {
         this.#loadRulesOfNew(scanner, dir);
-        if (names.has(IGNORE_FILE_NAME) && this.#reloadRules(dir)) this.queue.push(dir, firstHintMs, true);
+        if (names.has(IGNORE_FILE_NAME) && this.#reloadRules(dir)) {
+          this.#options.onRescan('ignore-rules');
+          this.queue.push(dir, firstHintMs, true);
+        }
         for (const name of names.keys()) if (name !== '') this.#lookAt(scanner, dir, name, firstHintMs, found);
       }
       if (dir !== ROOT) this.#lookAt(scanner, parentOf(dir), nameOf(dir), firstHintMs, found);
@@ -146,7 +160,7 @@ export class Lookout {
     for (const directory of findings.directories) {
       if (!isAnotherDirectory(found.get(directory))) continue;
       this.#reloadRules(directory);
-      this.scanLater(directory, seenMs);
+      this.scanLater(directory, seenMs, 'new-directory');
     }
   }
 

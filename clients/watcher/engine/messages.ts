@@ -8,6 +8,7 @@ import type { Reason } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { MassDeleteLimit } from '../observe/mass-delete-guard.ts';
 import type { PackedChanges } from './packed-changes.ts';
+import type { RescanCount } from './rescans.ts';
 
 /** To the engine. */
 export type EngineCommand =
@@ -26,7 +27,7 @@ export type EngineCommand =
   | { readonly type: 'pause' }
   /** Goes on, and confirms what a guard held back. */
   | { readonly type: 'resume' }
-  | { readonly type: 'rescan'; readonly reason: string }
+  | { readonly type: 'rescan' }
   /** Finish: close the index, answer `closed`. */
   | { readonly type: 'close' };
 
@@ -205,6 +206,8 @@ export interface EngineStatus {
   readonly sentChanges: number;
   readonly sentContentBytes: number;
   readonly changeSource: string;
+  /** How often the tree, or a part of it, was looked through since the start. */
+  readonly rescans: readonly RescanCount[];
   /** Why events cannot be relied on, else empty. */
   readonly degraded: string;
   /** At most 100. */

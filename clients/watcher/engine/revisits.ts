@@ -40,7 +40,8 @@ export class Revisits {
 
   /** At `dueMs`. */
   later(path: TreePath, dueMs: number, seenMs: number): void {
-    if (!this.#postponed.add(path, seenMs, dueMs)) this.dirty.addEverything('too many files are changing', seenMs);
+    if (this.#postponed.add(path, seenMs, dueMs)) return;
+    this.dirty.addEverything({ reason: 'many-changes', detail: 'too many files are changing' }, seenMs);
   }
 
   /** Those whose time has come join the others. */

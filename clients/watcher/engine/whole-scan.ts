@@ -2,6 +2,8 @@
  * When the whole tree is looked at, why, and for whom: what was seen before it began is found by it, and counts as
  * pending until it is through. Pure.
  */
+import type { RescanCause } from '../observe/hints.ts';
+
 export interface WholeScanClock {
   /** Between the end of one and the next. */
   readonly intervalMs: number;
@@ -14,7 +16,7 @@ const JITTER = 0.25;
 export class WholeScan {
   readonly #clock: WholeScanClock;
   #state: 'wanted' | 'running' | 'done' = 'wanted';
-  #reason = 'start';
+  #cause: RescanCause = { reason: 'start', detail: 'start' };
   #seenMs: number;
   #dueMs = Number.POSITIVE_INFINITY;
 
@@ -27,8 +29,8 @@ export class WholeScan {
     return this.#state;
   }
 
-  get reason(): string {
-    return this.#reason;
+  get cause(): RescanCause {
+    return this.#cause;
   }
 
   /** When the oldest was seen of what it has to find; undefined when it is through. */
@@ -42,10 +44,10 @@ export class WholeScan {
   }
 
   /** One that runs begins anew, and still owes what it was to find. */
-  want(reason: string, seenMs: number): void {
+  want(cause: RescanCause, seenMs: number): void {
     this.#seenMs = Math.min(seenMs, this.oldestSeenMs ?? seenMs);
     this.#state = 'wanted';
-    this.#reason = reason;
+    this.#cause = cause;
     this.#dueMs = Number.POSITIVE_INFINITY;
   }
 

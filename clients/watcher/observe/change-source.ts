@@ -3,6 +3,7 @@
  * event queue is short and drops what does not fit without a word. It only says where to look.
  */
 import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { RescanCause } from './hints.ts';
 
 export type ChangeSourceKind = 'chokidar' | 'native' | 'poll';
 
@@ -33,7 +34,7 @@ export interface ChangeEvents {
   /** Calls `task` before what this turn of the event loop brought is passed on. */
   beforeTurnEnd(task: () => void): void;
   /** Hints may have been lost: look everywhere. */
-  onOverflow(reason: string): void;
+  onOverflow(cause: RescanCause): void;
   /** Part of the tree has to be polled, and what to do about it; undefined when all is well again. */
   onDegraded(reason: string | undefined): void;
 }

@@ -164,7 +164,7 @@ export class ChokidarSource implements ChangeSource {
     if (errno !== undefined && dir !== undefined) return;
     this.#broken = `chokidar reports: ${describeError(error)}`;
     this.#events.onDegraded(this.#broken);
-    this.#events.onOverflow(this.#broken);
+    this.#events.onOverflow({ reason: 'watch-error', detail: this.#broken });
   }
 }
 

@@ -4,7 +4,7 @@
  * whole tree. Pure.
  */
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import type { Hint, HintBatch } from './hints.ts';
+import type { Hint, HintBatch, RescanCause } from './hints.ts';
 
 export interface DirtyLimits {
   /** Names that are kept one by one, in the whole tree. Default 50,000. */
@@ -26,7 +26,7 @@ export interface DirtyDirectory {
 }
 
 export interface DirtyEverything {
-  readonly reason: string;
+  readonly cause: RescanCause;
   readonly firstHintMs: number;
 }
 
@@ -86,7 +86,7 @@ export class DirtySet {
       case 'directory':
         return this.addDirectory(hint.dir, hint.recursive, nowMs);
       case 'everything':
-        return this.addEverything(hint.reason, nowMs);
+        return this.addEverything(hint.cause, nowMs);
     }
   }
 
@@ -114,10 +114,10 @@ export class DirtySet {
     if (directory !== undefined) this.#widen(directory, recursive ? 'subtree' : 'directory');
   }
 
-  /** Until it is taken, further hints say nothing new. The first reason is kept. */
-  addEverything(reason: string, nowMs: number): void {
+  /** Until it is taken, further hints say nothing new. The first cause is kept. */
+  addEverything(cause: RescanCause, nowMs: number): void {
     if (this.#everything !== undefined) return;
-    this.#everything = { reason, firstHintMs: Math.min(nowMs, this.oldestMs ?? nowMs) };
+    this.#everything = { cause, firstHintMs: Math.min(nowMs, this.oldestMs ?? nowMs) };
     this.#directories.clear();
     this.#nameCount = 0;
   }
@@ -156,7 +156,8 @@ export class DirtySet {
       return known;
     }
     if (this.#directories.size >= this.#maxDirectories) {
-      this.addEverything(`changes in more than ${this.#maxDirectories} directories at once`, nowMs);
+      const detail = `changes in more than ${this.#maxDirectories} directories at once`;
+      this.addEverything({ reason: 'many-changes', detail }, nowMs);
       return undefined;
     }
     const directory: MutableDirectory = { dir, scope: 'names', names: new Map(), firstHintMs: nowMs };

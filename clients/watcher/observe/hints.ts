@@ -4,6 +4,39 @@
  */
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
+/** Why the whole tree is looked at. The words are labels of a metric (docs/metrics.md). */
+export type RescanReason =
+  /** Nothing is known yet. */
+  | 'start'
+  /** The interval of the scan behind the watches is over. */
+  | 'interval'
+  /** The change source does nothing else. */
+  | 'polling'
+  /** The system may have dropped events. */
+  | 'overflow'
+  /** More directories than can be watched, and than can be looked at one by one. */
+  | 'watch-limit'
+  /** The change source, or its thread, has failed. */
+  | 'watch-error'
+  /** Changes in more directories, or of more files, than are remembered one by one. */
+  | 'many-changes'
+  /** The server turned out to have something else than was believed, while a scan ran. */
+  | 'compared'
+  /** A flush could not know that all hints had come. */
+  | 'flush'
+  /** More files with several names than are remembered one by one. */
+  | 'hard-links'
+  /** The file system refused what it usually does not. */
+  | 'file-system'
+  /** Somebody asked for it. */
+  | 'command';
+
+export interface RescanCause {
+  readonly reason: RescanReason;
+  /** For people. */
+  readonly detail: string;
+}
+
 /** Where to look. */
 export type Hint =
   /**
@@ -13,8 +46,8 @@ export type Hint =
   | { readonly type: 'name'; readonly dir: TreePath; readonly name: string }
   /** At all names of one directory; with `recursive` at everything below it too. */
   | { readonly type: 'directory'; readonly dir: TreePath; readonly recursive: boolean }
-  /** At the whole tree, because hints may have been lost; `reason` is for people. */
-  | { readonly type: 'everything'; readonly reason: string };
+  /** At the whole tree, because hints may have been lost. */
+  | { readonly type: 'everything'; readonly cause: RescanCause };
 
 /** The root itself, as a name in the root. */
 export const SELF_NAME = '';
@@ -23,7 +56,7 @@ export const SELF_NAME = '';
 export interface HintBatch {
   readonly directories: readonly DirectoryHints[];
   /** Set when hints may have been lost: look at the whole tree. */
-  readonly everything: string | undefined;
+  readonly everything: RescanCause | undefined;
   /** When the turn ended, on the clock of `monotonicMs`. */
   readonly observedAtMs: number;
 }

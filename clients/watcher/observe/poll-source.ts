@@ -48,7 +48,7 @@ export class PollSource implements ChangeSource {
         if (signal.aborted) return;
         throw error;
       }
-      this.#events.onOverflow('polling');
+      this.#events.onOverflow({ reason: 'polling', detail: 'polling' });
     }
   }
 }

@@ -7,7 +7,7 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { BurstDetector } from './burst-detector.ts';
 import type { ChangeEvents } from './change-source.ts';
 import { DirtySet } from './dirty-set.ts';
-import { type HintBatch, monotonicMs } from './hints.ts';
+import { type HintBatch, monotonicMs, type RescanCause } from './hints.ts';
 
 /** What one turn brought. */
 export interface ObserverTurn {
@@ -64,8 +64,8 @@ export class TurnGatherer implements ChangeEvents {
     this.#scheduleEnd();
   }
 
-  onOverflow(reason: string): void {
-    this.#dirty.addEverything(reason, 0);
+  onOverflow(cause: RescanCause): void {
+    this.#dirty.addEverything(cause, 0);
     this.#scheduleEnd();
   }
 
@@ -110,7 +110,7 @@ export class TurnGatherer implements ChangeEvents {
         dir,
         names: scope === 'names' ? [...names.keys()] : scope === 'directory' ? ('all' as const) : scope,
       })),
-      everything: everything?.reason,
+      everything: everything?.cause,
       observedAtMs: monotonicMs(),
     };
     const scanNeeded = everything !== undefined || this.#bursts.isUnreported;
@@ -125,7 +125,8 @@ export class TurnGatherer implements ChangeEvents {
     const waitMs = this.#bursts.endTurn(monotonicMs());
     if (waitMs === undefined) return;
     if (waitMs === 0) {
-      this.#dirty.addEverything('so many changes at once that the system may have dropped some', 0);
+      const detail = 'so many changes at once that the system may have dropped some';
+      this.#dirty.addEverything({ reason: 'overflow', detail }, 0);
       return;
     }
     this.#burstTimer ??= setTimeout(() => {

@@ -303,7 +303,8 @@ export class WatchedDirectories {
   /** Hints at what is blind because of a limit, and tries again to watch all that is blind. */
   #poll(): void {
     if (this.#blind.limitedCount > MAX_POLLED_ONE_BY_ONE) {
-      this.#events.onOverflow(`${this.#blind.limitedCount} directories cannot be watched`);
+      const detail = `${this.#blind.limitedCount} directories cannot be watched`;
+      this.#events.onOverflow({ reason: 'watch-limit', detail });
     } else {
       for (const { node, isLimited } of this.#blind.all()) if (isLimited) this.#hintAt(node);
     }

@@ -126,6 +126,7 @@ export class ControlService {
       version: VERSION,
       onSyncedFailure,
       bandwidthLimit: this.#announcedRate(),
+      rescans: engine.rescans.map(({ scope, reason, count }) => ({ scope, reason, count: BigInt(count) })),
     };
   }
 
@@ -165,7 +166,7 @@ export class ControlService {
         return { confirmedDeletes };
       }, onError),
       rescan: unaryHandler(async () => {
-        this.#engine.post({ type: 'rescan', reason: 'asked for' });
+        this.#engine.post({ type: 'rescan' });
         return {};
       }, onError),
       limitBandwidth: unaryHandler(async ({ request }) => this.#limit(request.limit), onError),

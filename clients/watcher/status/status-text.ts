@@ -81,10 +81,17 @@ export function statusJson(status: GetStatusResponse): Record<string, unknown> {
     held_deletes: Number(status.heldDeletes),
     problem_count: Number(status.problemCount),
     problems: status.problems.map(({ path, reason, message }) => ({ path, reason, message })),
+    rescans: { whole: rescansOf(status, 'whole'), part: rescansOf(status, 'part') },
     on_synced_failure: status.onSyncedFailure,
     pid: status.pid,
     version: status.version,
   };
+}
+
+/** Counts by reason. */
+function rescansOf({ rescans }: GetStatusResponse, wanted: 'whole' | 'part'): Record<string, number> {
+  const counts = rescans.filter(({ scope }) => scope === wanted);
+  return Object.fromEntries(counts.map(({ reason, count }) => [reason, Number(count)]));
 }
 
 /** One event, as `sync-watcher events` prints it: `time`, `type` and `state` always, the rest where it means something. */

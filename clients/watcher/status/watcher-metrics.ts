@@ -95,6 +95,14 @@ export class WatcherMetrics {
     gauge('lockstep_watcher_pending_bytes', 'Bytes of contents that wait', ({ engine }) => engine.pendingBytes);
     gauge('lockstep_watcher_problems', 'Entries that could not be synced', ({ engine }) => engine.problemCount);
     gauge('lockstep_watcher_held_deletes', 'Deletions that a guard holds back', ({ engine }) => engine.heldDeletes);
+    registry.total('lockstep_watcher_rescans_total', 'Looks through the whole tree, or a part of it', () =>
+      [...this.#watchers].flatMap((watcher) =>
+        watcher.model.snapshot.engine.rescans.map(({ scope, reason, count }) => ({
+          labels: { ...labelsOf(watcher), scope, reason },
+          value: count,
+        })),
+      ),
+    );
     registry.total(
       'lockstep_watcher_guard_holds_total',
       'How often a guard has held deletions back',

@@ -53,6 +53,7 @@ const NOTHING_YET: EngineStatus = {
   sentChanges: 0,
   sentContentBytes: 0,
   changeSource: '',
+  rescans: [],
   degraded: '',
   problems: [],
   problemCount: 0,

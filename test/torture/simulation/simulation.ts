@@ -240,7 +240,7 @@ class Simulation {
         this.#flush();
         break;
       case 'scan':
-        this.#toEngine({ type: 'rescan', reason: 'asked for' });
+        this.#toEngine({ type: 'rescan' });
         break;
     }
   }
@@ -376,7 +376,7 @@ class Simulation {
 
   #deliverHints(count: number): void {
     const { dirty } = this.#engine ?? {};
-    if (this.#hintsWereLost) dirty?.addEverything('hints were lost', this.#nowMs);
+    if (this.#hintsWereLost) dirty?.addEverything({ reason: 'overflow', detail: 'hints were lost' }, this.#nowMs);
     this.#hintsWereLost = false;
     for (const { dir, name } of this.#source.hints.splice(0, count)) {
       if (name === undefined) dirty?.addDirectory(dir, true, this.#nowMs);

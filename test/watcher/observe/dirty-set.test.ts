@@ -46,9 +46,9 @@ describe('DirtySet', () => {
     for (let n = 0; n < 4; n++) dirty.addName(path(`d${n}`), 'a', 10 + n);
     expect(dirty.everything?.firstHintMs).to.equal(10);
     dirty.addName(ROOT, 'b', 20);
-    dirty.addEverything('another reason', 21);
+    dirty.addEverything({ reason: 'overflow', detail: 'another reason' }, 21);
     expect(dirty.counts.directories).to.equal(0);
-    expect(dirty.takeAll().everything?.reason).to.contain('more than 3 directories');
+    expect(dirty.takeAll().everything?.cause.detail).to.contain('more than 3 directories');
     expect(dirty.isEmpty).to.equal(true);
     dirty.addName(ROOT, 'c', 30);
     expect(dirty.everything).to.equal(undefined);
@@ -83,8 +83,9 @@ describe('DirtySet', () => {
       observedAtMs: 5,
     });
     expect(dirty.takeAll().directories.map(({ scope }) => scope)).to.deep.equal(['names', 'directory']);
-    dirty.addBatch({ directories: [], everything: 'overflow', observedAtMs: 6 });
-    expect(dirty.everything).to.deep.equal({ reason: 'overflow', firstHintMs: 6 });
+    const cause = { reason: 'overflow', detail: 'too many events' } as const;
+    dirty.addBatch({ directories: [], everything: cause, observedAtMs: 6 });
+    expect(dirty.everything).to.deep.equal({ cause, firstHintMs: 6 });
   });
 
   it('covers every hint, and stays within its bounds', () => {

@@ -212,7 +212,10 @@ describe('Observer', function () {
   it('answers a cookie with "scan" while polling, and hints at everything now and then (E23)', async () => {
     await observing.start('poll', { pollIntervalMs: 20 });
     expect(await observing.observer.cookie()).to.deep.equal({ scanNeeded: true });
-    await until(() => observing.batches.filter(({ everything }) => everything === 'polling').length > 2, 'polls');
+    await until(
+      () => observing.batches.filter(({ everything }) => everything?.reason === 'polling').length > 2,
+      'polls',
+    );
   });
 
   it('watches directories while the caller blocks', async () => {

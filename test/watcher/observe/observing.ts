@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RequestedSource } from '../../../clients/watcher/observe/choose-source.ts';
 import { DirtySet } from '../../../clients/watcher/observe/dirty-set.ts';
-import type { HintBatch } from '../../../clients/watcher/observe/hints.ts';
+import type { HintBatch, RescanCause } from '../../../clients/watcher/observe/hints.ts';
 import { Observer, type ObserverOptions } from '../../../clients/watcher/observe/observer.ts';
 import { isInside, nameOf, parentOf, type TreePath, treePathFromLocal } from '../../../common/tree/tree-path.ts';
 
@@ -79,7 +79,7 @@ export class Observing {
     await until(() => this.covers(target), `a hint at ${target}`);
   }
 
-  get everything(): string | undefined {
+  get everything(): RescanCause | undefined {
     return this.batches.find(({ everything }) => everything !== undefined)?.everything;
   }
 

@@ -104,7 +104,7 @@ describe('the kernel limits', function () {
     const files = eventQueueLength() / 2 + 1000;
     for (let n = 0; n < files; n++) writeFileSync(join(directory, `f${n}`), '');
     await until(() => dirty.everything !== undefined, 'a scan of everything');
-    expect(dirty.everything?.reason).to.contain('dropped');
+    expect(dirty.everything?.cause.detail).to.contain('dropped');
     await source.close();
     gatherer.close();
   });

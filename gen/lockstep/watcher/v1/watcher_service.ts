@@ -112,6 +112,18 @@ export interface GetStatusResponse {
   onSyncedFailure: string;
   /** Bytes of batches and contents that may be sent per second; 0 for no limit. */
   bandwidthLimit: bigint;
+  /** How often the tree, or a part of it, was looked through since the start, by reason. */
+  rescans: Rescans[];
+}
+
+/** Looks at the tree that did not follow single events. */
+export interface Rescans {
+  /** `whole` for the whole tree, `part` for a directory of it. */
+  scope: string;
+  /** Why: a word that programs may compare, such as `start`, `interval` or `overflow`. */
+  reason: string;
+  /** So many times. */
+  count: bigint;
 }
 
 /** Asks for a flush. */
@@ -341,6 +353,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     version: "",
     onSyncedFailure: "",
     bandwidthLimit: 0n,
+    rescans: [],
   };
 }
 
@@ -438,6 +451,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         throw new globalThis.Error("value provided for field message.bandwidthLimit of type uint64 too large");
       }
       writer.uint32(168).uint64(message.bandwidthLimit);
+    }
+    for (const v of message.rescans) {
+      Rescans.encode(v!, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -623,6 +639,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.bandwidthLimit = reader.uint64() as bigint;
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.rescans.push(Rescans.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -675,6 +699,89 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.bandwidthLimit = (object.bandwidthLimit !== undefined && object.bandwidthLimit !== null)
       ? BigInt(object.bandwidthLimit)
       : 0n;
+    message.rescans = object.rescans?.map((e) => Rescans.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRescans(): Rescans {
+  return { scope: "", reason: "", count: 0n };
+}
+
+export const Rescans: MessageFns<Rescans> = {
+  encode(message: Rescans, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.scope !== "") {
+      writer.uint32(10).string(message.scope);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.count !== 0n) {
+      if (BigInt.asUintN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Rescans {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRescans();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.scope = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.count = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Rescans>, I>>(base?: I): Rescans {
+    return Rescans.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Rescans>, I>>(object: I): Rescans {
+    const message = createBaseRescans();
+    message.scope = object.scope ?? "";
+    message.reason = object.reason ?? "";
+    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
     return message;
   },
 };
