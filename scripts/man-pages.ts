@@ -24,8 +24,9 @@ const EXIT_STATUS = [
   '4: refused: authentication, permission, or somebody else holds the folder.',
   '5: stopped for safety: the root is missing or was replaced, too many deletions at once, or a full disk.',
 ];
-const SIGNALS = [
-  'SIGINT and SIGTERM stop cleanly; a second one insists. SIGHUP opens --log-file anew and takes log-level over from the configuration.',
+/** `reloaded`: what is taken over from the configuration while the program runs. */
+const signals = (reloaded: string) => [
+  `SIGINT and SIGTERM stop cleanly; a second one insists. SIGHUP opens --log-file anew and takes over from the configuration: ${reloaded}. Its log line names what else has changed and needs a restart.`,
 ];
 
 /** Each page's text by its file's name. */
@@ -36,14 +37,19 @@ export function manPages(): ReadonlyMap<string, string> {
     throw new LockstepError('INTERNAL', 'nothing is served here');
   };
   const server = buildServer({ environment: {}, openFolder, version: VERSION }, neverRun);
-  const page = ({ program, defaultCommand }: typeof watcher, files: readonly string[], other: string) =>
+  const page = (
+    { program, defaultCommand }: typeof watcher,
+    files: readonly string[],
+    other: string,
+    reloaded: string,
+  ) =>
     manPage({
       program: commandModel(program, defaultCommand),
       version: VERSION,
       sections: [
         ['SETTINGS', SETTINGS],
         ['EXIT STATUS', EXIT_STATUS],
-        ['SIGNALS', SIGNALS],
+        ['SIGNALS', signals(reloaded)],
         ['FILES', files],
         ['SEE ALSO', [`${other}(1)`]],
       ],
@@ -54,8 +60,8 @@ export function manPages(): ReadonlyMap<string, string> {
     '.syncignore, anywhere in the tree: what to leave out, in gitignore syntax.',
   ];
   return new Map([
-    ['sync-server.1', page(server, serverFiles, 'sync-watcher')],
-    ['sync-watcher.1', page(watcher, watcherFiles, 'sync-server')],
+    ['sync-server.1', page(server, serverFiles, 'sync-watcher', 'log-level')],
+    ['sync-watcher.1', page(watcher, watcherFiles, 'sync-server', 'log-level, bandwidth-limit, bandwidth and exclude')],
   ]);
 }
 

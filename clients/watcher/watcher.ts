@@ -94,12 +94,14 @@ export class Watcher {
   readonly #sent = new SentBytes();
   readonly #meter: WatcherMeter | undefined;
   #telemetry: WatcherTelemetry | undefined;
+  #excludes: readonly string[];
   #isReady = false;
   #isEnding = false;
 
   constructor(options: WatcherOptions, around: WatcherSurroundings) {
     const { directory, folder, mode } = options.engine;
     this.#options = options;
+    this.#excludes = options.engine.excludes;
     this.#around = around;
     this.#model = new WatcherModel({ directory, server: options.address.text, folder });
     this.#meter = around.metrics?.add({ model: this.#model, sent: this.#sent });
@@ -183,6 +185,13 @@ export class Watcher {
   /** An order, as from the command line. */
   order(command: { readonly type: 'pause' | 'resume' | 'rescan' }): void {
     this.#engine.post(command);
+  }
+
+  /** Other patterns than before, in gitignore syntax: what they name is as if neither side had it. */
+  exclude(excludes: readonly string[]): void {
+    if (JSON.stringify(excludes) === JSON.stringify(this.#excludes)) return;
+    this.#excludes = excludes;
+    this.#engine.post({ type: 'exclude', excludes });
   }
 
   /** Ends cleanly: `run` resolves with 0. */

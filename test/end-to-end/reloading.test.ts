@@ -55,6 +55,36 @@ describe('SIGHUP', function () {
     expect((await pair.server.end()).code).to.equal(0);
   });
 
+  it('takes over what is to be left out, and what no longer is', async () => {
+    const pair = pairs.prepare({
+      prepare: ({ source, base }) => {
+        put(source, 'directory/a.tmp', 'first');
+        put(source, 'b.txt');
+        put(source, 'hidden/deep/file');
+        writeFileSync(join(base, 'config.toml'), 'exclude = ["hidden/"]\n');
+      },
+    });
+    const inReplica = (path: string) => join(pair.replica, path);
+    await pair.startServer();
+    await pair.startWatcher(['--config', join(pair.base, 'config.toml')]);
+    expect(existsSync(inReplica('hidden'))).to.equal(false);
+
+    writeFileSync(join(pair.base, 'config.toml'), 'exclude = ["*.tmp"]\ntimeout = "5s"\nmetrics = "127.0.0.1:0"\n');
+    pair.watcher.signal('SIGHUP');
+    const line = await pair.watcher.reaches('it is reloaded', () => /.*needs_restart.*/.exec(pair.watcher.stderr)?.[0]);
+    expect(JSON.parse(line)).to.deep.include({ reloaded: ['exclude'], needs_restart: ['timeout', 'metrics'] });
+    await pair.flush();
+    expect(readFileSync(inReplica('hidden/deep/file'), 'utf8')).to.equal('hidden/deep/file');
+    // What is below a directory that was left out is watched from now on; what is left out now stays as it was.
+    put(pair.source, 'hidden/deep/later');
+    put(pair.source, 'directory/a.tmp', 'second');
+    await pair.flush();
+    expect(existsSync(inReplica('hidden/deep/later'))).to.equal(true);
+    expect(readFileSync(inReplica('directory/a.tmp'), 'utf8')).to.equal('first');
+    const { rescans } = (await pair.status()) as { rescans: { whole: Record<string, number> } };
+    expect(rescans.whole).to.deep.equal({ start: 1, excludes: 1 });
+  });
+
   it('of a terminal that is closed is a clean stop, wherever the log goes', async function () {
     const python = spawnSync('python3', ['-c', 'import pty'], { stdio: 'ignore' });
     if (python.status !== 0) skipBecause(this, 'there is no python3 to make a terminal');

@@ -21,10 +21,15 @@ import { printedTables } from './printed-tables.ts';
 import { hideInvitation } from './server-choice.ts';
 import { SharedReadyFile } from './shared-ready-file.ts';
 import { Surroundings, type Voice } from './surroundings.ts';
-import { planWatch, requireCompatible } from './watch-plan.ts';
+import { planWatch, requireCompatible, type WatchPlan } from './watch-plan.ts';
 
 /** A clean stop is done in less (E116); what still hangs then is cut off by the second deadline of the parts. */
 const STOP_DEADLINE_MS = 9_500;
+
+interface Prepared {
+  readonly plan: WatchPlan;
+  readonly options: WatcherOptions;
+}
 
 export async function watch(
   flags: Readonly<Record<string, unknown>>,
@@ -44,7 +49,7 @@ export async function watch(
   const plans = all.map((resolved) => planWatch(resolved, context));
   requireCompatible(plans);
   using locks = new DisposableStack();
-  const prepared = plans.map((plan) => {
+  const prepared = plans.map((plan): Prepared => {
     const directory = prepareWatchedDirectory(plan.dir, plan.stateDirectory, plan.create);
     locks.use(openStateDirectory(plan.stateDirectory, directory));
     return { plan, options: plan.optionsFor(directory) };
@@ -57,9 +62,9 @@ export async function watch(
     all.map(({ values: { readyFile } }) => readyFile),
     metrics?.address.text,
   );
-  const watchers: Watcher[] = [];
+  const watchers: { readonly dir: string; readonly watcher: Watcher }[] = [];
   const bandwidth = new Bandwidth(bandwidthSettings(values));
-  const runOne = async (options: WatcherOptions, voice: Voice): Promise<ExitCode> => {
+  const runOne = async ({ plan, options }: Prepared, voice: Voice): Promise<ExitCode> => {
     const { directory } = options.engine;
     const watcher = new Watcher(ready === undefined ? options : { ...options, readyFile: undefined }, {
       ...voice,
@@ -68,7 +73,7 @@ export async function watch(
       startEngine: (engineOptions) => engines.start(engineOptions),
       onReady: (revision) => ready?.isReady(directory, revision),
     });
-    watchers.push(watcher);
+    watchers.push({ dir: plan.dir, watcher });
     return watcher.run();
   };
   const stopListening = onTermination(async (signal) => {
@@ -78,7 +83,7 @@ export async function watch(
       logger.error('the watcher did not stop in time');
       process.exit(1);
     }, STOP_DEADLINE_MS).unref();
-    for (const watcher of watchers) watcher.stop();
+    for (const { watcher } of watchers) watcher.stop();
   });
   const stopReloading = onHangup(logger, () => {
     reload({
@@ -88,21 +93,26 @@ export async function watch(
       resolve: () => {
         const now = resolveWatches(flags, context);
         if (now[0] !== undefined) bandwidth.configure(bandwidthSettings(now[0].values));
+        for (const { dir, watcher } of watchers) {
+          const its = now.find(({ values }) => values.dir === dir);
+          if (its !== undefined) watcher.exclude(its.values.exclude);
+        }
         return {
           logLevel: now[0]?.values.logLevel ?? 'info',
           settings: now.map(({ settings }) => settings),
-          takenOver: ['bandwidth-limit', 'bandwidth'],
+          takenOver: ['bandwidth-limit', 'bandwidth', 'exclude'],
         };
       },
     });
   });
   try {
-    const running = prepared.map(({ plan, options }) => {
+    const running = prepared.map((one) => {
+      const { plan, options } = one;
       const voice = surroundings.voiceOf(options.engine.directory, all.length === 1);
       if (plan.exposesToken) {
         voice.logger.warn(`the token travels to ${options.address.text} unencrypted, because of --insecure`);
       }
-      const result = runOne(options, voice);
+      const result = runOne(one, voice);
       return all.length === 1 ? result : endedAlone(result, voice);
     });
     // Not only when the first sync is done: that may take hours, and whoever waits for it has --ready-file.
@@ -118,7 +128,7 @@ export async function watch(
 /** Undefined when it is off. Nothing of it is loaded then. @throws LockstepError USAGE when the port cannot be had */
 async function startMetrics(
   { metrics: address, dryRun }: WatchOptions['values'],
-  prepared: readonly { readonly options: WatcherOptions }[],
+  prepared: readonly Prepared[],
   logger: Logger,
 ): Promise<MetricsPort | undefined> {
   if (address === undefined || dryRun) return undefined;

@@ -96,6 +96,7 @@ export class Engine {
   readonly #rescans = new Rescans();
   readonly #problems = new Problems();
   readonly #wholeScan: WholeScan;
+  readonly #ignore: IgnoreRules;
   readonly #lookout: Lookout;
   readonly #deletions: Deletions;
   readonly #reconciliation: Reconciliation;
@@ -173,14 +174,15 @@ export class Engine {
       report: (path, reason, message) => this.#report(path, reason, message),
       log: (level, message, fields) => this.#log(level, message, fields),
     });
+    this.#ignore = new IgnoreRules(options.excludes, () =>
+      this.#report('.lockstep' as TreePath, 'RESERVED_NAME', "this name is the server's own; it is not kept in step"),
+    );
     const { inFlight, uploads, sharedInodes } = this.#outgoing;
     this.#lookout = new Lookout({
       root,
       nowMs,
       dirty: this.dirty,
-      ignore: new IgnoreRules(options.excludes, () =>
-        this.#report('.lockstep' as TreePath, 'RESERVED_NAME', "this name is the server's own; it is not kept in step"),
-      ),
+      ignore: this.#ignore,
       onRescan: (reason) => this.#rescans.part(reason),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
       isInFlight: (path, seenMs) => inFlight.postpones(path, seenMs),
@@ -307,6 +309,10 @@ export class Engine {
         break;
       case 'rescan':
         this.#wantWholeScan('command');
+        break;
+      case 'exclude':
+        this.#ignore.exclude(command.excludes);
+        this.#wantWholeScan('excludes');
         break;
       case 'close':
         this.#isClosing = true;

@@ -28,6 +28,8 @@ export type EngineCommand =
   /** Goes on, and confirms what a guard held back. */
   | { readonly type: 'resume' }
   | { readonly type: 'rescan' }
+  /** Leave these out from now on, instead of those that were said before. */
+  | { readonly type: 'exclude'; readonly excludes: readonly string[] }
   /** Finish: close the index, answer `closed`. */
   | { readonly type: 'close' };
 

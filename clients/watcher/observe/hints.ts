@@ -28,6 +28,8 @@ export type RescanReason =
   | 'hard-links'
   /** The file system refused what it usually does not. */
   | 'file-system'
+  /** Other entries are excluded than before. */
+  | 'excludes'
   /** Somebody asked for it. */
   | 'command';
 

@@ -55,7 +55,7 @@ interface RuleFile {
 }
 
 export class IgnoreRules {
-  readonly #excludes: readonly GitignorePattern[];
+  #excludes: readonly GitignorePattern[] = [];
   readonly #onReserved: () => void;
   #reservedSeen = false;
   readonly #files = new Map<TreePath, RuleFile>();
@@ -66,8 +66,14 @@ export class IgnoreRules {
    * @param onReserved called once, when the tree turns out to have an entry of the server's reserved name (E03)
    */
   constructor(excludes: readonly string[], onReserved: () => void = () => {}) {
-    this.#excludes = excludes.map(parseGitignorePattern).filter((pattern) => pattern !== undefined);
+    this.exclude(excludes);
     this.#onReserved = onReserved;
+  }
+
+  /** Other patterns of the configuration from now on. */
+  exclude(excludes: readonly string[]): void {
+    this.#excludes = excludes.map(parseGitignorePattern).filter((pattern) => pattern !== undefined);
+    this.#cache.clear();
   }
 
   /** True in the usual case: nothing but the reserved name is ignored. */
