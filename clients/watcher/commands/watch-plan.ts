@@ -3,6 +3,8 @@
  */
 import type { OptionValues } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import type { Address } from '../../../common/rpc/address.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { DEFAULT_MASS_DELETE_LIMIT } from '../observe/mass-delete-guard.ts';
 import type { EngineOptions } from '../engine/messages.ts';
 import { channelCredentials, readToken } from '../push/credentials.ts';
@@ -22,6 +24,9 @@ export interface WatchPlan {
   /** As the user named it. */
   readonly dir: string;
   readonly stateDirectory: string;
+  readonly address: Address;
+  /** On the server. */
+  readonly folder: string;
   /** Make the directory when it is missing. */
   readonly create: boolean;
   /** The token goes over a network in the clear, because that was asked for. */
@@ -40,6 +45,8 @@ export function planWatch(resolved: WatchOptions, { environment }: CommandContex
   return {
     dir: values.dir,
     stateDirectory,
+    address,
+    folder,
     create: values.create,
     exposesToken: token !== undefined && values.insecure && !address.isLoopback,
     optionsFor: (directory) => ({
@@ -56,16 +63,24 @@ export function planWatch(resolved: WatchOptions, { environment }: CommandContex
 
 /** @throws LockstepError USAGE when two of several directories would get in each other's way */
 export function requireCompatible(plans: readonly WatchPlan[]): void {
-  const real = plans.map(({ dir, stateDirectory }) => ({
+  const real = plans.map(({ dir, stateDirectory, address, folder }) => ({
     dir: realPathOf(dir),
     state: realPathOf(stateDirectory),
     stateDirectory,
+    address,
+    folder,
   }));
   for (const [index, one] of real.entries()) {
     for (const other of real.slice(index + 1)) {
       if (one.dir === other.dir) throw new LockstepError('USAGE', `${one.dir} is to be watched twice`);
-      if (one.state !== other.state) continue;
-      const message = `${one.dir} and ${other.dir} have the same state directory ${one.stateDirectory}; give each its own`;
+      const both = `${one.dir} and ${other.dir}`;
+      if (one.state === other.state) {
+        const message = `${both} have the same state directory ${one.stateDirectory}; give each its own`;
+        throw new LockstepError('USAGE', message);
+      }
+      if (one.folder !== other.folder || serverOf(one.address) !== serverOf(other.address)) continue;
+      const where = `folder "${displayText(one.folder)}" of ${one.address.text}`;
+      const message = `${both} are both to be kept in step with ${where}, which follows one directory; give each its own folder`;
       throw new LockstepError('USAGE', message);
     }
     const around = real.find(({ dir }) => isWithin(one.state, dir));
@@ -73,6 +88,12 @@ export function requireCompatible(plans: readonly WatchPlan[]): void {
     const where = `lies inside ${around.dir}, which is watched as well`;
     throw new LockstepError('USAGE', `the state directory ${one.stateDirectory} ${where}; give another`);
   }
+}
+
+/** The same for all ways of writing this machine; other names are taken as they are. */
+function serverOf(address: Address): string {
+  if (address.kind === 'unix') return `unix:${realPathOf(address.path)}`;
+  return `${address.isLoopback ? 'localhost' : address.host.toLowerCase()}:${address.port}`;
 }
 
 function engineOptions(values: WatchValues, folder: string, directory: string, stateDirectory: string): EngineOptions {

@@ -85,13 +85,24 @@ describe('[[watch]] tables', () => {
     const compatible = () => requireCompatible(watches().map((resolved) => planWatch(resolved, context())));
     const dir = (name: string) => `dir = ${JSON.stringify(join(base, name))}`;
     const state = (name: string) => `state = ${JSON.stringify(join(base, name))}`;
-    write('server = ":1"', '[[watch]]', dir('a'), '[[watch]]', dir('b'));
+    const other = 'folder = "other"';
+    write('server = ":1"', '[[watch]]', dir('a'), '[[watch]]', dir('b'), other);
+    compatible();
+    write('server = ":1"', '[[watch]]', dir('a'), '[[watch]]', dir('a/below'), 'server = ":2"');
     compatible();
     write('server = ":1"', '[[watch]]', dir('a'), '[[watch]]', dir('b/../a'));
     expect(compatible).to.throw(/watched twice/);
     write('server = ":1"', '[[watch]]', dir('a'), state('s'), '[[watch]]', dir('b'), state('s'));
     expect(compatible).to.throw(/same state directory/);
-    write('server = ":1"', '[[watch]]', dir('a'), state('b/s'), '[[watch]]', dir('b'));
+    write('server = ":1"', '[[watch]]', dir('a'), state('b/s'), '[[watch]]', dir('b'), other);
     expect(compatible).to.throw(/lies inside .*b, which is watched as well/);
+    for (const second of ['b', 'a/below']) {
+      write('server = ":1"', '[[watch]]', dir('a'), '[[watch]]', dir(second), 'server = "localhost:1"');
+      expect(compatible)
+        .to.throw(
+          /a and .* are both to be kept in step with folder "default" of 127.0.0.1:1, which follows one directory/,
+        )
+        .with.property('reason', 'USAGE');
+    }
   });
 });
