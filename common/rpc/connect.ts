@@ -22,14 +22,12 @@ export type ClientConstructor<C extends Client> = new (
 
 /**
  * Makes a client with the options of its role. It connects at its first call, or in `waitForConnection`.
- * `overrides` are for what only the caller knows, `grpc.ssl_target_name_override` for instance.
  */
 export function createClient<C extends Client>(
   constructor: ClientConstructor<C>,
   address: Address,
   credentials: ChannelCredentials,
   setup: Omit<ChannelSetup, 'isLoopback'> & { readonly connectTimeoutMs?: number | undefined },
-  overrides: Partial<ClientOptions> = {},
 ): C {
   installConnectTimeout();
   const options = channelOptions({ ...setup, isLoopback: address.isLoopback });
@@ -37,7 +35,6 @@ export function createClient<C extends Client>(
   return new constructor(address.target, credentials, {
     ...options,
     [CONNECT_TIMEOUT_OPTION]: connectTimeoutMs,
-    ...overrides,
   });
 }
 

@@ -176,6 +176,33 @@ describe('an invited watcher', function () {
     expect(verified.code, verified.stderr).to.equal(4);
   });
 
+  it('verifies an address by the addresses in the certificate, and says nothing of it (S17)', async () => {
+    for (const [host, status] of [
+      ['127.0.0.2', 0],
+      ['127.0.0.3', 4],
+    ] as const) {
+      const place = `address-${host}`;
+      await output('cert', '--out', file(place), '--host', host);
+      const ready = file(`${place}-ready`);
+      const own = new BinProgram('sync-server', {
+        arguments: [
+          ...['--dir', file(`${place}-replica`), '--listen', '127.0.0.2:0', '--http', 'off', '--ready-file', ready],
+          ...['--tls-cert', file(place, 'server.crt'), '--tls-key', file(place, 'server.key')],
+        ],
+      });
+      others.push(own);
+      const { grpc } = await own.ready(ready);
+      const flags = ['--server', String(grpc), '--ca', file(place, 'ca.crt'), '--once', '--log-level', 'warn'];
+      const { code, stderr } = await watcher(`${place}-watcher`, [...flags, '--progress', 'off']).ended();
+      expect(code, stderr).to.equal(status);
+      if (status === 0) expect(stderr).to.equal('');
+      else
+        expect(stderr).to.match(
+          /^sync-watcher: the certificate of 127\.0\.0\.2:\d+ is for another name \(.*127\.0\.0\.3.*\n$/,
+        );
+    }
+  });
+
   it('takes no TLS before 1.3', async () => {
     const line = await invite();
     const keys = { key: readFileSync(file('tls/server.key')), cert: readFileSync(file('tls/server.crt')) };

@@ -3,8 +3,7 @@
  * others for contents, so that bulk never delays an acknowledgement. A connection that broke is thrown away; the next
  * attempt makes a new one (grpc-node#2785).
  */
-import { isIP } from 'node:net';
-import { type ClientDuplexStream, type ClientOptions, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
+import { type ClientDuplexStream, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
 import type { Address } from '../../../common/rpc/address.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
@@ -84,8 +83,7 @@ export class Connection {
     const token = readToken(security);
     // Not call credentials: those are refused on plaintext channels, also on this machine's own.
     if (token !== undefined) this.#metadata.set('authorization', `Bearer ${token}`);
-    const make = (role: 'control' | 'bulk') =>
-      createClient(SyncServiceClient, address, credentials, { role }, nameOverride(address, security));
+    const make = (role: 'control' | 'bulk') => createClient(SyncServiceClient, address, credentials, { role });
     this.#control = make('control');
     this.#makeBulk = () => make('bulk');
     this.#bulkChannels = options.bulkChannels ?? 4;
@@ -198,14 +196,6 @@ export class Connection {
     this.#bulk.push(channel);
     return channel;
   }
-}
-
-/** TLS has no place for an address as the server's name (RFC 6066), and Node complains; a pinned key needs none. */
-function nameOverride(address: Address, { fingerprint, ca }: SecurityOptions): Partial<ClientOptions> {
-  const isNameless = address.kind === 'unix' || isIP(address.host) !== 0;
-  return isNameless && fingerprint !== undefined && ca === undefined
-    ? { 'grpc.ssl_target_name_override': 'localhost' }
-    : {};
 }
 
 /** From its first turn on, so that no early error of the call goes unheard. */

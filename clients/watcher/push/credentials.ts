@@ -3,10 +3,12 @@
  * for; there is no fallback from one to the other (S17).
  */
 import { readFileSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { Address } from '../../../common/rpc/address.ts';
+import { AddressCredentials } from './address-credentials.ts';
 import { PinnedCredentials } from './pinned-credentials.ts';
 
 export interface SecurityOptions {
@@ -71,9 +73,17 @@ export function channelCredentials(
       cause: error,
     });
   }
-  if (fingerprint === undefined) return ChannelCredentials.createFromSecureContext(context);
+  const inner = verifiedBy(context, address, fingerprint === undefined || options.ca !== undefined);
+  if (fingerprint === undefined) return inner;
   // With --ca as well, both must hold: the authority's signature on the name, and the key.
-  return new PinnedCredentials({ context, keyDigest: fingerprint, onlyKey: options.ca === undefined, onMismatch });
+  return new PinnedCredentials({ inner, keyDigest: fingerprint, onMismatch });
+}
+
+/** By name, or by address where the server is named by that. */
+function verifiedBy(context: SecureContext, address: Address, rejectUnauthorized: boolean): ChannelCredentials {
+  return address.kind === 'tcp' && isIP(address.host) !== 0
+    ? new AddressCredentials({ context, address: address.host, rejectUnauthorized })
+    : ChannelCredentials.createFromSecureContext(context, { rejectUnauthorized });
 }
 
 /**

@@ -7,16 +7,15 @@
  * grpc-js 1.14's connector, by composition: where a release has renamed its method, no connection comes about at all.
  */
 import { X509Certificate } from 'node:crypto';
-import { type SecureContext, TLSSocket } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { isKeyOf, keyDigestOf } from '../../../common/rpc/key-fingerprint.ts';
 
 export interface PinnedOptions {
-  readonly context: SecureContext;
+  /** They make the connection; what they verify must hold as well. */
+  readonly inner: ChannelCredentials;
   /** SHA-256 of the public key, 32 bytes. */
   readonly keyDigest: Uint8Array;
-  /** False: the certificate must be good by itself, too. */
-  readonly onlyKey: boolean;
   /** Hears of the key of another server. */
   readonly onMismatch: (presented: Uint8Array) => void;
 }
@@ -25,12 +24,10 @@ type SecureConnector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
 export class PinnedCredentials extends ChannelCredentials {
   readonly #options: PinnedOptions;
-  readonly #inner: ChannelCredentials;
 
   constructor(options: PinnedOptions) {
     super();
     this.#options = options;
-    this.#inner = ChannelCredentials.createFromSecureContext(options.context, { rejectUnauthorized: !options.onlyKey });
   }
 
   override _isSecure(): boolean {
@@ -44,7 +41,7 @@ export class PinnedCredentials extends ChannelCredentials {
   override _createSecureConnector(
     ...parameters: Parameters<ChannelCredentials['_createSecureConnector']>
   ): SecureConnector {
-    const connector = this.#inner._createSecureConnector(...parameters);
+    const connector = this.#options.inner._createSecureConnector(...parameters);
     return {
       connect: async (socket) => {
         const connected = await connector.connect(socket);

@@ -1,0 +1,69 @@
+/**
+ * Channel credentials for a server that is named by its IP address. TLS has no place for an address as the server's name (RFC 6066),
+ * so none is sent; the certificate must have the address itself among its alternative names, as ever.
+ *
+ * grpc-js 1.14 puts the address where only a name may be, which Node calls deprecated (DEP0123) on standard error. So this wraps
+ * its connector, by composition, and makes the TLS connection itself. To be removed when grpc-js leaves addresses out.
+ */
+import type { Socket } from 'node:net';
+import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { ChannelCredentials } from '@grpc/grpc-js';
+
+export interface AddressOptions {
+  readonly context: SecureContext;
+  /** The IP address, without brackets. */
+  readonly address: string;
+  /** False: whoever makes these looks at the certificate himself. */
+  readonly rejectUnauthorized: boolean;
+}
+
+type SecureConnector = ReturnType<ChannelCredentials['_createSecureConnector']>;
+
+export class AddressCredentials extends ChannelCredentials {
+  readonly #options: AddressOptions;
+  readonly #inner: ChannelCredentials;
+
+  constructor(options: AddressOptions) {
+    super();
+    this.#options = options;
+    this.#inner = ChannelCredentials.createFromSecureContext(options.context);
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  override _createSecureConnector(
+    ...parameters: Parameters<ChannelCredentials['_createSecureConnector']>
+  ): SecureConnector {
+    const connector = this.#inner._createSecureConnector(...parameters);
+    return {
+      connect: async (socket) => ({ socket: await this.#encrypted(socket), secure: true }),
+      waitForReady: () => connector.waitForReady(),
+      getCallCredentials: () => connector.getCallCredentials(),
+      destroy: () => connector.destroy(),
+    };
+  }
+
+  #encrypted(socket: Socket): Promise<TLSSocket> {
+    const { context, address, rejectUnauthorized } = this.#options;
+    return new Promise((resolve, reject) => {
+      const encrypted = connect({
+        socket,
+        secureContext: context,
+        rejectUnauthorized,
+        // Said here as well as in `host`: what is verified does not depend on how Node fills it in.
+        checkServerIdentity: (_, certificate) => checkServerIdentity(address, certificate),
+        host: address,
+        ALPNProtocols: ['h2'],
+      });
+      encrypted.once('secureConnect', () => resolve(encrypted));
+      // After the handshake an error is the transport's, which listens for itself.
+      encrypted.on('error', reject);
+    });
+  }
+}
