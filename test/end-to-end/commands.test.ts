@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type Exit, runToEnd } from '../support/bin-program.ts';
 import type { Pair } from '../support/pair.ts';
-import { usePairs } from '../support/pair-hooks.ts';
+import { skipBecause, usePairs } from '../support/pair-hooks.ts';
 import { noise, put, putMany, run } from '../support/writing.ts';
 
 function fill({ source }: Pair): void {
@@ -310,6 +310,23 @@ describe('verify', () => {
 async function serverVerify(pair: Pair, ...flags: readonly string[]): Promise<Exit> {
   return runToEnd('sync-server', { arguments: ['verify', '--dir', pair.replica, ...flags] });
 }
+
+describe('a state directory below /proc', () => {
+  const pairs = usePairs();
+
+  it('is refused with one sentence and status 2 by both programs, instead of being tried for ever', async function () {
+    if (!existsSync('/proc/self')) skipBecause(this, 'there is no /proc here');
+    const pair = pairs.prepare();
+    for (const [name, flags] of [
+      ['sync-server', ['--dir', pair.replica, '--listen', '127.0.0.1:0', '--http', 'off']],
+      ['sync-watcher', ['--dir', pair.source, '--server', '127.0.0.1:1']],
+    ] as const) {
+      const exit = await runToEnd(name, { arguments: [...flags, '--state', '/proc/lockstep/state'] });
+      expect(exit.code, exit.stderr).to.equal(2);
+      expectOneSentence(exit, 'cannot make the state directory /proc/lockstep/state', '--state');
+    }
+  });
+});
 
 describe('help and version', () => {
   const pairs = usePairs();

@@ -3,10 +3,11 @@
  * the tree that is watched. Also who may not be watched: a replica.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { acquireDirectoryLock, type DirectoryLock } from '../../../common/fs/file-lock.ts';
+import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 
@@ -55,7 +56,7 @@ export function prepareWatchedDirectory(directory: string, stateDirectory: strin
       throw new LockstepError('ROOT_MISSING', `the directory ${absolute} does not exist; ${remedy}`);
     }
     try {
-      mkdirSync(absolute, { recursive: true });
+      makeDirectories(absolute);
     } catch (error) {
       throw new LockstepError('USAGE', `cannot create ${absolute}: ${errnoOf(error) ?? 'unknown error'}`, {
         cause: error,
@@ -97,7 +98,7 @@ export function isWithin(path: string, ancestor: string): boolean {
  */
 export function openStateDirectory(stateDirectory: string, directory: string): DirectoryLock {
   try {
-    mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+    makeDirectories(stateDirectory, 0o700);
   } catch (error) {
     const errno = errnoOf(error) ?? 'unknown error';
     throw new LockstepError(

@@ -7,10 +7,11 @@
  * Lines are not synced one by one: after a power cut the last ones may be missing or torn.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { readFully, writeFully } from '../../../common/fs/full-io.ts';
+import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 
 const FILE_NAME = 'audit.jsonl';
@@ -81,7 +82,7 @@ export class AuditLog {
 
   #openLock(): DatabaseSync {
     if (this.#lock !== undefined) return this.#lock;
-    mkdirSync(this.#stateDirectory, { recursive: true, mode: 0o700 });
+    makeDirectories(this.#stateDirectory, 0o700);
     this.#lock = new DatabaseSync(join(this.#stateDirectory, LOCK_NAME), { timeout: LOCK_TIMEOUT_MS });
     return this.#lock;
   }

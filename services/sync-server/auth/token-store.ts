@@ -9,11 +9,12 @@
  * time, the command line.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { writeFully } from '../../../common/fs/full-io.ts';
+import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { createToken, parseToken, SCOPES, type Scope, type TokenParts } from './token.ts';
 
@@ -105,7 +106,7 @@ export class TokenStore {
       revokedAt: null,
       lifetimeMs: token.expiresInMs ?? null,
     };
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    makeDirectories(this.#directory, 0o700);
     this.#write(file);
     return { text, record: fromFile(file) };
   }

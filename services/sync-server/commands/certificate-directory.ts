@@ -3,10 +3,11 @@
  * 0600 and kept when a certificate is made anew, so that a pinned key stays the same.
  */
 import { X509Certificate } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
+import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import {
   type CertificateUse,
@@ -125,7 +126,7 @@ export class CertificateDirectory {
 
   #write(path: string, content: string, mode: number): void {
     try {
-      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+      makeDirectories(this.#directory, 0o700);
       writeFileAtomic(path, content, { mode });
     } catch (error) {
       throw new LockstepError('USAGE', `cannot write ${path} (${errnoOf(error)}); give another --out`);

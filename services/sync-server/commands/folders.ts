@@ -1,9 +1,10 @@
 /**
  * Which folders a command is about: the one of `--dir`, or those of the file's `[[folder]]` tables.
  */
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { type ConfigurationFile, fileOrigin, rejectUnknownKeys } from '../../../common/ops/configuration.ts';
 import { tableOrigin, tablesOf } from '../../../common/ops/configuration-tables.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
@@ -68,7 +69,7 @@ export function oneFolder(values: FolderValues, file: ConfigurationFile | undefi
 /** Makes the replica's directory, with its parents, where it is missing. @throws LockstepError USAGE */
 export function ensureDirectory({ directory }: FolderSetup): void {
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectories(directory);
     if (!statSync(directory).isDirectory()) throw notDirectory(directory);
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
