@@ -70,6 +70,8 @@ const REASON_OF_CODE: ReadonlyMap<number, Reason> = new Map([
   [13, 'NO_SPACE'],
   [14, 'IO'],
 ]);
+const LOCKED_BY_OTHERS =
+  'another process has locked the index in the state directory; end what reads or copies it (sqlite3, a backup), and try again';
 const CORRUPT = 11;
 const NOT_A_DATABASE = 26;
 
@@ -79,6 +81,8 @@ export function sqliteError(error: unknown): LockstepError {
   const code = resultCodeOf(error);
   if (code === CORRUPT || code === NOT_A_DATABASE) return damaged('the index is damaged', error);
   const reason = (code === undefined ? undefined : REASON_OF_CODE.get(code)) ?? 'INTERNAL';
+  // SQLite's own words say less than that, and would stand behind it.
+  if (reason === 'LOCKED') return new LockstepError(reason, LOCKED_BY_OTHERS);
   return new LockstepError(reason, `the index cannot be used: ${messageOf(error)}`, { cause: error });
 }
 

@@ -3,6 +3,7 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { describeError } from '../../../common/ops/errors.ts';
 import { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { ROOT } from '../../../common/tree/tree-path.ts';
 import { directory, file, identity, pathsOf, reasonOf, withIndex } from './entries.ts';
@@ -185,6 +186,37 @@ function verdictOn(path: string): string {
   } finally {
     index.close();
   }
+}
+
+describe('an index that another process has locked', () => {
+  it('is no damage, and is told in one sentence with the remedy', function () {
+    this.timeout(20_000);
+    withFile((path) => {
+      const other = new DatabaseSync(path);
+      other.exec('BEGIN EXCLUSIVE');
+      try {
+        const index = TreeIndex.open(path, OPTIONS);
+        const error = thrownBy(() => index.setMeta('epoch', '8'));
+        index.close();
+        expect(error).to.have.property('reason', 'LOCKED');
+        expect(describeError(error)).to.equal(
+          'another process has locked the index in the state directory; end what reads or copies it (sqlite3, a backup), and try again',
+        );
+      } finally {
+        other.close();
+      }
+      expect(open(path)).to.equal(undefined);
+    });
+  });
+});
+
+function thrownBy(action: () => unknown): unknown {
+  try {
+    action();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
 }
 
 describe('TreeIndex.create', () => {
