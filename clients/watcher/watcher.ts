@@ -45,7 +45,9 @@ export interface WatcherOptions {
   readonly takeOver: boolean;
   readonly readyFile: string | undefined;
   /** Run when changes have arrived. */
-  readonly onSynced: { readonly command: string; readonly environment: Environment } | undefined;
+  readonly onSynced:
+    | { readonly command: string; readonly environment: Environment; readonly timeoutMs: number | undefined }
+    | undefined;
 }
 
 interface Metrics {
@@ -133,7 +135,7 @@ export class Watcher {
         directory,
         durable: options.engine.acknowledgement === 'durable',
         logger: around.logger,
-        onEnd: (failure) => this.#model.onSyncedEnded(failure),
+        onEnd: (failure, result) => this.#model.onSyncedEnded(failure, result),
       });
       this.#model.subscribe(this.#onSynced.see);
     }

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
 import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/units.ts';
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
@@ -11,6 +12,13 @@ import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
 import { bandwidthSchedule } from './bandwidth-schedule.ts';
 
 const onOff = z.boolean();
+
+function parseTimeout(text: string): number | undefined {
+  if (text === 'off') return undefined;
+  const timeoutMs = parseDuration(text);
+  if (timeoutMs > 0) return timeoutMs;
+  throw new LockstepError('USAGE', 'nothing runs in no time; write for example 10m, or off');
+}
 
 const localOptions = defineOptions({
   dir: {
@@ -163,6 +171,12 @@ export const watchOptions = defineOptions({
     flag: '--on-synced <command>',
     description: 'run by /bin/sh when changes have arrived, with LOCKSTEP_REVISION and LOCKSTEP_DIR in its environment',
     schema: z.string().min(1, 'a command is needed'),
+  },
+  onSyncedTimeout: {
+    flag: '--on-synced-timeout <duration>',
+    description: 'how long that command may run before it is ended, with all that it has started; or off',
+    schema: parsed(parseTimeout),
+    default: '10m',
   },
   readyFile: {
     flag: '--ready-file <file>',

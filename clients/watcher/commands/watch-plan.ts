@@ -56,7 +56,10 @@ export function planWatch(resolved: WatchOptions, { environment }: CommandContex
       timeoutMs: values.timeout,
       takeOver: values.takeOver,
       readyFile: values.readyFile,
-      onSynced: values.onSynced === undefined ? undefined : { command: values.onSynced, environment },
+      onSynced:
+        values.onSynced === undefined
+          ? undefined
+          : { command: values.onSynced, environment, timeoutMs: values.onSyncedTimeout },
     }),
   };
 }

@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { describeError, printable } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
+import { formatDuration } from '../../../common/ops/units.ts';
 import type { WatcherEvent, WatcherSnapshot } from '../status/watcher-model.ts';
 
 /** Changes that follow each other closer than this are one. */
@@ -15,8 +16,12 @@ const MAX_DELAY_MS = 10_000;
 /** The end of what it said, for the log. */
 const MAX_OUTPUT_CHARS = 2000;
 const LAST_WORDS_MS = 200;
+/** From being told to end to being ended. */
+const KILL_AFTER_MS = 5_000;
 /** What no child needs to know. */
 const SECRETS: ReadonlySet<string> = new Set(['LOCKSTEP_TOKEN', 'LOCKSTEP_JOIN']);
+
+export type HookResult = 'ok' | 'failed' | 'timeout';
 
 export interface OnSyncedOptions {
   /** For `/bin/sh -c`. */
@@ -27,10 +32,13 @@ export interface OnSyncedOptions {
   readonly durable: boolean;
   readonly logger: Logger;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** After which a run is ended, with all that it has started; undefined: never. */
+  readonly timeoutMs: number | undefined;
   /** Hears how each run ended: one sentence, empty when it went well. */
-  readonly onEnd: (failure: string) => void;
+  readonly onEnd: (failure: string, result: HookResult) => void;
   readonly debounceMs?: number | undefined;
   readonly maxDelayMs?: number | undefined;
+  readonly killAfterMs?: number | undefined;
 }
 
 export class OnSynced {
@@ -44,6 +52,8 @@ export class OnSynced {
   #timer: NodeJS.Timeout | undefined;
   #child: ChildProcess | undefined;
   #ended: Promise<void> | undefined;
+  /** Until what was told to end is ended. */
+  #kill: { readonly pid: number; readonly timer: NodeJS.Timeout } | undefined;
   #isClosed = false;
 
   constructor(options: OnSyncedOptions) {
@@ -74,6 +84,7 @@ export class OnSynced {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#within(graceMs);
+    this.#killNow();
   }
 
   #reached({ phase, engine }: WatcherSnapshot): bigint | undefined {
@@ -100,11 +111,13 @@ export class OnSynced {
   }
 
   async #run(revision: string): Promise<void> {
-    const { command, directory, logger, environment, onEnd } = this.#options;
+    const { command, directory, logger, environment, onEnd, timeoutMs } = this.#options;
     const inherited = Object.entries(environment).filter(([name]) => !SECRETS.has(name));
     const startedMs = performance.now();
     let output = '';
-    const failure = await new Promise<string>((resolve) => {
+    let isTooLate = false;
+    let limit: NodeJS.Timeout | undefined;
+    const end = await new Promise<string>((resolve) => {
       // A group of its own: Ctrl-C is for the watcher, and whoever ends the command ends what it has started.
       const child = spawn('/bin/sh', ['-c', command], {
         env: { ...Object.fromEntries(inherited), LOCKSTEP_REVISION: revision, LOCKSTEP_DIR: directory },
@@ -112,6 +125,15 @@ export class OnSynced {
         detached: true,
       });
       this.#child = child;
+      if (timeoutMs !== undefined) {
+        limit = setTimeout(
+          () => {
+            isTooLate = true;
+            this.#tellToEnd(child.pid, timeoutMs);
+          },
+          Math.min(timeoutMs, MAX_TIMER_MS),
+        );
+      }
       for (const stream of [child.stdout, child.stderr]) {
         stream.setEncoding('utf8').on('data', (text: string) => {
           output = (output + text).slice(-MAX_OUTPUT_CHARS);
@@ -128,11 +150,17 @@ export class OnSynced {
         setTimeout(done, LAST_WORDS_MS);
       });
     });
+    clearTimeout(limit);
     this.#child = undefined;
+    const failure =
+      isTooLate && timeoutMs !== undefined
+        ? `took longer than ${formatDuration(timeoutMs)} and ${end || 'ended'}`
+        : end;
     const fields = { revision, ms: Math.round(performance.now() - startedMs), output: printable(output.trim()) };
     if (failure === '') logger.debug(fields, 'the --on-synced command has run');
     else logger.error(fields, `the --on-synced command ${failure}`);
-    onEnd(failure === '' ? '' : `the command ${failure}, at revision ${revision}`);
+    const result = isTooLate ? 'timeout' : failure === '' ? 'ok' : 'failed';
+    onEnd(failure === '' ? '' : `the command ${failure}, at revision ${revision}`, result);
     if (this.#isDue) this.#schedule();
   }
 
@@ -150,11 +178,33 @@ export class OnSynced {
     const pid = this.#child?.pid;
     if (pid === undefined) return;
     this.#options.logger.warn({ pid }, 'the --on-synced command takes too long to wait for it; it is ended');
-    try {
-      process.kill(-pid, 'SIGKILL');
-    } catch {
-      // It has ended in this moment.
-    }
+    endGroup(pid, 'SIGKILL');
+  }
+
+  /** First politely; what of its group does not listen is ended a little later, even when the command itself is gone. */
+  #tellToEnd(pid: number | undefined, timeoutMs: number): void {
+    if (pid === undefined) return;
+    const what = `the --on-synced command has run for ${formatDuration(timeoutMs)}; it is told to end`;
+    this.#options.logger.warn({ pid }, what);
+    endGroup(pid, 'SIGTERM');
+    this.#killNow();
+    const timer = setTimeout(() => this.#killNow(), this.#options.killAfterMs ?? KILL_AFTER_MS);
+    this.#kill = { pid, timer };
+  }
+
+  #killNow(): void {
+    if (this.#kill === undefined) return;
+    clearTimeout(this.#kill.timer);
+    endGroup(this.#kill.pid, 'SIGKILL');
+    this.#kill = undefined;
+  }
+}
+
+function endGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // It has ended in this moment.
   }
 }
 

@@ -103,6 +103,14 @@ export class WatcherMetrics {
         })),
       ),
     );
+    registry.total('lockstep_watcher_hook_runs_total', 'Runs of the --on-synced command, by how they ended', () =>
+      [...this.#watchers].flatMap((watcher) =>
+        Object.entries(watcher.model.snapshot.hookRuns).map(([result, value]) => ({
+          labels: { ...labelsOf(watcher), result },
+          value,
+        })),
+      ),
+    );
     registry.total(
       'lockstep_watcher_guard_holds_total',
       'How often a guard has held deletions back',

@@ -4,6 +4,7 @@
  */
 import { type TreePath, toWirePath } from '../../../common/tree/tree-path.ts';
 import type { EngineStatus } from '../engine/messages.ts';
+import type { HookResult } from '../hooks/on-synced.ts';
 import type { PackedChanges } from '../engine/packed-changes.ts';
 import type { ConnectionState } from '../push/reconnect.ts';
 
@@ -29,6 +30,8 @@ export interface WatcherSnapshot {
   readonly guardHolds: number;
   /** How the user's command failed the last time, in one sentence; else empty. */
   readonly onSyncedFailure: string;
+  /** How often it has run since the start, by how it ended. */
+  readonly hookRuns: Readonly<Record<HookResult, number>>;
 }
 
 export type WatcherEvent =
@@ -100,6 +103,7 @@ export class WatcherModel {
   #lastChangeMs = 0;
   #onSyncedFailure = '';
   #guardHolds = 0;
+  #hookRuns: Readonly<Record<HookResult, number>> = { ok: 0, failed: 0, timeout: 0 };
   /** Wire spelling of the problems that were told about. */
   #toldProblems = new Set<string>();
 
@@ -119,6 +123,7 @@ export class WatcherModel {
       engine: this.#engine,
       onSyncedFailure: this.#onSyncedFailure,
       guardHolds: this.#guardHolds,
+      hookRuns: this.#hookRuns,
     };
   }
 
@@ -142,8 +147,9 @@ export class WatcherModel {
     this.#refresh();
   }
 
-  onSyncedEnded(failure: string): void {
+  onSyncedEnded(failure: string, result: HookResult): void {
     this.#onSyncedFailure = failure;
+    this.#hookRuns = { ...this.#hookRuns, [result]: this.#hookRuns[result] + 1 };
   }
 
   acknowledged(changes: PackedChanges): void {

@@ -19,6 +19,7 @@ describe('OnSynced', function () {
   let model: WatcherModel;
   let hook: OnSynced;
   const failures: string[] = [];
+  const results: string[] = [];
   const log: string[] = [];
 
   beforeEach(() => {
@@ -30,18 +31,26 @@ describe('OnSynced', function () {
   afterEach(async () => {
     await hook.close(0);
     failures.splice(0);
+    results.splice(0);
     log.splice(0);
     rmSync(base, { recursive: true, force: true });
   });
 
-  function start(command: string, more: { debounceMs?: number; maxDelayMs?: number } = {}): void {
+  function start(
+    command: string,
+    more: { debounceMs?: number; maxDelayMs?: number; timeoutMs?: number; killAfterMs?: number } = {},
+  ): void {
     hook = new OnSynced({
       command: `cd '${base}' && ${command}`,
       directory: '/watched',
       durable: true,
       environment: { ...process.env, LOCKSTEP_TOKEN: 'secret' },
       logger: createLogger({ name: 'test', level: 'debug', destination: { write: (line) => log.push(line) } }),
-      onEnd: (failure) => failures.push(failure),
+      timeoutMs: undefined,
+      onEnd: (failure, result) => {
+        failures.push(failure);
+        results.push(result);
+      },
       debounceMs: 20,
       ...more,
     });
@@ -116,6 +125,32 @@ describe('OnSynced', function () {
     inStep(2n);
     await eventually('it has run again', () => failures.length === 2);
     expect(failures[1]).to.equal('');
+  });
+
+  it('is ended with its group when it takes too long, and the next one runs', async () => {
+    const stubborn = `sh -c 'trap "" TERM; echo $$ > stubborn; while :; do sleep 0.05; done' & echo ran >> out; [ -e second ] || wait`;
+    start(`echo $$ > pid; ${stubborn}`, { timeoutMs: 500, killAfterMs: 200 });
+    change(1n);
+    inStep(1n);
+    await eventually('it was ended', () => failures.length === 1);
+    expect(failures[0]).to.match(/^the command took longer than 500 ms and was ended by SIGTERM, at revision 1$/);
+    expect(results).to.deep.equal(['timeout']);
+    expect(log.find((line) => line.includes('it is told to end'))).to.include('"warn"');
+    const group = Number(linesOf('pid')[0]);
+    await eventually('what does not listen is gone too', () => {
+      try {
+        process.kill(-group, 0);
+        return false;
+      } catch {
+        return true;
+      }
+    });
+    writeFileSync(join(base, 'second'), '');
+    change(2n);
+    inStep(2n);
+    await eventually('the next one has run', () => results.length === 2);
+    expect(results[1]).to.equal('ok');
+    process.kill(-Number(linesOf('pid')[0]), 'SIGKILL');
   });
 
   it('runs what is due when the watcher ends, and ends what takes too long with all that it started', async () => {

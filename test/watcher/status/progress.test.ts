@@ -9,7 +9,13 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { engineStatus } from '../../support/engine-double.ts';
 
 function snapshot(phase: WatcherPhase, engine: Partial<EngineStatus> = {}, reason = ''): WatcherSnapshot {
-  const nothing = { sinceMs: 0, lastChangeMs: 0, guardHolds: 0, onSyncedFailure: '' };
+  const nothing = {
+    sinceMs: 0,
+    lastChangeMs: 0,
+    guardHolds: 0,
+    onSyncedFailure: '',
+    hookRuns: { ok: 0, failed: 0, timeout: 0 },
+  };
   return { phase, reason, ...nothing, engine: engineStatus(engine) };
 }
 
