@@ -2,8 +2,9 @@
  * Options that both programs have, with the same words and the same meaning.
  */
 import { z } from 'zod';
-import { defineOptions } from './configuration.ts';
+import { defineOptions, parsed } from './configuration.ts';
 import { LOG_FORMATS, LOG_LEVELS } from './logger.ts';
+import { parseNice } from './nice.ts';
 
 export const path = z.string().min(1, 'a path is needed');
 
@@ -27,6 +28,14 @@ export const logFileOption = defineOptions({
     flag: '--log-file <file>',
     description: 'where the log goes instead of standard error; opened anew at SIGHUP',
     schema: path,
+  },
+});
+
+export const niceOption = defineOptions({
+  nice: {
+    flag: '--nice <n>',
+    description: 'give way to other programs: 1 to 19; disks follow it on Linux',
+    schema: parsed(parseNice),
   },
 });
 

@@ -4,7 +4,14 @@
 import { z } from 'zod';
 import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
+import {
+  jsonOption,
+  logFileOption,
+  logOptions,
+  niceOption,
+  path,
+  printConfigOption,
+} from '../../../common/ops/shared-options.ts';
 import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/units.ts';
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
 import { parseInvitation } from '../../../common/rpc/invitation.ts';
@@ -127,6 +134,7 @@ export const processOptions = defineOptions({
     schema: bandwidthSchedule,
     environment: false,
   },
+  ...niceOption,
   metrics: {
     flag: '--metrics <addr>',
     description: 'metrics and health over HTTP: HOST:PORT, or off',

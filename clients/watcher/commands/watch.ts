@@ -4,6 +4,7 @@
  */
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
+import { beNice } from '../../../common/ops/nice.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
@@ -45,6 +46,7 @@ export async function watch(
     process.stdout.write(printedConfiguration(printedTables(all, context)));
     return ExitCode.OK;
   }
+  if (values.nice !== undefined) beNice(values.nice);
   // What cannot work is said before anything is made.
   const plans = all.map((resolved) => planWatch(resolved, context));
   requireCompatible(plans);

@@ -13,7 +13,14 @@ import {
   resolveOptions,
 } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { jsonOption, logFileOption, logOptions, path, printConfigOption } from '../../../common/ops/shared-options.ts';
+import {
+  jsonOption,
+  logFileOption,
+  logOptions,
+  niceOption,
+  path,
+  printConfigOption,
+} from '../../../common/ops/shared-options.ts';
 import { parseDuration, parseSize } from '../../../common/ops/units.ts';
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
 import { SCOPES } from '../auth/token.ts';
@@ -92,6 +99,7 @@ export const serveOptions = defineOptions({
     schema: parsed(parseRate),
     default: '16MiB',
   },
+  ...niceOption,
   ...logOptions,
   ...logFileOption,
   ...printConfigOption,

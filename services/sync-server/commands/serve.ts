@@ -5,6 +5,7 @@ import { Deferred } from '../../../common/ops/async.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
+import { beNice } from '../../../common/ops/nice.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
@@ -29,6 +30,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
     return ExitCode.OK;
   }
   const tls = tlsFiles(values);
+  if (values.nice !== undefined) beNice(values.nice);
   for (const folder of folders) ensureDirectory(folder);
   const logFile = values.logFile === undefined ? undefined : new LogFile(values.logFile);
   const logger = createLogger({

@@ -1,0 +1,42 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { parseNice } from '../../../common/ops/nice.ts';
+import { REPOSITORY } from '../../support/bin-program.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
+
+describe('--nice', () => {
+  it('is a number from -20 to 19', () => {
+    expect(['-20', '0', '+5', '19'].map(parseNice)).to.deep.equal([-20, 0, 5, 19]);
+    for (const wrong of ['20', '-21', '1.5', 'low', '']) {
+      expect(() => parseNice(wrong), wrong)
+        .to.throw(/is no niceness/)
+        .with.property('reason', 'USAGE');
+    }
+  });
+
+  it('is that of all threads, of those that come later too', function () {
+    if (!existsSync('/proc/self/task')) skipBecause(this, 'there is no /proc here');
+    const program = `
+      import { readdirSync, readFileSync } from 'node:fs';
+      import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      import { beNice } from ${JSON.stringify(join(REPOSITORY, 'common/ops/nice.ts'))};
+      const sleeper = () => new Worker('setInterval(() => {}, 1000)', { eval: true });
+      const before = sleeper();
+      await once(before, 'online');
+      beNice(7);
+      const after = sleeper();
+      await once(after, 'online');
+      // proc(5): the nineteenth field; the name in parentheses may hold anything.
+      const nices = readdirSync('/proc/self/task').map((id) => readFileSync('/proc/self/task/' + id + '/stat', 'latin1').replace(/^.*\\) /s, '').split(' ')[16]);
+      process.stdout.write(JSON.stringify([...new Set(nices)]));
+      process.exit(0);
+    `;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect(stdout, stderr).to.equal('["7"]');
+  });
+});
