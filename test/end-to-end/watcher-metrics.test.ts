@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { REPOSITORY, runToEnd } from '../support/bin-program.ts';
 import { documentedLabels, documentedMetrics } from '../support/documented-metrics.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventuallyAsked } from '../support/eventually.ts';
 import type { Pair } from '../support/pair.ts';
 import { usePairs } from '../support/pair-hooks.ts';
 import { put } from '../support/writing.ts';
@@ -72,18 +72,18 @@ describe('metrics of the watcher', function () {
     });
     expect(await (await ask(pair, '/readyz')).text()).to.equal('ready\n');
     for (const name of ['a', 'b', 'c']) rmSync(join(pair.source, name));
-    await eventually(
+    await eventuallyAsked(
       'the deletions are held',
       async () => (await valueOf(pair, 'lockstep_watcher_held_deletes')) === 3,
     );
     expect(await valueOf(pair, 'lockstep_watcher_guard_holds_total')).to.equal(1);
-    await eventually('it is not ready', async () => (await (await ask(pair, '/readyz')).text()) === 'stopped\n');
+    await eventuallyAsked('it is not ready', async () => (await (await ask(pair, '/readyz')).text()) === 'stopped\n');
 
     await pair.server.end('SIGKILL');
-    await eventually('it is offline', async () => (await valueOf(pair, 'lockstep_watcher_connected')) === 0);
+    await eventuallyAsked('it is offline', async () => (await valueOf(pair, 'lockstep_watcher_connected')) === 0);
     put(pair.source, 'e');
-    await eventually('something waits', async () => (await valueOf(pair, 'lockstep_watcher_dirty_paths')) > 0);
-    await eventually('it lags', async () => (await valueOf(pair, 'lockstep_watcher_sync_lag_seconds')) > 0.05);
+    await eventuallyAsked('something waits', async () => (await valueOf(pair, 'lockstep_watcher_dirty_paths')) > 0);
+    await eventuallyAsked('it lags', async () => (await valueOf(pair, 'lockstep_watcher_sync_lag_seconds')) > 0.05);
     const ready = await ask(pair, '/readyz');
     expect([ready.status, await ready.text()]).to.deep.equal([503, 'offline\n']);
     expect((await ask(pair, '/livez')).status).to.equal(200);

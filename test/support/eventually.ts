@@ -12,3 +12,12 @@ export async function eventually<T>(what: string, look: () => T | undefined | fa
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** The same for what has to be asked first. */
+export async function eventuallyAsked(what: string, ask: () => Promise<boolean>, withinMs = 10_000): Promise<void> {
+  const endMs = performance.now() + withinMs;
+  while (!(await ask())) {
+    if (performance.now() > endMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
