@@ -35,6 +35,14 @@ export async function sleep(delayMs: number, signal?: AbortSignal): Promise<void
   } while (remainingMs > 0);
 }
 
+/** As `sleep`, for whoever looks at the signal anyway. False when it cut the wait short. */
+export function slept(delayMs: number, signal: AbortSignal): Promise<boolean> {
+  return sleep(delayMs, signal).then(
+    () => true,
+    () => false,
+  );
+}
+
 function sleepOnce(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {

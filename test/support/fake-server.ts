@@ -48,8 +48,8 @@ export interface FakeServerScript {
     stagedBytes: number,
     attempt: number,
   ) => LockstepError | undefined;
-  /** The parts of an answer; the last of an array says that it is, those of an endless one say it themselves. */
-  readonly onCompare?: (request: CompareTreeRequest) => Iterable<Partial<CompareTreeResponse>>;
+  /** The parts of an answer; the last of an array says that it is, those of an endless one say it themselves. Or the stream ends. */
+  readonly onCompare?: (request: CompareTreeRequest) => Iterable<Partial<CompareTreeResponse>> | LockstepError | 'end';
   /** Overrides parts of what GetServerInfo and AcquireLease answer. */
   readonly onInfo?: (info: GetServerInfoResponse) => GetServerInfoResponse;
   readonly onLease?: (answer: AcquireLeaseResponse) => AcquireLeaseResponse;
@@ -117,9 +117,12 @@ export class FakeServer {
     for (const call of this.#calls) await writeMessage(call, response);
   }
 
-  /** Ends every stream of changes with an error. */
-  endChanges(error: LockstepError): void {
-    for (const call of this.#calls) endWithError(call, error);
+  /** Ends every stream of changes, with an error or as if all were said. */
+  endChanges(error?: LockstepError): void {
+    for (const call of this.#calls) {
+      if (error === undefined) call.end();
+      else endWithError(call, error);
+    }
   }
 
   #implementation(): SyncServiceServer {
@@ -228,6 +231,8 @@ export class FakeServer {
   async #compare(call: ServerDuplexStream<CompareTreeRequest, CompareTreeResponse>): Promise<void> {
     for await (const request of readMessages(call)) {
       const parts = this.script.onCompare?.(request) ?? [{ equal: true }];
+      if (parts === 'end') return;
+      if (parts instanceof LockstepError) throw parts;
       let index = 0;
       for (const part of parts) {
         const last = Array.isArray(parts) && ++index === parts.length;

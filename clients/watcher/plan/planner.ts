@@ -36,7 +36,7 @@ export function planChanges(differences: readonly Difference[], options: Planner
 
   const contents: PlannedChange[] = [];
   const deletes: PlannedChange[] = [];
-  const metadata: PlannedChange[] = [];
+  const metadata: Extract<PlannedChange, { type: 'metadata' }>[] = [];
   const refreshed: Difference[] = [];
   for (const difference of window) {
     const { path, now } = difference;
@@ -58,7 +58,7 @@ export function planChanges(differences: readonly Difference[], options: Planner
       else if (isAtItsPlace) refreshed.push(difference);
     }
   }
-  metadata.sort((a, b) => deepestFirst(pathOf(a), pathOf(b)));
+  metadata.sort((a, b) => deepestFirst(a.path, b.path));
   return {
     changes: [...orderMovesAndDirectories(window, vacated, options), ...contents, ...deletes, ...metadata],
     refreshed,
@@ -103,10 +103,6 @@ function fileRecord(entry: IndexedEntry | undefined): FileRecord | undefined {
 
 function sameDirectory(before: IndexedEntry & { readonly kind: 'directory' }, now: ObservedDirectory): boolean {
   return before.mode === now.mode && before.mtimeNs === now.mtimeNs;
-}
-
-function pathOf(change: PlannedChange): TreePath {
-  return change.type === 'move' ? change.to : change.path;
 }
 
 function deepestFirst(a: TreePath, b: TreePath): number {

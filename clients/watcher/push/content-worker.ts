@@ -85,22 +85,21 @@ function serveSoon(): void {
   isServing = true;
   setImmediate(() => {
     isServing = false;
-    const id = nextServed();
-    if (id !== undefined) serve(id);
+    const next = nextServed();
+    if (next !== undefined) serve(...next);
     serveSoon();
   });
 }
 
-function nextServed(): number | undefined {
-  for (const [id, { transfer, grants }] of transfers) {
-    if (grants > 0 || transfer.isRehashing) return id;
+function nextServed(): readonly [number, OpenTransfer] | undefined {
+  for (const served of transfers) {
+    const [, { transfer, grants }] = served;
+    if (grants > 0 || transfer.isRehashing) return served;
   }
   return undefined;
 }
 
-function serve(id: number): void {
-  const open = transfers.get(id);
-  if (open === undefined) return;
+function serve(id: number, open: OpenTransfer): void {
   // To the end of the line.
   transfers.delete(id);
   transfers.set(id, open);

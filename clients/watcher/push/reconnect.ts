@@ -4,7 +4,7 @@
  *
  *   connecting -> connected -> offline -> connecting -> … until `stop`, or an error that trying again cannot cure
  */
-import { Backoff, sleep } from '../../../common/ops/async.ts';
+import { Backoff, slept } from '../../../common/ops/async.ts';
 import { describeError, LockstepError, type Reason } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { formatDuration } from '../../../common/ops/units.ts';
@@ -126,11 +126,7 @@ export class Reconnect {
       this.#assertMayRetry(failure.error);
       const delayMs = this.#delayMs();
       this.#report(failure.error, delayMs);
-      try {
-        await sleep(delayMs, this.#stop.signal);
-      } catch (error) {
-        if (!this.#stop.signal.aborted) throw error;
-      }
+      await slept(delayMs, this.#stop.signal);
     }
   }
 

@@ -2,7 +2,7 @@
  * The contents of a session that travel beside the changes: which are sent now, which wait, what is tried again.
  * Memory is bounded per content (content-reader.ts) and by how many are sent at once.
  */
-import { Backoff, sleep } from '../../../common/ops/async.ts';
+import { Backoff, slept } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { toLockstepError } from '../../../common/rpc/errors.ts';
@@ -265,17 +265,6 @@ export class Uploads {
 
 function failed(error: LockstepError): Outcome {
   return { type: 'failed', reason: error.reason, message: error.message };
-}
-
-/** False when the wait was cut short. */
-async function slept(delayMs: number, signal: AbortSignal): Promise<boolean> {
-  try {
-    await sleep(delayMs, signal);
-    return true;
-  } catch (error) {
-    if (signal.aborted) return false;
-    throw error;
-  }
 }
 
 function isBasis({ basis }: UploadRequest, digest: Uint8Array): boolean {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { AsyncQueue, Backoff, Deferred, sleep, untilAborted, withTimeout } from '../../../common/ops/async.ts';
+import { AsyncQueue, Backoff, Deferred, sleep, slept, untilAborted, withTimeout } from '../../../common/ops/async.ts';
 
 const enough = new Error('enough');
 
@@ -31,6 +31,14 @@ const isSettled = async (promise: Promise<unknown>): Promise<boolean> => {
 };
 
 describe('sleep', () => {
+  it('says whether it was cut short, where that is asked', async () => {
+    const giveUp = new AbortController();
+    expect(await slept(1, giveUp.signal)).to.equal(true);
+    const sleeping = slept(60_000, giveUp.signal);
+    giveUp.abort(new Error('enough'));
+    expect(await sleeping).to.equal(false);
+  });
+
   it('waits at least its time', async () => {
     const startMs = performance.now();
     await sleep(20);

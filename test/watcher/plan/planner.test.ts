@@ -81,6 +81,46 @@ describe('planner', () => {
     const types = planChanges(world.differences(), OPTIONS).changes.map((change) => change.type);
     expect(types).to.deep.equal(['mkdir', 'move', 'put', 'delete']);
   });
+
+  it('makes a directory once for all renames that lead into it', () => {
+    const world = new World(new Map(), false);
+    for (const name of ['a', 'b']) world.mutate({ type: 'mkdir', path: name as TreePath, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'mkdir', path: 'c' as TreePath, to: ROOT });
+    for (const name of ['a', 'b']) {
+      world.mutate({ type: 'rename', path: name as TreePath, to: `c/${name}` as TreePath });
+    }
+    const types = planChanges(world.differences(), OPTIONS).changes.map((change) => change.type);
+    expect(types).to.deep.equal(['mkdir', 'move', 'move']);
+    world.sync();
+    expect(world.differences()).to.deep.equal([]);
+  });
+
+  it('lets a file that was renamed step aside before a directory takes its path', () => {
+    const world = new World(new Map(), true);
+    world.mutate({ type: 'write', path: 'a' as TreePath, to: ROOT });
+    world.mutate({ type: 'mkdir', path: 'b' as TreePath, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'rename', path: 'a' as TreePath, to: 'c' as TreePath });
+    world.mutate({ type: 'mkdir', path: 'a' as TreePath, to: ROOT });
+    world.mutate({ type: 'rename', path: 'b' as TreePath, to: 'a/b' as TreePath });
+    const { changes, lookAgain } = planChanges(world.differences(), OPTIONS);
+    expect(changes.map((change) => (change.type === 'move' ? change.from : change.type))).to.deep.equal(['a']);
+    expect(lookAgain).to.include('c');
+    world.sync();
+    expect(world.differences()).to.deep.equal([]);
+  });
+
+  it('sends nothing for what is on another inode and otherwise the same', () => {
+    const differences = (['symlink', 'directory'] as const).map((kind) => ({
+      path: kind as string as TreePath,
+      before: indexed(kind as string as TreePath, { kind, ino: 1n, version: 1 }, false),
+      now: observed({ kind, ino: 2n, version: 1 }, false),
+    }));
+    const { changes, refreshed } = planChanges(differences, OPTIONS);
+    expect(changes).to.deep.equal([]);
+    expect(refreshed).to.deep.equal(differences);
+  });
 });
 
 function swapOfFiles(large: boolean): string[] {

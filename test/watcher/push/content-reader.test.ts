@@ -222,4 +222,37 @@ describe('ContentReader', () => {
     const read = await Promise.all(contents.map((_, index) => readAll(expected(`f${index}`))));
     read.forEach(({ content }, index) => expect(content.equals(contents[index] ?? Buffer.alloc(0))).to.equal(true));
   });
+
+  it('says what cannot be read, and why', async () => {
+    writeFileSync(join(root, 'f'), 'content');
+    const file = expected('f');
+    rmSync(root, { recursive: true });
+    expect(await reasonOf(readAll(file))).to.equal('ROOT_MISSING');
+  });
+
+  it('goes on with others when the disk fails under one', async () => {
+    // The memory of a process is a file of length 0 whose first page cannot be read.
+    const memory = new ContentReader('/proc/self');
+    const read = async (path: string, fromBytes: number) => {
+      const { ino, mtimeNs, ctimeNs } = statSync(join('/proc/self', path), { bigint: true });
+      const file = { path: path as TreePath, ino, sizeBytes: 0, mtimeNs, ctimeNs };
+      for await (const chunk of memory.read(file, { fromBytes, digestFunction: 'blake3', zstd: false }, never)) {
+        chunk.release();
+      }
+    };
+    expect(await reasonOf(read('mem', 1))).to.equal('IO');
+    expect(await reasonOf(read('mem', 0))).to.equal('none');
+    await memory.close();
+  });
+
+  it('fails what is being read when it is closed, and reads nothing any more', async () => {
+    writeFileSync(join(root, 'f'), Buffer.alloc(20 * CHUNK_BYTES));
+    const options = { fromBytes: 0, digestFunction: 'blake3', zstd: false } as const;
+    const chunks = reader.read(expected('f'), options, never);
+    const first = await chunks.next();
+    await reader.close();
+    first.value?.release();
+    expect(await reasonOf(chunks.next())).to.equal('CANCELLED');
+    expect(await reasonOf(readAll(expected('f')))).to.equal('CANCELLED');
+  });
 });

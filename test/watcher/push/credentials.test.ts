@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { Connection } from '../../../clients/watcher/push/connection.ts';
 import { readToken, type SecurityOptions, usesTls } from '../../../clients/watcher/push/credentials.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { parseAddress } from '../../../common/rpc/address.ts';
+import { formatFingerprint, keyDigestOf } from '../../../common/rpc/key-fingerprint.ts';
 import { unaryHandler } from '../../../common/rpc/serve.ts';
 import { GetServerInfoResponse, SyncServiceService } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { generateKey, issueCertificate, privateKeyToPem } from '../../../services/sync-server/auth/certificate.ts';
@@ -62,7 +64,10 @@ describe('Connection', () => {
     server = new Server();
     const unused = () => {};
     server.addService(SyncServiceService, {
-      getServerInfo: unaryHandler(async () => GetServerInfoResponse.fromPartial({ protocolVersion: 1 })),
+      getServerInfo: unaryHandler(async ({ metadata }) => {
+        if (metadata.get('authorization').length > 0) throw new LockstepError('UNAUTHENTICATED', 'unknown token');
+        return GetServerInfoResponse.fromPartial({ protocolVersion: 1 });
+      }),
       acquireLease: unused,
       compareTree: unused,
       uploadContent: unused,
@@ -163,6 +168,23 @@ describe('Connection', () => {
     expect(await greet('localhost:1', { ca: file('ca.crt') })).to.match(/^SERVER_UNREACHABLE .*ECONNREFUSED/);
   });
 
+  it('leaves what the server itself says as it is', async () => {
+    expect(await greet(target.named, { ca: file('ca.crt'), token: 'abc' })).to.equal('UNAUTHENTICATED unknown token');
+  });
+
+  it('trusts the pinned key whatever the certificate says, and no other key (S17)', async () => {
+    const keyOf = (certificate: string) => keyDigestOf(new X509Certificate(readFileSync(file(certificate))).publicKey);
+    const fingerprint = keyOf('server.crt');
+    expect(await greet(target.named, { fingerprint })).to.equal('protocol 1');
+    expect(await greet(target.numbered, { fingerprint })).to.equal('protocol 1');
+    expect(await greet(target.named, { fingerprint, ca: file('ca.crt') })).to.equal('protocol 1');
+    // With an authority as well, name and signature have to be good, too.
+    expect(await greet(target.numbered, { fingerprint, ca: file('ca.crt') })).to.match(/^UNAUTHENTICATED .*altnames/i);
+    const other = await greet(target.numbered, { fingerprint: keyOf('foreign.crt') });
+    expect(other).to.match(/^UNAUTHENTICATED the server at 127\.0\.0\.1:\d+ is not the expected one: its key is /);
+    expect(other).to.contain(formatFingerprint(fingerprint));
+  });
+
   it('says which file it cannot use', () => {
     const make = (security: Partial<SecurityOptions>) =>
       reasonOf(
@@ -172,7 +194,11 @@ describe('Connection', () => {
     expect(make({ ca: file('ca.crt'), clientCert: file('ca.crt') })).to.equal('USAGE');
     writeFileSync(file('garbage'), 'no certificate', { mode: 0o600 });
     expect(make({ clientCert: file('garbage'), clientKey: file('garbage') })).to.equal('USAGE');
-    expect(make({ insecure: true, ca: file('ca.crt') })).to.equal('USAGE');
+    expect(make({ ca: 'no\0name' })).to.equal('USAGE');
+    const pair = { clientCert: file('ca.crt'), clientKey: file('ca.key') };
+    for (const tls of [{ ca: file('ca.crt') }, { fingerprint: Buffer.alloc(32) }, pair]) {
+      expect(make({ insecure: true, ...tls })).to.equal('USAGE');
+    }
   });
 
   it('takes its token from the file, which only the user may read (S41)', () => {
@@ -181,6 +207,8 @@ describe('Connection', () => {
     chmodSync(file('token'), 0o640);
     expect(reasonOf(() => readToken({ ...NO_SECURITY, tokenFile: file('token') }))).to.equal('USAGE');
     expect(readToken({ ...NO_SECURITY, token: 'from-the-environment' })).to.equal('from-the-environment');
-    expect(reasonOf(() => readToken({ ...NO_SECURITY, token: 'two words' }))).to.equal('USAGE');
+    for (const token of ['two words', '']) {
+      expect(reasonOf(() => readToken({ ...NO_SECURITY, token }))).to.equal('USAGE');
+    }
   });
 });

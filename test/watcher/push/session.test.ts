@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { UploadRequest } from '../../../clients/watcher/engine/messages.ts';
+import type { AnsweredBatch } from '../../../clients/watcher/push/change-stream.ts';
 import { Connection } from '../../../clients/watcher/push/connection.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
 import { Session, type SessionOptions } from '../../../clients/watcher/push/session.ts';
@@ -358,6 +359,68 @@ describe('Session', () => {
     expect(await reasonOf(session.ended)).to.equal('LEASE_STALE');
   });
 
+  it('ends when the server ends its stream of changes without being asked', async () => {
+    const session = await start();
+    server.endChanges();
+    expect(await reasonOf(session.ended)).to.equal('SERVER_UNREACHABLE');
+  });
+
+  it('is not opened with a lease that is older than the folder has', async () => {
+    const opening = start({ onLease: (lease) => ({ ...lease, lease: lease.lease + 5n }) });
+    expect(await reasonOf(opening)).to.equal('LEASE_STALE');
+    await eventually('the end of the stream', () => server.openChanges === 0);
+  });
+
+  it('ends when a comparison ends, fails or makes no sense, and asks no more', async () => {
+    const answers: readonly [NonNullable<FakeServerScript['onCompare']>, string][] = [
+      [() => 'end', 'SERVER_UNREACHABLE'],
+      [() => new LockstepError('INDEX_DAMAGED', 'the index is damaged'), 'INDEX_DAMAGED'],
+      [() => [{ path: '../x', equal: true }], 'INVALID_ARGUMENT'],
+    ];
+    for (const [onCompare, reason] of answers) {
+      const asked: string[] = [];
+      const session = await start({
+        onCompare: (request) => {
+          asked.push(request.path);
+          return onCompare(request);
+        },
+      });
+      session.handle({ type: 'compare', path: ROOT, treeDigest: Buffer.alloc(32) });
+      expect(await reasonOf(session.ended)).to.equal(reason);
+      session.handle({ type: 'compare', path: 'a' as TreePath, treeDigest: Buffer.alloc(32) });
+      await session.finish(5_000);
+      expect(asked).to.deep.equal(['']);
+      expect(engine.all('compared')).to.have.length(0);
+      connection.close();
+      await server.stop();
+    }
+  });
+
+  it('tells of each batch that was answered, and of none that was not sent', async () => {
+    const answered: AnsweredBatch[] = [];
+    const kind = ChangeProblemKind.CHANGE_PROBLEM_KIND_FAILED;
+    const problems = [{ index: 0, kind, path: 'a', reason: 'IO', message: 'no' }];
+    const session = await start(
+      { onBatch: (_batch, number) => (number === 2 ? { problems } : undefined) },
+      { onAnswered: (told) => answered.push(told), acknowledgement: 'applied' },
+    );
+    await server.push({
+      message: { $case: 'applied', value: { batchId: Buffer.alloc(16), revision: 1n, durable: true, problems: [] } },
+    });
+    await engine.received('applied');
+    expect(answered).to.have.length(0);
+    const sent = [batch('first'), batch('second')];
+    for (const encoded of sent) {
+      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded, changes: 0 });
+    }
+    await engine.received('applied', 3);
+    expect(answered.map(({ revision, sizeBytes, problems: count }) => [revision, sizeBytes, count])).to.deep.equal([
+      [42n, sent[0]?.length, 0],
+      [43n, sent[1]?.length, 1],
+    ]);
+    for (const { durationMs } of answered) expect(durationMs).to.be.within(0, 60_000);
+  });
+
   it('half-closes at the end, after the last answers', async () => {
     const session = await start();
     for (let count = 0; count < 5; count++) {
@@ -452,7 +515,7 @@ describe('Session', () => {
 
     it('stops at a cancellation without an answer, and can start the same again', async () => {
       const session = await start();
-      const bytes = randomBytes(30_000_000);
+      const bytes = randomBytes(12_000_000);
       const request = uploadOf('f', bytes);
       session.handle({ type: 'upload', request });
       await eventually('a first chunk', () => server.uploads.length > 2);

@@ -93,6 +93,22 @@ describe('a large file whose signature is not at hand', () => {
     expect(signature && decodeSignature(signature).digest).to.deep.equal(Buffer.from(digest));
   });
 
+  const others: readonly (readonly [string, number, (long: Buffer) => Buffer])[] = [
+    // More than the chunks that are held back until something is new.
+    ['ends otherwise, far behind its beginning', 9_000_000, (long) => Buffer.concat([long, Buffer.from('edit')])],
+    ['is only the beginning of it', 2_000_000, (long) => long.subarray(0, 1_200_000)],
+    ['is what comes behind its beginning', 2_000_000, (long) => long.subarray(700_000)],
+  ];
+  for (const [what, sizeBytes, change] of others) {
+    it(`is told so, too, when it ${what}`, async () => {
+      const long = randomBytes(sizeBytes);
+      const bytes = change(long);
+      fixture.replica.tree.apply(putFile('f', long));
+      expect((await upload(bytes, true, { before: contentOf(long) })).sentBytes).to.be.lessThan(100_000);
+      expect(fixture.replica.tree.content(digestOf('blake3', bytes))?.equals(bytes)).to.equal(true);
+    });
+  }
+
   it('is not sent at all when it is what the server has', async () => {
     expect(await upload(old, true)).to.include({ sentBytes: 0 });
     expect(fixture.replica.received.writes).to.equal(0);

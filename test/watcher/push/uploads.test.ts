@@ -1,0 +1,263 @@
+/**
+ * What becomes of a content when the server, the lease or the session fails it.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { UploadRequest, UploadResult } from '../../../clients/watcher/engine/messages.ts';
+import { Connection } from '../../../clients/watcher/push/connection.ts';
+import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
+import { TokenBucket } from '../../../clients/watcher/push/token-bucket.ts';
+import { Uploads, type UploadsOptions } from '../../../clients/watcher/push/uploads.ts';
+import { chunkingParameters } from '../../../common/content/chunker.ts';
+import { digestOf } from '../../../common/content/digest.ts';
+import { SignatureBuilder } from '../../../common/content/signature-builder.ts';
+import { encodeSignature } from '../../../common/content/signature-codec.ts';
+import { LockstepError, type Reason } from '../../../common/ops/errors.ts';
+import { createLogger } from '../../../common/ops/logger.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
+
+const SECURITY = {
+  ca: undefined,
+  clientCert: undefined,
+  clientKey: undefined,
+  insecure: false,
+  tokenFile: undefined,
+  token: undefined,
+};
+
+describe('Uploads', () => {
+  let root: string;
+  let server: FakeServer;
+  let connection: Connection;
+  let content: ContentReader;
+  let uploads: Uploads;
+  let results: UploadResult[];
+  let stale: LockstepError[];
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'lockstep-uploads-'));
+    content = new ContentReader(root);
+    results = [];
+    stale = [];
+  });
+
+  afterEach(async () => {
+    await uploads.close();
+    connection.close();
+    await content.close();
+    await server.stop();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  async function start(
+    script: FakeServerScript = {},
+    options: Partial<Omit<UploadsOptions, 'context'>> & { readonly bandwidth?: TokenBucket } = {},
+  ): Promise<void> {
+    server = new FakeServer(script);
+    connection = new Connection({ address: await server.start(), security: SECURITY });
+    uploads = new Uploads({
+      context: {
+        content,
+        folder: 'default',
+        lease: 1n,
+        transfer: { digestFunction: 'blake3', zstd: false },
+        compressWhole: false,
+        bandwidth: options.bandwidth,
+      },
+      open: () => connection.uploadContent(),
+      fetchSignature: undefined,
+      maxStreams: 4,
+      onResult: (result) => results.push(result),
+      onStale: (error) => stale.push(error),
+      logger: createLogger({ name: 'test', level: 'silent' }),
+      ...options,
+    });
+  }
+
+  function requestOf(path: string, bytes: Buffer): UploadRequest {
+    writeFileSync(join(root, path), bytes);
+    const { ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
+    const uploadId = digestOf('blake3', Buffer.from(path)).toString('hex').slice(0, 32);
+    return { uploadId, path: path as TreePath, sizeBytes: Number(size), ino, mtimeNs, ctimeNs };
+  }
+
+  function withBasis(request: UploadRequest, bytes: Buffer): UploadRequest {
+    const builder = new SignatureBuilder('blake3', chunkingParameters(8192));
+    builder.push(bytes);
+    const { signature } = builder.finish();
+    if (signature === undefined) throw new Error('a content without a signature');
+    const basis = { digest: digestOf('blake3', bytes), path: request.path, signature: encodeSignature(signature) };
+    return { ...request, basis };
+  }
+
+  const resultOf = ({ uploadId }: UploadRequest) => results.find((result) => result.uploadId === uploadId)?.outcome;
+
+  async function outcomeOf(request: UploadRequest) {
+    uploads.request(request);
+    return eventually('the upload', () => resultOf(request));
+  }
+
+  const hasArrived = (bytes: Buffer) =>
+    server.contents.get(digestOf('blake3', bytes).toString('hex'))?.equals(bytes) === true;
+  const error = (reason: Reason) => new LockstepError(reason, `made to say ${reason}`);
+
+  it('answers as interrupted what comes when the session is over', async () => {
+    await start();
+    await uploads.close();
+    const request = requestOf('f', randomBytes(10));
+    uploads.request(request);
+    expect(resultOf(request)).to.deep.equal({ type: 'interrupted' });
+    uploads.cancel('of nobody');
+    expect(results).to.have.length(1);
+  });
+
+  it('cancels what only waits for its turn, and says nothing of it', async () => {
+    await start({ onUploadAnswer: () => [] }, { maxStreams: 1 });
+    const [first, second] = [requestOf('f', randomBytes(10)), requestOf('g', randomBytes(10))];
+    uploads.request(first);
+    uploads.request(second);
+    uploads.cancel(second.uploadId);
+    await uploads.close();
+    expect(results.map(({ path, outcome }) => [path, outcome.type])).to.deep.equal([['f', 'interrupted']]);
+  });
+
+  it('ends the session when its lease is gone', async () => {
+    await start({ onUpload: () => error('LEASE_STALE') });
+    expect(await outcomeOf(requestOf('f', randomBytes(10)))).to.deep.equal({ type: 'interrupted' });
+    expect(stale.map(({ reason }) => reason)).to.deep.equal(['LEASE_STALE']);
+  });
+
+  it('asks a server once where it stands, not for ever', async () => {
+    await start({ onUpload: ({ resume }) => (resume ? undefined : error('OFFSET_MISMATCH')) });
+    expect(await outcomeOf(requestOf('f', randomBytes(10)))).to.include({ type: 'failed', reason: 'OFFSET_MISMATCH' });
+    expect(server.uploads.filter(({ resume }) => resume)).to.have.length(1);
+  });
+
+  it('sends the whole to a server that has another basis, and only then', async () => {
+    const bytes = randomBytes(100_000);
+    await start({ onUpload: ({ basisDigest }) => (basisDigest.length > 0 ? error('BASIS_MISMATCH') : undefined) });
+    expect(await outcomeOf(withBasis(requestOf('f', bytes), randomBytes(50_000)))).to.include({ type: 'done' });
+    expect(hasArrived(bytes)).to.equal(true);
+    connection.close();
+    await server.stop();
+    await start({ onUpload: () => error('BASIS_MISMATCH') });
+    expect(await outcomeOf(requestOf('g', bytes))).to.include({ type: 'failed', reason: 'BASIS_MISMATCH' });
+  });
+
+  it('stops waiting for the channel of contents when the session is over', async () => {
+    await start({ onUpload: () => error('DRAINING') });
+    const request = requestOf('f', randomBytes(10));
+    uploads.request(request);
+    await eventually('the first attempts', () => server.uploads.some(({ resume }) => resume));
+    await uploads.close();
+    expect(results.map(({ outcome }) => outcome)).to.deep.equal([{ type: 'interrupted' }]);
+  });
+
+  it('says what cannot be read', async () => {
+    await start();
+    const request = requestOf('f', randomBytes(10));
+    rmSync(root, { recursive: true });
+    expect(await outcomeOf(request)).to.include({ type: 'failed', reason: 'ROOT_MISSING' });
+  });
+
+  it('asks for no signature of what is too short for one', async () => {
+    let asked = 0;
+    await start(
+      {},
+      {
+        fetchSignature: async () => {
+          asked++;
+          throw error('CONTENT_NOT_FOUND');
+        },
+      },
+    );
+    const bytes = randomBytes(300_000);
+    const before = { digest: digestOf('blake3', bytes), sizeBytes: 1000 };
+    expect(await outcomeOf({ ...requestOf('f', bytes), before })).to.include({ type: 'done' });
+    expect(asked).to.equal(0);
+    expect(await outcomeOf({ ...requestOf('g', bytes), before: { ...before, sizeBytes: 300_000 } })).to.include({
+      type: 'done',
+      sentBytes: bytes.length,
+    });
+    expect(asked).to.equal(1);
+  });
+
+  it('is interrupted while it waits for a signature', async () => {
+    let asked = false;
+    const fetchSignature = (_digest: Uint8Array, _sizeBytes: number, signal: AbortSignal) =>
+      new Promise<never>((_resolve, reject) => {
+        asked = true;
+        signal.addEventListener('abort', () => reject(signal.reason));
+      });
+    await start({}, { fetchSignature });
+    const bytes = randomBytes(300_000);
+    uploads.request({
+      ...requestOf('f', bytes),
+      before: { digest: digestOf('blake3', bytes), sizeBytes: bytes.length },
+    });
+    await eventually('the question', () => asked);
+    await uploads.close();
+    expect(results.map(({ outcome }) => outcome)).to.deep.equal([{ type: 'interrupted' }]);
+    expect(server.uploads).to.have.length(0);
+  });
+
+  it('waits for its part of the bandwidth, chunk by chunk', async () => {
+    let rate: number | undefined = 1000;
+    let asked = 0;
+    const bandwidth = new TokenBucket(() => {
+      asked++;
+      return rate;
+    });
+    await start({}, { bandwidth });
+    // An hour's worth.
+    expect(bandwidth.admit(3_600_000, 'changes')).to.equal(undefined);
+    const bytes = randomBytes(600_000);
+    const request = requestOf('f', bytes);
+    uploads.request(request);
+    await eventually('the beginning', () => server.uploads.length > 0);
+    await eventually('the first chunk, which has to wait', () => asked > 1);
+    expect(server.uploads.every(({ data }) => data.length === 0)).to.equal(true);
+    rate = undefined;
+    bandwidth.refresh();
+    expect(await eventually('the upload', () => resultOf(request))).to.include({ type: 'done' });
+    expect(hasArrived(bytes)).to.equal(true);
+  });
+
+  it('sends nothing of what turns out to be complete', async () => {
+    await start({ onUploadAnswer: ({ size }) => (size > 0n ? [{ committedSize: size, complete: true }] : []) });
+    const bytes = randomBytes(5_000_000);
+    expect(await outcomeOf(requestOf('f', bytes))).to.deep.include({
+      type: 'done',
+      digest: new Uint8Array(digestOf('blake3', bytes)),
+      sentBytes: 0,
+    });
+    expect(server.uploads).to.have.length(1);
+  });
+
+  it('passes over answers about another content', async () => {
+    const bytes = randomBytes(4_500_000);
+    const request = requestOf('f', bytes);
+    const own = Buffer.from(request.uploadId, 'hex');
+    await start({
+      onUploadAnswer: ({ size, finish }) => {
+        if (finish) return [{ uploadId: own, complete: true }];
+        const foreign = { uploadId: Buffer.alloc(16, 9), committedSize: 1n << 60n, complete: true };
+        return size > 0n ? [foreign, { committedSize: 0n }] : [];
+      },
+    });
+    expect(await outcomeOf(request)).to.include({ type: 'done', sentBytes: bytes.length });
+  });
+
+  it('does not believe a server that holds more of a content than there is', async () => {
+    await start({ onUploadAnswer: ({ size }) => [{ committedSize: size + 1n }] });
+    expect(await outcomeOf(requestOf('f', randomBytes(5_000_000)))).to.include({
+      type: 'failed',
+      reason: 'INVALID_ARGUMENT',
+    });
+  });
+});
