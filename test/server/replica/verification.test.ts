@@ -1,0 +1,206 @@
+/**
+ * A folder held against its disk, and read, while somebody changes it.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
+import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
+import { ApplierService } from '../../../services/sync-server/replica/applier-service.ts';
+import type { ContentApi } from '../../../services/sync-server/replica/content-api.ts';
+import { readContent } from '../../../services/sync-server/replica/content-reader.ts';
+import { ContentService } from '../../../services/sync-server/replica/content-service.ts';
+import { readSignature } from '../../../services/sync-server/replica/content-signature.ts';
+import type { VerifyItem } from '../../../services/sync-server/replica/replica.ts';
+import { verifyFolder } from '../../../services/sync-server/replica/verify-folder.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
+import {
+  CollectedLog,
+  encodeBatch,
+  fileEntry,
+  mkdir,
+  p,
+  put,
+  remove,
+  removeDirectory,
+  settingsFor,
+  symlink,
+  temporaryDirectory,
+} from './support.ts';
+
+describe('a folder that is read', () => {
+  let directory: string;
+  let applier: ApplierService;
+  let content: ContentService;
+  const never = new AbortController().signal;
+
+  const apply = async (...changes: Change[]): Promise<void> => {
+    const lease = await applier.nextLease();
+    const encoded = encodeBatch(changes);
+    const { problems } = await applier.applyBatch({ lease, encoded, form: 'batch', acknowledgement: 'durable' });
+    expect(problems).to.deep.equal([]);
+  };
+  const local = (path: string): string => join(directory, path);
+
+  beforeEach(() => {
+    directory = temporaryDirectory('/dev/shm');
+    const settings = settingsFor(directory);
+    const logger = new CollectedLog();
+    const events = { onInfo: () => undefined, onDrift: () => undefined, onTrash: () => undefined };
+    applier = new ApplierService({ settings, logger, events, syncFileSystem: async () => undefined });
+    content = new ContentService({ settings, logger });
+  });
+
+  afterEach(async () => {
+    await content.close();
+    await applier.close();
+    removeDirectory(directory);
+  });
+
+  const verify = (path = '', signal = never, through: ContentApi = content): AsyncGenerator<VerifyItem, void, void> =>
+    verifyFolder(applier, through, () => 1n, { path: p(path), repair: false }, signal);
+
+  async function itemsOf(items: AsyncIterable<VerifyItem>): Promise<string[]> {
+    const told: string[] = [];
+    for await (const item of items) {
+      if (item.type === 'mismatch' && item.kind !== 'metadata') told.push(`${item.kind} ${item.path}`);
+      if (item.type === 'summary') told.push(`${item.counts.entries} entries`);
+    }
+    return told;
+  }
+
+  const reasonOf = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => 'no error',
+      (error: unknown) => (error instanceof LockstepError ? error.reason : error),
+    );
+
+  it('shows every way in which an entry can be another (E98)', async () => {
+    await apply(mkdir('d'), put('d/a', '1'), mkdir('empty'), put('f', '2'), put('g', '3'));
+    await apply(symlink('l', 'f'), symlink('m', 'f'), put('size', '4'));
+    rmSync(local('d'), { recursive: true });
+    writeFileSync(local('d'), 'a file now');
+    for (const name of ['f', 'l', 'm']) rmSync(local(name));
+    symlinkSync('g', local('f'));
+    symlinkSync('g', local('l'));
+    mkdirSync(local('m'));
+    writeFileSync(local('size'), 'longer');
+    mkdirSync(local('extra'));
+    writeFileSync(local('extra/not-looked-at'), '');
+    execFileSync('mkfifo', [local('fifo')]);
+    expect((await itemsOf(verify())).sort()).to.deep.equal([
+      '8 entries',
+      'content l',
+      'content size',
+      'extra extra',
+      'kind d',
+      'kind f',
+      'kind m',
+      'unreadable d',
+    ]);
+    expect(await itemsOf(verify('g'))).to.deep.equal(['1 entries']);
+    expect(await reasonOf(itemsOf(verify('nothing')))).to.equal('ENTRY_NOT_FOUND');
+  });
+
+  it('shows what the disk does not give out', async () => {
+    await apply(put('a', '1'));
+    using _ = failingCalls('readSync', 'EIO');
+    expect(await itemsOf(verify())).to.deep.equal(['unreadable a', '1 entries']);
+  });
+
+  it('is looked through in parts, none of whose names belong to another one', async () => {
+    await apply(...Array.from({ length: 600 }, (_, at) => put(`f${String(at).padStart(3, '0')}`, '')));
+    for (const name of ['a', 'f255+', 'f300', 'z']) writeFileSync(local(name), 'x');
+    expect((await itemsOf(verify())).sort()).to.deep.equal([
+      '600 entries',
+      'content f300',
+      'extra a',
+      'extra f255+',
+      'extra z',
+    ]);
+  });
+
+  it('is not wrong where a batch was quicker', async () => {
+    await apply(mkdir('d'), put('d/a', '1'), mkdir('e'), put('e/a', '1'));
+    const items = verify();
+    await items.next();
+    // Listed as its parent's, and gone when its turn comes.
+    await apply(remove('d'));
+    expect(await itemsOf(items)).to.deep.equal(['3 entries']);
+    rmSync(local('e/a'));
+    const late: ContentApi = Object.create(content, {
+      verifyPage: {
+        value: async (...parameters: Parameters<ContentApi['verifyPage']>) => {
+          const found = await content.verifyPage(...parameters);
+          if (parameters[0] === 'e') await apply(remove('e'));
+          return found;
+        },
+      },
+    });
+    expect(await itemsOf(verify('', never, late))).to.deep.equal(['2 entries']);
+  });
+
+  it('is left, without a summary, by whoever loses patience', async () => {
+    await apply(mkdir('d'), put('d/a', '1'));
+    const patience = new AbortController();
+    const items = verify('', patience.signal);
+    await items.next();
+    patience.abort();
+    expect(await itemsOf(items)).to.deep.equal([]);
+  });
+
+  it('gives no content that was cut short behind its back, and the empty one at once', async () => {
+    await apply(put('a', Buffer.alloc(200_000, 7)), put('empty', ''));
+    const lengths: number[] = [];
+    for await (const { data } of readContent(applier, content, p('empty'), 0, undefined)) lengths.push(data.length);
+    expect(lengths).to.deep.equal([0]);
+    const cutting: ContentApi = Object.create(content, {
+      openContent: {
+        value: async (file: Parameters<ContentApi['openContent']>[0]) => {
+          const handle = await content.openContent(file);
+          truncateSync(local('a'), 10);
+          return handle;
+        },
+      },
+      readContent: {
+        value: (handle: number, offset: number, length: number) => content.readContent(handle, offset, length),
+      },
+      closeContent: { value: (handle: number) => content.closeContent(handle) },
+    });
+    const parts = readContent(applier, cutting, p('a'), 0, undefined);
+    expect(await reasonOf(parts.next())).to.equal('DRIFTED');
+    const { digest } = fileEntry('a', Buffer.alloc(200_000, 7));
+    expect(await reasonOf(readSignature(applier, content, digest, never).next())).to.equal('CONTENT_NOT_FOUND');
+    rmSync(local('a'));
+    await apply(put('b', Buffer.alloc(200_000, 7)));
+    renameSync(local('b'), local('a'));
+    expect(await reasonOf(readContent(applier, content, p('b'), 0, undefined).next())).to.equal('DRIFTED');
+  });
+
+  it('has no signature of a content that is cut short while it is made', async () => {
+    await apply(put('a', Buffer.alloc(200_000, 7)));
+    const file = await applier.locate(p('a'));
+    const handle = file && (await content.openContent(file));
+    if (handle === undefined) throw new Error('not open');
+    truncateSync(local('a'), 0);
+    expect(await content.signContent(handle, 200_000)).to.equal(undefined);
+    await content.closeContent(handle);
+    expect(await reasonOf(content.signContent(handle, 200_000))).to.equal('CANCELLED');
+  });
+
+  it('is listed from any name on', async () => {
+    await apply(mkdir('d'), put('d/a', '1'), put('d/b', '1'), symlink('d/l', 'a'));
+    const names = async (path: string, after?: string) =>
+      (await applier.listEntries(p(path), false, after === undefined ? undefined : p(after), 0)).map((entry) => [
+        entry.path,
+        entry.kind,
+      ]);
+    expect(await names('d', 'd/a')).to.deep.equal([['d/b', 'file']]);
+    expect(await applier.verificationPage(p('d/a'), '', 10)).to.equal(undefined);
+    const page = await applier.verificationPage(p('d'), 'b', 10);
+    expect(page?.rows.map(({ name, mode, target }) => [name, mode, target?.toString()])).to.deep.equal([['l', 0, 'a']]);
+    expect((await applier.getEntry(ROOT))?.kind).to.equal('directory');
+  });
+});
