@@ -49,6 +49,8 @@ export class Log {
   readonly #reserve: LogReserve;
   /** Set by a failed sync: what the kernel dropped cannot be known, so nothing is believed any more (E86). */
   #failure: LockstepError | undefined;
+  /** What is to be written once more, until that has succeeded: the segment that had it may be cut back already. */
+  #unmended: Uint8Array | undefined;
 
   private constructor(directory: string, segments: number[], findings: LogFindings) {
     this.#directory = directory;
@@ -154,11 +156,11 @@ export class Log {
     if (this.#failure === undefined) return;
     const next = this.#newest() + 1;
     const [old, mending] = [this.#pathOf(this.#newest()), `${this.#pathOf(next)}.mending`];
-    const unsynced = readFileSync(old).subarray(this.#syncedBytes, this.#segmentBytes);
     let fd = -1;
     try {
+      this.#unmended ??= readFileSync(old).subarray(this.#syncedBytes, this.#segmentBytes);
       fd = openSync(mending, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC, 0o600);
-      writeAll(fd, [unsynced]);
+      writeAll(fd, [this.#unmended]);
       fdatasyncSync(fd);
       // The same records must never stand in two segments. A crash behind this loses what was never said to be durable.
       ftruncateSync(this.#fd, this.#syncedBytes);
@@ -173,8 +175,9 @@ export class Log {
     this.#olderBytes += this.#syncedBytes;
     closeSync(this.#fd);
     this.#fd = fd;
-    this.#segmentBytes = unsynced.length;
-    this.#syncedBytes = unsynced.length;
+    this.#segmentBytes = this.#unmended.length;
+    this.#syncedBytes = this.#unmended.length;
+    this.#unmended = undefined;
     this.#failure = undefined;
   }
 

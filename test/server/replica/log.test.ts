@@ -1,8 +1,10 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import { Log } from '../../../services/sync-server/replica/log.ts';
 import type { LogRecord } from '../../../services/sync-server/replica/log-record.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { linesOf, mkdir, p, put, removeDirectory, temporaryDirectory, TestReplica, treeOf } from './support.ts';
 
 const records: readonly LogRecord[] = [
@@ -93,6 +95,117 @@ describe('the log', () => {
       expect(existsSync(`${segment()}.damaged`)).to.equal(true);
       rmSync(`${segment()}.damaged`);
     }
+  });
+
+  it('gives up its reserve on a full disk, and says so when that is not enough (E88)', () => {
+    const log = Log.open(directory);
+    const reserve = join(directory, 'reserve');
+    const append = (record: LogRecord | undefined): void => {
+      if (record !== undefined) log.append(record);
+      log.write();
+    };
+    append(undefined);
+    {
+      using _ = failingCalls('writevSync', 'ENOSPC', (number) => number === 1);
+      append(records[0]);
+    }
+    expect(existsSync(reserve)).to.equal(false);
+    {
+      using _ = failingCalls('writevSync', 'ENOSPC');
+      expect(() => append(records[1]))
+        .to.throw(LockstepError)
+        .with.property('reason', 'NO_SPACE');
+      log.removeBefore(log.rotate());
+    }
+    expect(existsSync(reserve)).to.equal(true);
+    {
+      using _ = failingCalls('writevSync', 'ENOSPC');
+      expect(() => append(records[1])).to.throw(LockstepError);
+    }
+    append(records[3]);
+    log.close();
+    log.close();
+    expect(read().records).to.deep.equal([records[3]]);
+  });
+
+  it('has no reserve where there is no room for one, and fails only then', () => {
+    {
+      using _ = failingCalls('renameSync', 'ENOSPC');
+      Log.open(directory).close();
+    }
+    expect(existsSync(join(directory, 'reserve'))).to.equal(false);
+    const log = Log.open(directory);
+    rmSync(join(directory, 'reserve'));
+    using _ = failingCalls('writevSync', 'ENOSPC');
+    log.append(records[0]!);
+    expect(() => log.write())
+      .to.throw(LockstepError)
+      .with.property('reason', 'NO_SPACE');
+    log.close();
+  });
+
+  it('takes nothing more when it cannot take back half of a write', () => {
+    const log = Log.open(directory);
+    {
+      using _write = failingCalls('writevSync', 'EIO');
+      using _cut = failingCalls('ftruncateSync', 'EIO');
+      log.append(records[0]!);
+      expect(() => log.write()).to.throw(LockstepError);
+    }
+    log.append(records[0]!);
+    expect(() => log.write()).to.throw(LockstepError, 'cut back');
+    expect(() => log.sync()).to.throw(LockstepError, 'cut back');
+    log.close();
+  });
+
+  it('writes anew what a failed sync may have lost, as often as it takes (E86)', () => {
+    const log = Log.open(directory);
+    const append = (record: LogRecord | undefined): void => {
+      if (record !== undefined) log.append(record);
+      log.write();
+    };
+    append(records[0]);
+    log.sync();
+    append(records[1]);
+    {
+      using _ = failingCalls('fdatasyncSync', 'EIO');
+      expect(() => log.sync()).to.throw(LockstepError, 'syncing the log failed (EIO)');
+    }
+    // Syncing again could succeed, and say nothing.
+    expect(() => log.sync()).to.throw(LockstepError, 'syncing the log failed (EIO)');
+    for (const name of ['readFileSync', 'fdatasyncSync', 'ftruncateSync', 'renameSync'] as const) {
+      using _ = failingCalls(name, 'EIO');
+      expect(() => log.mend(), name).to.throw(LockstepError);
+    }
+    expect(existsSync(join(directory, '00000002.log'))).to.equal(false);
+    log.mend();
+    log.mend();
+    append(records[2]);
+    log.sync();
+    log.close();
+    expect(read()).to.deep.equal({ records: records.slice(0, 3), isDamaged: false, tornBytes: 0 });
+  });
+
+  it('makes do with a file system that has no fdatasync', () => {
+    using _ = failingCalls('fdatasyncSync', 'EINVAL');
+    write(records);
+    expect(read().records).to.deep.equal(records);
+  });
+
+  it('sets all segments behind a damaged one aside (E91)', () => {
+    const log = Log.open(directory);
+    for (const record of records) {
+      log.append(record);
+      log.write();
+      log.rotate();
+    }
+    log.close();
+    writeFileSync(join(directory, '00000002.log'), 'garbage');
+    expect(read()).to.deep.include({ records: records.slice(0, 1), isDamaged: true });
+    const damaged = readdirSync(directory).filter((name) => name.endsWith('.damaged'));
+    expect(damaged).to.have.length(5);
+    expect(readFileSync(join(directory, '00000002.log.damaged'), 'utf8')).to.equal('garbage');
+    expect(existsSync(join(directory, '00000003.log'))).to.equal(false);
   });
 
   it('notices a missing segment', () => {
