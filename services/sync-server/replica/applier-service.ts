@@ -47,6 +47,11 @@ interface QueuedBatch {
   readonly answer: Deferred<AppliedBatch>;
 }
 
+interface Broken {
+  readonly error: unknown;
+  readonly retryAtMs: number;
+}
+
 export interface ApplierServiceOptions extends CoreOptions {
   readonly events: ApplierEvents;
   readonly syncFileSystem?: SyncFileSystem | undefined;
@@ -66,7 +71,7 @@ export class ApplierService implements ApplierApi {
   #isScheduled = false;
   #degraded: string | undefined;
   /** Why nothing can be applied, and when that is tried again. */
-  #broken: { readonly error: unknown; readonly retryAtMs: number } | undefined;
+  #broken: Broken | undefined;
   #syncTimer: NodeJS.Timeout | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
   #checkpointTimer: NodeJS.Timeout | undefined;
@@ -238,7 +243,7 @@ export class ApplierService implements ApplierApi {
     // Its end is the next turn.
     if (this.#checkpointer.isRewriting) return;
     if (this.#broken !== undefined) {
-      this.#recoverOrRefuse();
+      this.#recoverOrRefuse(this.#broken);
       return;
     }
     if (this.#isReady && this.#queue.length > 0 && !this.#checkpointer.isBehind) this.#applyGroup();
@@ -298,9 +303,7 @@ export class ApplierService implements ApplierApi {
   }
 
   /** What the log has and the disk has not is made good by recovery, as after a crash. */
-  #recoverOrRefuse(): void {
-    const broken = this.#broken;
-    if (broken === undefined) return;
+  #recoverOrRefuse(broken: Broken): void {
     if (performance.now() >= broken.retryAtMs) {
       try {
         recover(this.#core);

@@ -174,7 +174,6 @@ export class ContentService implements ContentApi {
   }
 
   #sweepSoon(): void {
-    if (this.#isClosed) return;
     this.sweep().catch((error: unknown) => this.#logger.error({ err: error }, 'staging could not be tidied'));
   }
 }

@@ -108,6 +108,50 @@ describe('a hostile batch', () => {
     expect(reasonsOf(...fine)).to.deep.equal(fine.map(() => 'fine'));
   });
 
+  it('cannot put one kind of entry where another belongs', () => {
+    const entryOf = (change: Change): WireEntry | undefined => {
+      const { operation } = change;
+      return operation !== undefined && 'entry' in operation.value ? operation.value.entry : undefined;
+    };
+    const entries = [put('a', 'x'), mkdir('d'), symlink('l', 't')].map(entryOf);
+    const cases = ['putFile', 'makeDirectory', 'makeSymlink'] as const;
+    for (const [at, $case] of cases.entries()) {
+      const content = { $case: 'stored', value: {} } as const;
+      const changes = entries.map((entry) => ({ operation: { $case, value: { entry, content } } }) as Change);
+      const expected = cases.map((_, other) => (other === at ? 'fine' : 'INVALID_ARGUMENT'));
+      expect(reasonsOf(...changes), $case).to.deep.equal(expected);
+    }
+  });
+
+  it('cannot make of a delta what was not announced (S12)', () => {
+    const delta = (basisDigest: Buffer, ...segments: [offset: bigint, length: bigint, literal: string][]): Change =>
+      altered(put('a', 'content'), (value) => {
+        const parts = segments.map(([basisOffset, copyLength, literal]) => ({
+          basisOffset,
+          copyLength,
+          literal: Buffer.from(literal),
+        }));
+        value.content = { $case: 'delta', value: { basisDigest, basisPath: 'b', segments: parts } };
+      });
+    const digest = Buffer.alloc(32);
+    const far = BigInt(Number.MAX_SAFE_INTEGER);
+    expect(
+      reasonsOf(
+        delta(digest, [0n, 4n, 'ent']),
+        delta(digest, [0n, 4n, ''], [0n, 3n, '']),
+        delta(digest, [0n, 4n, 'en']),
+        delta(digest, [0n, 4n, 'ents']),
+        delta(digest, [far, 7n, '']),
+        delta(digest, [0n, far, ''], [0n, far, '']),
+        delta(digest, [2n ** 63n, 7n, '']),
+        delta(Buffer.alloc(31), [0n, 7n, '']),
+      ),
+    ).to.deep.equal(['fine', 'fine', ...Array<string>(6).fill('INVALID_ARGUMENT')]);
+    const limits = { ...DEFAULT_REPLICA_LIMITS, maxContentBytes: 6 };
+    const [refused] = decodeBatch(encodeBatch([put('a', 'content')]), 'batch', { ...options, limits }).changes;
+    expect(refused).to.be.instanceOf(ChangeFailure).with.property('reason', 'LIMIT_EXCEEDED');
+  });
+
   it('cannot be too long, have too many changes, or no id', () => {
     const limits = { ...DEFAULT_REPLICA_LIMITS, maxBatchBytes: 1_000, maxBatchChanges: 2 };
     const decode = (encoded: Uint8Array) => refusal(() => decodeBatch(encoded, 'batch', { ...options, limits }));

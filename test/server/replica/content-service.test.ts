@@ -1,7 +1,16 @@
 /**
  * Contents on their way into staging, without the wire: what is resumed, refused, dropped and kept.
  */
-import { appendFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { expect } from 'chai';
@@ -14,6 +23,8 @@ import { ContentService } from '../../../services/sync-server/replica/content-se
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import type { UploadPart } from '../../../services/sync-server/replica/replica.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
+import { eventually } from '../../support/eventually.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { allocatedBytes, onlyWithHoles, writeWithHoles } from '../../support/holes.ts';
 import { reasonOf } from '../../support/sync-fixture.ts';
 import { CollectedLog, p, removeDirectory, settingsFor, temporaryDirectory } from './support.ts';
@@ -230,5 +241,107 @@ describe('ContentService', () => {
     await service.closeContent(handle);
     await service.closeContent(handle);
     expect(await reasonOf(service.readContent(handle, 0, 1))).to.equal('CANCELLED');
+  });
+
+  it('goes on behind a write that failed in the middle, with what was there before it', async () => {
+    const content = Buffer.concat([Buffer.alloc(2 ** 16, 1), Buffer.alloc(2 ** 18), Buffer.alloc(70_000, 2)]);
+    const { handle } = await begin(1, content.length);
+    await service.writeUpload(handle, part(0, content.subarray(0, 1000)));
+    const failed = async (errno: string): Promise<unknown> => {
+      using _ = failingCalls('writeSync', errno);
+      return await reasonOf(service.writeUpload(handle, part(1000, content.subarray(1000))));
+    };
+    expect(await failed('ENOSPC')).to.equal('NO_SPACE');
+    expect(await failed('EIO')).to.equal('IO');
+    expect(await service.writeUpload(handle, part(1000, content.subarray(1000)))).to.equal(content.length);
+    await service.finishUpload(handle, digest(content));
+    expect(staged()).to.deep.equal([contentName(digest(content))]);
+  });
+
+  it('hashes again at the end what is staged, when a write failed last, and sees when less is there', async () => {
+    const content = Buffer.from('0123456789');
+    for (const isCut of [false, true]) {
+      const { handle } = await begin(1, 10);
+      await service.writeUpload(handle, part(0, content.subarray(0, 5)));
+      {
+        using _ = failingCalls('writeSync', 'EIO');
+        expect(await reasonOf(service.writeUpload(handle, part(5, content.subarray(5))))).to.equal('IO');
+      }
+      const [name = ''] = staged();
+      if (isCut) truncateSync(join(directory, '.lockstep/staging', name), 4);
+      const error = await service.finishUpload(handle, digest(content)).catch((failure: unknown) => failure);
+      expect(String(error)).to.include(`${isCut ? 4 : 5} of 10 bytes`);
+      expect(staged()).to.deep.equal([]);
+    }
+  });
+
+  it('makes one content of two that are copied at once, over what a crash left behind', async () => {
+    const content = Buffer.alloc(3_000_000, 'x');
+    const known = located('a', content);
+    writeFileSync(join(directory, '.lockstep/staging/u-copy-1'), 'left behind');
+    const wanted = { digest: digest(content), known };
+    const both = await Promise.all([begin(1, content.length, wanted), begin(2, content.length, wanted)]);
+    expect(both.map(({ complete }) => complete)).to.deep.equal([true, true]);
+    expect(staged()).to.deep.equal([contentName(digest(content))]);
+    // Nothing more is needed of it; what comes all the same counts as there.
+    const [{ handle }] = both;
+    expect(await service.writeUpload(handle, part(0, content))).to.equal(content.length);
+    await service.finishUpload(handle, digest(content));
+    const third = await begin(3, content.length, wanted);
+    await service.suspendUpload(third.handle);
+    expect(staged()).to.deep.equal([contentName(digest(content))]);
+  });
+
+  it('copies nothing where the reserve of free space begins, or the file cannot be opened', async () => {
+    const content = Buffer.alloc(5000, 'x');
+    const known = located('a', content);
+    const wanted = { digest: digest(content), known };
+    freeBytes = 0;
+    expect((await begin(1, 5000, wanted)).complete).to.equal(false);
+    freeBytes = 2 ** 40;
+    {
+      using _ = failingCalls('openSync', 'EACCES', (_number, [path]) => String(path).endsWith('/a'));
+      expect((await begin(2, 5000, wanted)).complete).to.equal(false);
+    }
+    expect((await begin(3, 4000, wanted)).complete).to.equal(false);
+    expect((await begin(4, 5000, { ...wanted, known: undefined })).complete).to.equal(false);
+    expect((await begin(5, 5000, wanted)).complete).to.equal(true);
+  });
+
+  it('tidies once more when there was more trash meanwhile, and is closed in the middle of it', async () => {
+    const trash = (name: string): void => {
+      const top = join(directory, '.lockstep/staging', name);
+      mkdirSync(join(top, 'd'), { recursive: true });
+      for (let at = 0; at < 200; at++) writeFileSync(join(top, 'd', `${at}`), '');
+      chmodSync(join(top, 'd'), 0);
+    };
+    trash('t-1');
+    const first = service.sweep();
+    trash('t-2');
+    await Promise.all([first, service.sweep()]);
+    expect(staged()).to.deep.equal([]);
+    trash('t-3');
+    const handle = await service.openContent(located('a', Buffer.from('hello')));
+    expect(handle).not.to.equal(undefined);
+    const last = service.sweep();
+    const again = service.sweep();
+    await service.close();
+    await service.close();
+    await Promise.all([last, again]);
+    expect(staged()).to.deep.equal([]);
+  });
+
+  it('says that it could not tidy, and tries again', async () => {
+    const settings = settingsFor(directory);
+    const logger = new CollectedLog();
+    const limits = { ...settings.limits, stagedContentTtlMs: 1 };
+    const tidy = new ContentService({ settings: { ...settings, limits }, logger });
+    {
+      using _ = failingCalls('readdirSync', 'EIO');
+      await eventually('it is told', () => logger.warnings.some((line) => line.includes('could not be tidied')));
+    }
+    writeFileSync(join(directory, '.lockstep/staging/u-old'), '');
+    await eventually('it is tidied', () => staged().length === 0);
+    await tidy.close();
   });
 });

@@ -14,6 +14,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { ROOT } from '../../../common/tree/tree-path.ts';
+import { runToEnd } from '../../../services/sync-server/replica/steps.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import {
   linesOf,
   mkdir,
@@ -117,6 +120,78 @@ describe('drift', () => {
     replica = TestReplica.open(directory);
     expect(replica.indexEntries().length).to.equal(6);
     expect(replica.drifted).to.deep.equal([]);
+  });
+
+  it('is not what cannot be listed or read: that is unknown, not gone (E49)', () => {
+    const entries = replica.indexEntries().map(({ path }) => path);
+    writeFileSync(local('c'), 'edited');
+    rmSync(local('l'));
+    symlinkSync('d', local('l'));
+    {
+      using _list = failingCalls('readdirSync', 'EACCES', (number) => number > 1);
+      using _read = failingCalls('readSync', 'EIO');
+      using _link = failingCalls('readlinkSync', 'EIO', (_number, [path]) => String(path).endsWith('/l'));
+      // The root's time is another one by the new link.
+      expect(replica.lookThrough()).to.deep.equal(['']);
+    }
+    expect(replica.indexEntries().map(({ path }) => path)).to.deep.equal(entries);
+    for (const words of ['cannot list a directory', 'cannot read an entry']) {
+      expect(replica.log.warnings.join()).to.include(words);
+    }
+    {
+      using _ = failingCalls('openSync', 'EACCES', (_number, [path]) => String(path).endsWith('/c'));
+      expect(replica.lookThrough()).to.deep.equal(['l']);
+    }
+    expect(replica.lookThrough()).to.deep.equal(['c']);
+  });
+
+  it('is not a file that changes while it is read: it is looked at again', () => {
+    const pass = () => {
+      using _ = failingCalls('readSync', 'EIO', (number) => {
+        if (number === 1) appendFileSync(local('c'), '!');
+        return false;
+      });
+      return replica.lookThrough();
+    };
+    appendFileSync(local('c'), '!');
+    expect(pass()).to.deep.equal([]);
+    expect(replica.log.warnings.join()).to.include('changed while it was read');
+    expect(replica.lookThrough()).to.deep.equal(['c']);
+  });
+
+  it('is not what goes away between two steps', () => {
+    for (let i = 0; i < 100; i++) writeFileSync(local(`d/x${i}`), `${i}`);
+    const steps = replica.core.reconciler.settleTree(ROOT, () => undefined);
+    replica.core.index.begin();
+    for (let at = 0; at < 3; at++) steps.next();
+    rmSync(local('d'), { recursive: true });
+    replica.core.root.forgetAll();
+    while (steps.next().done !== true);
+    replica.core.index.commit();
+    replica.lookThrough();
+  });
+
+  it('begins at what is known above, and never with what is not of the tree', () => {
+    mkdirSync(local('n/m'), { recursive: true });
+    writeFileSync(local('n/m/f'), '1');
+    const settle = (path: string): string[] => {
+      const corrected: string[] = [];
+      replica.core.index.transaction(() =>
+        runToEnd(replica.core.reconciler.settleTree(p(path), (found) => corrected.push(found))),
+      );
+      return corrected;
+    };
+    expect(settle('n/m/f')).to.deep.equal(['n', 'n/m', 'n/m/f']);
+    expect(settle('.lockstep/staging')).to.deep.equal([]);
+    // Its time, by the new directory.
+    expect(settle('')).to.deep.equal(['']);
+    expect(settle('')).to.deep.equal([]);
+  });
+
+  it('is found in a directory of more rows than are fetched at once', () => {
+    replica.applyAll(mkdir('many'), ...Array.from({ length: 2_100 }, (_, at) => put(`many/${at}`, '')));
+    for (const name of [1, 1500, 2099]) rmSync(local(`many/${name}`));
+    expect(new Set(replica.lookThrough())).to.deep.equal(new Set(['many', 'many/1', 'many/1500', 'many/2099']));
   });
 
   it('survives batches between two slices of a pass', async () => {

@@ -1,8 +1,21 @@
-import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import {
   fileEntry,
   linesOf,
@@ -279,6 +292,135 @@ describe('recovery', () => {
       expect(replica.drifted).to.deep.equal([]);
       replica.close();
     } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('makes links and directories anew that a power cut took back (E85)', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const local = (path: string): string => join(directory, path);
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(mkdir('d', 0o750), mkdir('d/e'), put('d/e/f', 'f'), mkdir('g', 0o500));
+      replica.applyAll(symlink('l', 'd'), symlink('m', 'g'), symlink('n', 'd'), symlink('o', 'd'));
+      const tree = treeOf(directory);
+      replica.close();
+      for (const path of ['d', 'g', 'l', 'm', 'n']) rmSync(local(path), { recursive: true });
+      symlinkSync('elsewhere', local('m'));
+      writeFileSync(local('n'), 'a file');
+      lutimesSync(local('o'), 1, 1);
+      replica = TestReplica.open(directory);
+      expect(treeOf(directory)).to.deep.equal(tree);
+      expect(replica.recovery.isLossy).to.equal(false);
+      expect(replica.drifted).to.deep.equal([]);
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('removes no directory that stands where a file or a link should be, and says that something is lost', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const local = (path: string): string => join(directory, path);
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('f', 'f'), symlink('l', 'f'), mkdir('d'), put('d/x', 'x'), mkdir('e'));
+      replica.close();
+      for (const path of ['f', 'l', 'd', 'e']) rmSync(local(path), { recursive: true });
+      for (const path of ['f', 'l']) mkdirSync(local(path));
+      for (const path of ['d', 'e']) writeFileSync(local(path), 'a file');
+      replica = TestReplica.open(directory);
+      expect(replica.recovery.isLossy).to.equal(true);
+      expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      expect(statSync(local('f')).isDirectory() && statSync(local('l')).isDirectory()).to.equal(true);
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('takes a damaged content from staging or from another file, where the log does not have it', async () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const local = (path: string): string => join(directory, path);
+    const staged = (content: Buffer): string =>
+      local(`.lockstep/staging/${contentName(fileEntry('x', content).digest)}`);
+    try {
+      let replica = TestReplica.open(directory);
+      const contents = [1, 2, 3].map((at) => Buffer.alloc(70_000, at));
+      const [one = BIG, two = BIG, three = BIG] = contents;
+      for (const content of contents) writeFileSync(staged(content), content);
+      replica.applyAll(putStored(fileEntry('one', one)), putStored(fileEntry('two', two)));
+      replica.applyAll(putStored(fileEntry('three', three)), putStored(fileEntry('other', two)));
+      const tree = treeOf(directory);
+      replica.close();
+      for (const name of ['one', 'two', 'three']) truncateSync(local(name), 10);
+      // Uploaded once more; and one that only has its name.
+      writeFileSync(staged(one), one);
+      writeFileSync(staged(three), two);
+      replica = TestReplica.open(directory);
+      expect(replica.recovery.isLossy).to.equal(true);
+      const found = treeOf(directory);
+      for (const name of ['one', 'two', 'other']) expect(found.get(name), name).to.equal(tree.get(name));
+      expect(linesOf(replica.indexEntries())).to.deep.equal(found);
+      expect(replica.log.warnings.filter((line) => line.includes('cannot restore'))).to.have.length(1);
+      replica.close();
+      // Nor from a file that is damaged itself.
+      truncateSync(local('two'), 10);
+      truncateSync(local('other'), 10);
+      replica = TestReplica.open(directory);
+      expect(replica.recovery.isLossy).to.equal(true);
+      expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('reads nothing that the disk does not give out, and takes it for lost', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', 'content a'), put('b', 'content b'));
+      replica.close();
+      {
+        using _ = failingCalls('openSync', 'EACCES', (_number, [path]) => String(path).endsWith('/a'));
+        replica = TestReplica.open(directory);
+      }
+      // The log has it: it was written once more.
+      expect(replica.recovery.isLossy).to.equal(false);
+      expect(readFileSync(join(directory, 'a'), 'utf8')).to.equal('content a');
+      expect(replica.lookThrough()).to.deep.equal([]);
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('begins a new epoch where the index is older than the log reaches back, or the disk is ahead of the log', async () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const saved = temporaryDirectory('/dev/shm');
+    const state = join(directory, '.lockstep');
+    const indexFiles = (of: string): string[] => readdirSync(of).filter((file) => file.startsWith('index.db'));
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', '1'));
+      replica.close();
+      for (const file of indexFiles(state)) cpSync(join(state, file), join(saved, file));
+      replica = TestReplica.open(directory);
+      replica.applyAll(put('b', '1'));
+      await replica.checkpoint();
+      replica.applyAll(put('c', '1'));
+      const { epoch } = replica.core.state;
+      replica.close();
+      for (const file of indexFiles(state)) rmSync(join(state, file));
+      for (const file of indexFiles(saved)) cpSync(join(saved, file), join(state, file));
+      replica = TestReplica.open(directory);
+      expect(replica.recovery.isLossy).to.equal(true);
+      expect(replica.core.state.epoch).not.to.equal(epoch);
+      expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      replica.close();
+    } finally {
+      removeDirectory(saved);
       removeDirectory(directory);
     }
   });

@@ -1,0 +1,242 @@
+/**
+ * The applier service on a disk that fails, fills up or loses the replica's directory, and how it comes back.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { LockstepError } from '../../../common/ops/errors.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
+import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
+import type { ApplierInfo } from '../../../services/sync-server/replica/applier-api.ts';
+import { ApplierService } from '../../../services/sync-server/replica/applier-service.ts';
+import type { SyncFileSystem } from '../../../services/sync-server/replica/checkpoint.ts';
+import type { AppliedBatch } from '../../../services/sync-server/replica/replica.ts';
+import { eventually } from '../../support/eventually.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
+import {
+  CollectedLog,
+  encodeBatch,
+  linesOf,
+  mkdir,
+  p,
+  put,
+  removeDirectory,
+  settingsFor,
+  temporaryDirectory,
+  TestReplica,
+  treeOf,
+} from './support.ts';
+
+describe('the applier service on a bad day', () => {
+  let directory: string;
+  let infos: ApplierInfo[];
+  let drifts: (readonly string[])[];
+  let log: CollectedLog;
+  let service: ApplierService;
+  let lease: bigint;
+
+  beforeEach(() => {
+    directory = temporaryDirectory('/dev/shm');
+    infos = [];
+    drifts = [];
+    log = new CollectedLog();
+  });
+
+  afterEach(async () => {
+    await service.close();
+    removeDirectory(directory);
+  });
+
+  async function start(overrides: object = {}, syncFileSystem: SyncFileSystem = async () => undefined): Promise<void> {
+    service = new ApplierService({
+      settings: settingsFor(directory, overrides),
+      logger: log,
+      events: {
+        onInfo: (info) => infos.push(info),
+        onDrift: (paths) => drifts.push(paths),
+        onTrash: () => undefined,
+      },
+      syncFileSystem,
+    });
+    lease = await service.nextLease();
+  }
+
+  const apply = (changes: readonly Change[], acknowledgement: 'durable' | 'applied' = 'durable') =>
+    service.applyBatch({ lease, encoded: encodeBatch(changes), form: 'batch', acknowledgement });
+  const reasonOf = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => 'no error',
+      (error: unknown) => (error instanceof LockstepError ? error.reason : error),
+    );
+  const local = (path: string): string => join(directory, path);
+
+  /** Everything agrees once nothing is open any more. */
+  async function expectSound(): Promise<void> {
+    await service.close();
+    const replica = TestReplica.open(directory);
+    expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+    expect(replica.drifted).to.deep.equal([]);
+    expect(replica.recovery.isLossy).to.equal(false);
+    replica.close();
+  }
+
+  it('comes back by itself when the disk does, and has then what it had acknowledged (E86)', async () => {
+    await start();
+    await apply([put('a', '1')]);
+    let attempts = 0;
+    {
+      using _ = failingCalls('fdatasyncSync', 'EIO', () => ++attempts > 0);
+      expect(await reasonOf(apply([put('a', '2')]))).to.equal('IO');
+      expect(infos.at(-1)).to.include({ state: 'degraded' });
+      // Refused, not kept waiting: and no lease is given out by an index in the middle of what failed.
+      expect(await reasonOf(apply([put('b', '1')]))).to.equal('IO');
+      expect(await reasonOf(service.nextLease())).to.equal('IO');
+      // The first attempt to recover fails as well.
+      const before = attempts;
+      await eventually('another attempt', () => attempts > before);
+      expect(await reasonOf(apply([put('b', '1')]))).to.equal('IO');
+    }
+    await eventually('the recovery', () => infos.at(-1)?.state === 'ready');
+    await apply([put('c', '1')]);
+    expect(readFileSync(local('c'), 'utf8')).to.equal('1');
+    await expectSound();
+  });
+
+  it('goes on at once when it only had no room for the log (E88)', async () => {
+    await start();
+    await apply([put('a', '1')]);
+    {
+      using _ = failingCalls('writevSync', 'ENOSPC');
+      expect(await reasonOf(apply([put('a', '2')]))).to.equal('NO_SPACE');
+    }
+    expect(infos.at(-1)).to.include({ state: 'degraded' });
+    await apply([put('b', '1')]);
+    expect(infos.at(-1)).to.include({ state: 'ready', stateReason: '' });
+    expect(readFileSync(local('a'), 'utf8')).to.equal('1');
+    await expectSound();
+  });
+
+  it('recovers when it had no room behind the log', async () => {
+    await start();
+    {
+      // The outcome of the batch, which is written when the disk has followed: it has a problem.
+      using _ = failingCalls('writevSync', 'ENOSPC', (number) => number > 1);
+      mkdirSync(local('in-the-way'));
+      expect(await reasonOf(apply([put('in-the-way', 'x'), put('b', '1')]))).to.equal('NO_SPACE');
+    }
+    await eventually('the recovery', () => infos.at(-1)?.state === 'ready');
+    await apply([put('c', '1')]);
+    expect(existsSync(local('in-the-way'))).to.equal(true);
+    await expectSound();
+  });
+
+  it('says that what it had only applied may not be durable (E86)', async () => {
+    await start();
+    let answer: AppliedBatch | undefined;
+    {
+      using _ = failingCalls('fdatasyncSync', 'EIO');
+      answer = await apply([put('a', '1')], 'applied');
+      await eventually('the failed sync', () => infos.at(-1)?.state === 'degraded');
+    }
+    expect(answer).to.include({ durable: false });
+    await eventually('the recovery', () => infos.at(-1)?.state === 'ready');
+    expect(infos.at(-1)?.durableRevision).to.equal(answer?.revision);
+    await expectSound();
+  });
+
+  it('holds everything back while another directory, or none, is where the replica was', async () => {
+    await start({ driftIntervalMs: 20 });
+    await apply([put('a', '1')]);
+    const away = `${directory}-away`;
+    renameSync(directory, away);
+    await eventually('it is missed', () => infos.at(-1)?.stateReason.includes('was removed'));
+    mkdirSync(directory);
+    await eventually('it is not taken for it', () => infos.at(-1)?.stateReason.includes('replaced'));
+    expect(await reasonOf(apply([put('b', '1')]))).to.equal('ROOT_REPLACED');
+    rmSync(directory, { recursive: true });
+    renameSync(away, directory);
+    await eventually('it is back', () => infos.at(-1)?.state === 'ready', 20_000);
+    await apply([put('b', '1')]);
+    await expectSound();
+  });
+
+  it('names a few of very many corrections, and means everywhere', async () => {
+    await start();
+    const names = Array.from({ length: 1_001 }, (_, at) => `d${at}`);
+    await apply(names.map((name) => mkdir(name)));
+    for (const name of names) writeFileSync(local(`${name}/f`), '');
+    await service.repair([{ path: ROOT, isContent: false }]);
+    expect(drifts).to.deep.equal([[ROOT]]);
+    expect(log.warnings.filter((line) => line.includes('behind the server')).length).to.equal(100);
+    expect(log.warnings.some((line) => line.includes('more of the replica was changed'))).to.equal(true);
+    await expectSound();
+  });
+
+  it('corrects nothing by half', async () => {
+    await start();
+    await apply([put('a', '1'), put('b', '1')]);
+    writeFileSync(local('a'), 'edited');
+    const request = [{ path: p('a'), isContent: false }];
+    {
+      using _ = failingCalls('writevSync', 'EIO');
+      expect(await reasonOf(service.repair(request))).to.equal('IO');
+    }
+    expect(drifts).to.deep.equal([]);
+    expect(await service.getEntry(p('a'))).to.include({ sizeBytes: 1 });
+    await service.repair(request);
+    expect(await service.getEntry(p('a'))).to.include({ sizeBytes: 6 });
+    await expectSound();
+  });
+
+  it('opens nothing by half', async () => {
+    await start();
+    await apply([put('a', '1')]);
+    await service.close();
+    {
+      using _ = failingCalls('fdatasyncSync', 'EIO');
+      expect(await reasonOf(start())).to.equal('IO');
+    }
+    await start();
+    await apply([put('b', '1')]);
+    await expectSound();
+  });
+
+  it('tries a checkpoint again that could not be made, and closes without one if it must', async () => {
+    let isBad = true;
+    await start({ checkpointBytes: 1_000 }, async () => {
+      if (isBad) throw new LockstepError('IO', 'cannot sync the file system');
+    });
+    await apply([put('a', Buffer.alloc(2_000))]);
+    await eventually('it is told', () => infos.at(-1)?.stateReason.includes('cannot sync the file system'));
+    isBad = false;
+    await eventually('a checkpoint', () => (infos.at(-1)?.log?.checkpoints.count ?? 0) > 0);
+    isBad = true;
+    await apply([put('b', '1')]);
+    await expectSound();
+    expect(log.warnings.join()).to.include('no checkpoint at the end');
+  });
+
+  it('answers more batches than fit into one group', async () => {
+    await start();
+    const answers = await Promise.all(Array.from({ length: 150 }, (_, at) => apply([put(`f${at}`, `${at}`)])));
+    expect(answers.map(({ revision }) => revision)).to.deep.equal(answers.map((_, at) => BigInt(at + 1)));
+    await expectSound();
+  });
+
+  it('sends away what it cannot answer any more when it is closed', async () => {
+    const first = TestReplica.open(directory);
+    first.applyAll(...Array.from({ length: 300 }, (_, i) => put(`f${i}`, `${i}`)));
+    first.close();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(local(`.lockstep/index.db${suffix}`), { force: true });
+    const opened = start();
+    // In the middle of its first look, which nothing is answered before.
+    const waiting = [reasonOf(opened), reasonOf(service.getEntry(p('f1'))), reasonOf(apply([put('a', '1')]))];
+    await service.close();
+    await service.close();
+    expect(await Promise.all(waiting)).to.deep.equal(['DRAINING', 'DRAINING', 'DRAINING']);
+    expect(await reasonOf(service.getEntry(p('f1')))).to.equal('DRAINING');
+    expect(await reasonOf(service.nextLease())).to.equal('DRAINING');
+    await start();
+    expect((await service.getEntry(p('f299')))?.kind).to.equal('file');
+  });
+});
