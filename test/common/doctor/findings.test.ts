@@ -1,7 +1,7 @@
 /**
  * What a doctor makes of what it sees.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -10,6 +10,7 @@ import { exitCodeOfFindings, type Finding, printedFindings } from '../../../comm
 import { clockFinding, descriptorsFinding, nodeFinding } from '../../../common/doctor/machine.ts';
 import { fileSystemFinding, placeFindings, type PlaceNeeds, spaceFindings } from '../../../common/doctor/place.ts';
 import { compareVersions } from '../../../common/ops/versions.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 
 const levelOf = ({ level }: Finding) => level;
 
@@ -50,6 +51,9 @@ describe('findings', () => {
       [64, 1024, 65_536, Number.POSITIVE_INFINITY].map((limit) => levelOf(descriptorsFinding(limit))),
     ).to.deep.equal(['fail', 'warn', 'ok', 'ok']);
     expect(levelOf(descriptorsFinding())).to.be.oneOf(['ok', 'warn']);
+    // A system that does not tell is no trouble.
+    using _ = failingCalls('readFileSync', 'ENOENT');
+    expect(descriptorsFinding()).to.include({ level: 'ok', message: 'the limit of open files cannot be read here' });
   });
 
   it('do not blame a clock for a slow network', () => {
@@ -92,6 +96,25 @@ describe('findings about a place', () => {
     expect(findings[0]).to.include({ check: 'replica', level: 'ok' });
     expect(findings[0]?.message).to.include('can be made');
     expect(findings.map(({ check }) => check)).to.include.members(['replica file system', 'replica space']);
+  });
+
+  it('say what is right, what is wrong with its mode, and what may be read only', () => {
+    expect(placeFindings(needs(base))[0]).to.deep.equal({ check: 'replica', level: 'ok', message: base });
+    {
+      using _ = failingCalls('accessSync', 'EACCES', (_number, [, wanted]) => (Number(wanted) & constants.W_OK) !== 0);
+      expect(placeFindings(needs(base))[0]?.message).to.equal(`${base} cannot be read and written by this user`);
+      const watched = { writable: false, leastBytes: undefined };
+      expect(placeFindings(needs(base, watched)).map(levelOf)).to.deep.equal(['ok', 'ok']);
+      expect(placeFindings(needs(join(base, 'a')))[0]).to.include({ level: 'fail' });
+    }
+    using _ = failingCalls('accessSync', 'EACCES');
+    expect(placeFindings(needs(base, { writable: false }))[0]?.message).to.include('cannot be read by this user');
+  });
+
+  it('do without the name of a file system where the system does not tell it', () => {
+    using _ = failingCalls('readFileSync', 'ENOENT');
+    const [, fileSystem] = placeFindings(needs(base));
+    expect(fileSystem?.message).to.match(/^(?:local|memory|network)/);
   });
 
   it('fail for what is missing and must not be, and for what is no directory', () => {

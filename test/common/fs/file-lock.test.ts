@@ -1,11 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { acquireDirectoryLock } from '../../../common/fs/file-lock.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import { Disk, disksUnavailable } from '../../torture/disks.ts';
 import { useTemporaryDirectory } from './temporary.ts';
@@ -36,6 +37,31 @@ describe('directory lock (E107)', () => {
       .to.throw(/the other one \(process \d+/)
       .that.includes({ reason: 'LOCKED' })
       .with.deep.property('details', { holder_pid: String(holder.pid) });
+  });
+
+  it('is not named after a holder that has not said who it is', () => {
+    using _lock = acquireDirectoryLock(temporary.path, 'test');
+    const name = readdirSync(temporary.path).find((one) =>
+      readFileSync(join(temporary.path, one), 'utf8').includes('pid'),
+    );
+    for (const text of ['', 'null', '{}', '{"pid":"1","purpose":"p","host":"h"}', '{"pid":1,"purpose":"p"}']) {
+      writeFileSync(join(temporary.path, name ?? ''), text);
+      expect(() => acquireDirectoryLock(temporary.path, 'test'))
+        .to.throw('in use by another process')
+        .that.includes({ reason: 'LOCKED', details: undefined });
+    }
+  });
+
+  it('is not kept when nobody could be told who has it', () => {
+    {
+      using _ = failingCalls('renameSync', 'ENOSPC');
+      expect(() => acquireDirectoryLock(temporary.path, 'test')).to.throw();
+    }
+    const lock = acquireDirectoryLock(temporary.path, 'test');
+    // Only the name of the last holder is left behind, which the next one replaces.
+    using _ = failingCalls('unlinkSync', 'EIO');
+    lock.release();
+    acquireDirectoryLock(temporary.path, 'test').release();
   });
 
   it('is free again after a crash of its holder', async () => {

@@ -71,6 +71,8 @@ describe('untilAborted', () => {
     const waiting = errorOf(untilAborted(new Promise(() => {}), giveUp.signal));
     giveUp.abort(enough);
     expect(await waiting).to.equal(enough);
+    expect(await errorOf(untilAborted(new Promise(() => {}), giveUp.signal))).to.equal(enough);
+    expect(await untilAborted(Promise.resolve(1), undefined)).to.equal(1);
   });
 });
 

@@ -79,6 +79,10 @@ describe('durations', () => {
       [273_600_000, '3 d 4 h'],
     ];
     for (const [ms, text] of expected) expect(formatDuration(ms)).to.equal(text);
+    expect([formatDuration(-90_000), formatDuration(Number.POSITIVE_INFINITY)]).to.deep.equal([
+      '-1 m 30 s',
+      'Infinity',
+    ]);
   });
 
   it('survive being shown and read again, to the precision shown', () => {

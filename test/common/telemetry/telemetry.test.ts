@@ -63,6 +63,19 @@ describe('telemetry settings', () => {
     expect(settings?.complaints).to.have.length(3);
     expect(settings).to.include({ intervalMs: 60_000, sampledShare: 1 });
     expect(telemetrySettings({ [ENDPOINT]: 'nonsense' })?.complaints).to.have.length(2);
+    const share = (sampler: string, argument?: string) => {
+      const sampling = { OTEL_TRACES_SAMPLER: sampler, OTEL_TRACES_SAMPLER_ARG: argument };
+      const { sampledShare, complaints } = telemetrySettings({ [ENDPOINT]: 'http://h:4318', ...sampling }) ?? {};
+      return [sampledShare, complaints?.length];
+    };
+    expect(share('always_off')).to.deep.equal([0, 0]);
+    expect(share('parentbased_traceidratio', '0.5')).to.deep.equal([0.5, 0]);
+    expect(share('traceidratio')).to.deep.equal([1, 0]);
+    expect(share('traceidratio', '7')).to.deep.equal([1, 1]);
+    const own = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'ftp://h', OTEL_METRICS_EXPORTER: 'none' };
+    expect(telemetrySettings({ [ENDPOINT]: 'http://h:4318', ...own })?.complaints).to.deep.equal([
+      'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is no http or https address: nothing is sent there',
+    ]);
   });
 
   it('never throw', () => {
