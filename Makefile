@@ -15,7 +15,7 @@ run: setup ## Both programs: a server keeping dir/server in step with dir/client
 	@CDIR='$(CDIR)' SDIR='$(SDIR)' exec $(NODE) scripts/run-pair.ts
 
 test: setup ## The whole test suite (ONLY=test/path for a part of it)
-	@$(NODE) scripts/run-tests.ts $(ONLY)
+	@$(NODE) scripts/run-tests.ts $(if $(UNMEASURED),--unmeasured) $(ONLY)
 
 setup: .tools/ready node_modules/.package-lock.json gen/image.binpb ## Dependencies and generated stubs
 
@@ -53,7 +53,7 @@ torture: setup ## Random and enumerated faults (SEEDS=… for how many)
 fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)
 	@$(NODE) scripts/run-tests.ts test/fuzz
 
-coverage: setup ## Branches that the suite takes, by room; fails below 95 % (ONLY=test/path for a part of it)
+coverage: setup ## Branches that the rooms' own tests take; fails below 95 % (ONLY=test/path for other tests)
 	@$(NODE) scripts/coverage.ts $(ONLY)
 
 soak: setup ## Random changes, faults and large trees, longer than CI has time for (MINUTES=… for how long)

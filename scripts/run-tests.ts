@@ -1,21 +1,23 @@
 /**
  * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`. `--jobs N`: so many
- * files at a time, for tests that mostly wait.
+ * files at a time, for tests that mostly wait. `--unmeasured`: all but the tests that scripts/coverage.ts runs.
  * Exit status 0 when nothing failed, else 1.
  */
 import { existsSync, globSync, statSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import Mocha from 'mocha';
+import { MEASURED_TESTS } from './measured-tests.ts';
 
 const root = resolve(import.meta.dirname, '..');
 /** Run by their own targets: they take a budget, not a fixed time. */
 const WITH_OWN_TARGET = ['test/torture/', 'test/fuzz/', 'test/soak/'];
 
-function filesOf(selection: readonly string[]): string[] {
+function filesOf(selection: readonly string[], isUnmeasured: boolean): string[] {
   if (selection.length === 0) {
     const all = globSync('test/**/*.test.ts', { cwd: root });
-    return all.filter((file) => !WITH_OWN_TARGET.some((prefix) => file.startsWith(prefix)));
+    const measured = isUnmeasured ? MEASURED_TESTS.map((directory) => `${directory}/`) : [];
+    return all.filter((file) => ![...WITH_OWN_TARGET, ...measured].some((prefix) => file.startsWith(prefix)));
   }
   return selection.flatMap((name) => {
     if (!existsSync(join(root, name))) throw new Error(`there is no ${name}`);
@@ -23,11 +25,15 @@ function filesOf(selection: readonly string[]): string[] {
   });
 }
 
-const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { jobs: { type: 'string' }, unmeasured: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
 const jobs = Number(values.jobs ?? 1);
 const reporter = process.env['MOCHA_REPORTER'] ?? 'spec';
 const mocha = new Mocha({ timeout: 60_000, slow: 2_000, reporter, parallel: jobs > 1, jobs });
-for (const file of filesOf(positionals).sort()) mocha.addFile(join(root, relative(root, join(root, file))));
+for (const file of filesOf(positionals, values.unmeasured).sort())
+  mocha.addFile(join(root, relative(root, join(root, file))));
 // With several, each loads what it runs.
 if (jobs <= 1) await mocha.loadFilesAsync();
 const runner = mocha.run((failures) => {
