@@ -22,6 +22,7 @@ again and are not measured. \`make coverage ONLY=test/path\` measures other test
 Processes that are killed leave nothing behind: what only they do counts as not taken, though \`make torture\` tests it.
 
 Two kinds of branches count as explained. \`?? 0\` behind an index that is in bounds: the compiler asks for it, and nothing can take it. And those below, each with its reason.
+What is left is what nobody has written a test for yet; each run names it.
 `;
 
 function written(): string {

@@ -3,9 +3,12 @@
  * notices when a line is no longer in its file.
  */
 export const WHY = {
-  Defects: 'They say what only a defect of this program, or of the system, could bring about.',
+  Defects:
+    'They say what only a defect of this program, or of the system, could bring about, or what the compiler asks for and the code before has settled.',
   'Other surroundings':
     'They are for the compiled form, other systems, or other releases of a dependency, of which each run of the suite has one.',
+  'No way on':
+    'V8 counts the way on behind a statement as a branch of its own. Here every way through it ends in `return` or `throw`, so that there is none.',
   Races:
     'They need an end at one exact moment between two turns of the event loop. `make torture` meets them by chance; a test cannot choose them.',
 } as const;
@@ -24,18 +27,57 @@ const residueOf = (why: Why, lines: Readonly<Record<string, readonly string[]>>)
 
 export const RESIDUE: readonly Residue[] = [
   ...residueOf('Defects', {
-    'clients/watcher/push/content-worker.ts': ["if (parentPort === null) throw new LockstepError('INTERNAL'"],
+    'clients/watcher/push/content-worker.ts': [
+      "error.reason : 'INTERNAL'",
+      "if (parentPort === null) throw new LockstepError('INTERNAL'",
+    ],
     'clients/watcher/push/upload-stream.ts': [
       "throw new LockstepError('INTERNAL', 'a content ended without its digest')",
     ],
     'common/content/blake3.ts': ["if (this.#stage === 'digested') throw alreadyDigested()"],
     'common/tree/index-writer.ts': ["if (row === undefined) throw new LockstepError('INTERNAL'"],
-    'services/sync-server/replica/log.ts': ["if (written === 0) throw new LockstepError('IO'"],
+    'services/sync-server/replica/log.ts': [
+      "throw new LockstepError('INTERNAL', 'the log has no segment')",
+      "if (written === 0) throw new LockstepError('IO'",
+    ],
     'services/sync-server/replica/performer.ts': ["if (entry.kind !== 'file') throw new LockstepError('INTERNAL'"],
-    'services/sync-server/replica/reconciler.ts': ["throw new LockstepError('INDEX_DAMAGED', 'the index has no root')"],
-    'services/sync-server/replica/staged-entries.ts': ["if (stat === undefined) throw new LockstepError('INTERNAL'"],
+    'services/sync-server/replica/reconciler.ts': [
+      'if (errnoOf(error) === undefined) throw error;',
+      'if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;',
+      "throw new LockstepError('INDEX_DAMAGED', 'the index has no root')",
+    ],
+    'services/sync-server/replica/staged-entries.ts': [
+      "if (errnoOf(error) !== 'EEXIST') throw error;",
+      "if (stat === undefined) throw new LockstepError('INTERNAL'",
+    ],
     'services/sync-server/replica/worker-calls.ts': [
       "if (typeof method !== 'function') throw new LockstepError('INTERNAL'",
+    ],
+    'clients/watcher/plan/directory-moves.ts': ['?? first.from;'],
+    'clients/watcher/push/expected-file.ts': ['if (error instanceof LockstepError) return error;'],
+    'clients/watcher/push/pinned-credentials.ts': [
+      "throw new Error('the server showed no certificate')",
+      'socket instanceof TLSSocket ?',
+    ],
+    'clients/watcher/push/session.ts': ["throw new LockstepError('INTERNAL', `a digest of"],
+    'services/sync-server/replica/applier-service.ts': ["new LockstepError('INTERNAL', 'a batch was not answered')"],
+    'services/sync-server/replica/applier.ts': ['!REFUSALS.has(error.reason)) throw error;'],
+    'services/sync-server/replica/batch-decoder.ts': ["if (entry.kind !== 'file') throw notOfKind"],
+    'services/sync-server/replica/feed-watcher.ts': ['if (!signal.aborted) throw error;'],
+    'services/sync-server/replica/log-reserve.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'services/sync-server/replica/recovery-check.ts': [
+      'if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;',
+      'if (!(error instanceof ChangeFailure)) throw error;',
+      "if (entry.kind !== 'directory') return;",
+    ],
+    'services/sync-server/replica/replica-core.ts': ["error.reason !== 'INDEX_DAMAGED') throw error;"],
+    'services/sync-server/replica/touched-directories.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'services/sync-server/replica/upload-store.ts': [
+      'if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;',
+    ],
+    'services/sync-server/replica/verification.ts': [
+      'if (errnoOf(error) === undefined) throw error;',
+      'if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;',
     ],
   }),
   ...residueOf('Other surroundings', {
@@ -48,6 +90,15 @@ export const RESIDUE: readonly Residue[] = [
     ],
     'common/rpc/connection-guard.ts': ['if (!(http2Servers instanceof Map)) return false'],
     'services/sync-server/replica/open-replica.ts': ["import.meta.url.endsWith('.ts') ? 'ts' : 'js'"],
+    'services/sync-server/replica/log-record.ts': ['default:'],
+    'services/sync-server/replica/space-guard.ts': ['isUnlimited ? Number.MAX_SAFE_INTEGER'],
+  }),
+  ...residueOf('No way on', {
+    'clients/watcher/push/content-reader.ts': ['} finally {'],
+    'clients/watcher/push/reconnect.ts': ['} finally {'],
+    'clients/watcher/push/signature-fetch.ts': ['} finally {'],
+    'clients/watcher/push/upload-stream.ts': ['} finally {'],
+    'services/sync-server/replica/reconciler.ts': ['} finally {'],
   }),
   ...residueOf('Races', {
     'clients/watcher/push/change-stream.ts': [
@@ -59,5 +110,9 @@ export const RESIDUE: readonly Residue[] = [
     'common/rpc/connect-timeout.ts': ['if (isLate) made.shutdown()'],
     'common/rpc/connection-guard.ts': ['if (remoteAddress === undefined || remotePort === undefined) return;'],
     'services/sync-server/replica/upload-store.ts': ['if (slot === undefined) return Promise.reject('],
+    'services/sync-server/replica/feed-watcher.ts': ['if (signal.aborted) return;'],
+    'services/sync-server/replica/recovery-check.ts': ['if (parent === undefined) return;'],
+    'services/sync-server/replica/staging-sweep.ts': ['if (stat === undefined) return undefined;'],
+    'services/sync-server/replica/subtree-check.ts': ['if (stat === undefined) continue;'],
   }),
 ];

@@ -27,6 +27,7 @@ import { decodeSignature, encodeSignature } from '../../../common/content/signat
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 
 describe('a pass over a file', () => {
   let directory: string;
@@ -149,6 +150,24 @@ describe('a pass over a file', () => {
     expect(ContentTransfer.open(root, old, options)).to.equal(undefined);
   });
 
+  it('says why a file cannot be opened or looked at, and keeps none open', () => {
+    writeFileSync(join(directory, 'f'), 'content');
+    const reasons = (['openSync', 'fstatSync'] as const).map((name) => {
+      using _ = failingCalls(name, 'EACCES');
+      try {
+        return whole(0) && 'fine';
+      } catch (error) {
+        return error instanceof LockstepError && error.reason;
+      }
+    });
+    expect(reasons).to.deep.equal(['PERMISSION_DENIED', 'PERMISSION_DENIED']);
+    const transfer = whole(0);
+    using _ = failingCalls('lstatSync', 'EIO');
+    expect(() => transfer.step(buffer()))
+      .to.throw(LockstepError)
+      .that.includes({ reason: 'IO', path: 'f' });
+  });
+
   it('refuses a signature that makes no sense, and keeps no file open', () => {
     writeFileSync(join(directory, 'f'), 'content');
     const options = { fromBytes: 0, digestFunction: 'blake3', zstd: false, basis: Buffer.alloc(7) } as const;
@@ -187,6 +206,14 @@ describe('a pass over a file', () => {
         expect(end(transfer)).to.equal('changed');
       });
     }
+
+    it(`${kind} is not finished when the file server has another file by now`, () => {
+      mkdirSync(join(directory, 'd'));
+      writeFileSync(join(directory, 'd/f'), noise);
+      const transfer = start();
+      using _ = failingCalls('readSync', 'ESTALE');
+      expect(transfer.step(buffer())).to.equal('changed');
+    });
 
     it(`${kind} names the file when the disk fails`, () => {
       mkdirSync(join(directory, 'd'));

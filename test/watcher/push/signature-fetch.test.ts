@@ -109,6 +109,19 @@ describe('a large file whose signature is not at hand', () => {
     });
   }
 
+  for (const part of ['beginning', 'end'] as const) {
+    it(`is told without a byte of it where it is the ${part} of what the server has, cut between two blocks`, async () => {
+      const builder = new SignatureBuilder('blake3', chunkingParameters(8192));
+      builder.push(old);
+      const signature = encodeSignature(builder.finish().signature!);
+      const cut = decodeSignature(signature).offsets[5] ?? 0;
+      const bytes = part === 'beginning' ? old.subarray(0, cut) : old.subarray(cut);
+      const basis = { digest: contentOf(old).digest, path: 'f' as TreePath, signature };
+      expect(await upload(bytes, true, { basis })).to.include({ type: 'done', sentBytes: 0 });
+      expect(fixture.replica.tree.content(digestOf('blake3', bytes))?.equals(bytes)).to.equal(true);
+    });
+  }
+
   it('is not sent at all when it is what the server has', async () => {
     expect(await upload(old, true)).to.include({ sentBytes: 0 });
     expect(fixture.replica.received.writes).to.equal(0);

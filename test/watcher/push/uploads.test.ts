@@ -149,14 +149,21 @@ describe('Uploads', () => {
     expect(await outcomeOf(requestOf('g', bytes))).to.include({ type: 'failed', reason: 'BASIS_MISMATCH' });
   });
 
-  it('stops waiting for the channel of contents when the session is over', async () => {
-    await start({ onUpload: () => error('DRAINING') });
-    const request = requestOf('f', randomBytes(10));
-    uploads.request(request);
-    await eventually('the first attempts', () => server.uploads.some(({ resume }) => resume));
-    await uploads.close();
-    expect(results.map(({ outcome }) => outcome)).to.deep.equal([{ type: 'interrupted' }]);
-  });
+  for (const reason of ['DRAINING', 'SERVER_UNREACHABLE', 'CANCELLED'] as const) {
+    it(`stops waiting for the channel of contents when the session is over (${reason})`, async () => {
+      const logger = createLogger({ name: 'test', level: 'silent' });
+      let failures = 0;
+      logger.debug = () => {
+        failures++;
+      };
+      await start({ onUpload: () => error(reason) }, { logger });
+      uploads.request(requestOf('f', randomBytes(10)));
+      // It waits from the moment at which it says so.
+      await eventually('the first failure', () => failures > 0);
+      await uploads.close();
+      expect(results.map(({ outcome }) => outcome)).to.deep.equal([{ type: 'interrupted' }]);
+    });
+  }
 
   it('says what cannot be read', async () => {
     await start();
