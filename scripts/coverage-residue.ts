@@ -111,7 +111,6 @@ export const RESIDUE: readonly Residue[] = [
     'common/rpc/connection-guard.ts': ['if (remoteAddress === undefined || remotePort === undefined) return;'],
     'services/sync-server/replica/upload-store.ts': ['if (slot === undefined) return Promise.reject('],
     'services/sync-server/replica/feed-watcher.ts': ['if (signal.aborted) return;'],
-    'services/sync-server/replica/recovery-check.ts': ['if (parent === undefined) return;'],
     'services/sync-server/replica/staging-sweep.ts': ['if (stat === undefined) return undefined;'],
     'services/sync-server/replica/subtree-check.ts': ['if (stat === undefined) continue;'],
   }),

@@ -9,7 +9,7 @@ import { ROOT } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
 import type { ApplierInfo } from '../../../services/sync-server/replica/applier-api.ts';
 import { ApplierService } from '../../../services/sync-server/replica/applier-service.ts';
-import type { SyncFileSystem } from '../../../services/sync-server/replica/checkpoint.ts';
+import type { SyncFileSystem } from '../../../services/sync-server/replica/sync-file-system.ts';
 import type { AppliedBatch } from '../../../services/sync-server/replica/replica.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failingCalls } from '../../support/failing-calls.ts';

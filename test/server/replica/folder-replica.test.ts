@@ -19,7 +19,7 @@ const INFO: ApplierInfo = {
   contentBytes: 0,
   state: 'ready',
   stateReason: '',
-  log: { sizeBytes: 0, checkpoints: { count: 0, lastMs: 0 } },
+  log: { sizeBytes: 0, checkpoints: { count: 0, lastMs: 0 }, isSyncInDoubt: false, rewrittenFiles: 0 },
 };
 
 describe('a replica whose worker has ended', () => {

@@ -71,12 +71,15 @@ describe('a pass over a file', () => {
         fromBytes: 0,
         digestFunction: 'blake3',
         zstd,
+        maxZeroBytes: 0,
         basis: signatureOf(basis),
       }),
     );
 
   const whole = (fromBytes: number, path = 'f') =>
-    kept(ContentTransfer.open(root, expected(path), { fromBytes, digestFunction: 'blake3', zstd: false }));
+    kept(
+      ContentTransfer.open(root, expected(path), { fromBytes, digestFunction: 'blake3', zstd: false, maxZeroBytes: 0 }),
+    );
 
   function chunksOf(transfer: DeltaTransfer): TransferChunk[] {
     const chunks: TransferChunk[] = [];
@@ -145,7 +148,7 @@ describe('a pass over a file', () => {
     writeFileSync(join(directory, 'f'), 'old');
     const old = expected('f');
     writeFileSync(join(directory, 'f'), 'newer');
-    const options = { fromBytes: 0, digestFunction: 'blake3', zstd: false } as const;
+    const options = { fromBytes: 0, digestFunction: 'blake3', zstd: false, maxZeroBytes: 0 } as const;
     expect(DeltaTransfer.open(root, old, { ...options, basis: signatureOf(noise) })).to.equal(undefined);
     expect(ContentTransfer.open(root, old, options)).to.equal(undefined);
   });
@@ -170,7 +173,13 @@ describe('a pass over a file', () => {
 
   it('refuses a signature that makes no sense, and keeps no file open', () => {
     writeFileSync(join(directory, 'f'), 'content');
-    const options = { fromBytes: 0, digestFunction: 'blake3', zstd: false, basis: Buffer.alloc(7) } as const;
+    const options = {
+      fromBytes: 0,
+      digestFunction: 'blake3',
+      zstd: false,
+      maxZeroBytes: 0,
+      basis: Buffer.alloc(7),
+    } as const;
     expect(() => DeltaTransfer.open(root, expected('f'), options)).to.throw(LockstepError);
   });
 

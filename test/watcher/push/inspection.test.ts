@@ -12,15 +12,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { ROOT } from '../../../common/tree/tree-path.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
-
-const SECURITY = {
-  ca: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  insecure: false,
-  tokenFile: undefined,
-  token: undefined,
-};
+import { NO_SECURITY } from '../../support/no-security.ts';
 
 describe('Inspection', () => {
   let server: FakeServer;
@@ -38,7 +30,7 @@ describe('Inspection', () => {
 
   async function start(script: FakeServerScript = {}, watched?: string): Promise<Inspection> {
     server = new FakeServer(script);
-    connection = new Connection({ address: await server.start(), security: SECURITY, watched });
+    connection = new Connection({ address: await server.start(), security: NO_SECURITY, watched });
     return Inspection.open({ connection, folder: 'default', engine }, new AbortController().signal);
   }
 

@@ -20,15 +20,7 @@ import { createLogger } from '../../../common/ops/logger.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
-
-const SECURITY = {
-  ca: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  insecure: false,
-  tokenFile: undefined,
-  token: undefined,
-};
+import { NO_SECURITY } from '../../support/no-security.ts';
 
 describe('Uploads', () => {
   let root: string;
@@ -59,13 +51,13 @@ describe('Uploads', () => {
     options: Partial<Omit<UploadsOptions, 'context'>> & { readonly bandwidth?: TokenBucket } = {},
   ): Promise<void> {
     server = new FakeServer(script);
-    connection = new Connection({ address: await server.start(), security: SECURITY });
+    connection = new Connection({ address: await server.start(), security: NO_SECURITY });
     uploads = new Uploads({
       context: {
         content,
         folder: 'default',
         lease: 1n,
-        transfer: { digestFunction: 'blake3', zstd: false },
+        transfer: { digestFunction: 'blake3', zstd: false, maxZeroBytes: 0 },
         compressWhole: false,
         bandwidth: options.bandwidth,
       },
