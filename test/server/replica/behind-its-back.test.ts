@@ -204,7 +204,7 @@ describe('the applier, behind whose back the disk was changed', () => {
   it('names a directory that it cannot give its time back, and applies the rest', () => {
     replica.applyAll(mkdir('d'), put('d/a', '1'));
     {
-      using _ = failingCalls('utimesSync', 'EPERM', (_number, [path]) => String(path).startsWith('/proc/self/fd/'));
+      using _ = failingCalls('utimesSync', 'EPERM');
       replica.applyAll(put('d/b', '1'), put('c', '1'));
     }
     expect(replica.log.warnings.join()).to.include('cannot set the time of a directory');
