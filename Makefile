@@ -15,7 +15,7 @@ run: setup ## Both programs: a server keeping dir/server in step with dir/client
 	@CDIR='$(CDIR)' SDIR='$(SDIR)' exec $(NODE) scripts/run-pair.ts
 
 test: setup ## The whole test suite (ONLY=test/path for a part of it)
-	@$(NODE) scripts/run-tests.ts $(if $(UNMEASURED),--unmeasured) $(ONLY)
+	@$(NODE) scripts/run-tests.ts $(ONLY)
 
 setup: .tools/ready node_modules/.package-lock.json gen/image.binpb ## Dependencies and generated stubs
 

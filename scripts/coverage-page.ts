@@ -12,7 +12,7 @@ const page = join(root, 'docs', 'coverage.md');
 const INTRODUCTION = `# Coverage
 
 \`common/\`, \`services/sync-server/replica\`, \`clients/watcher/plan\` and \`clients/watcher/push\` have 95 % of their branches taken by tests, each
-room for itself. \`.ci/run\` holds them to it: it runs \`make coverage\` in place of the tests that this measures, and repeats the verdict on each room at its end.
+room for itself. \`.ci/run\` holds them to it: it measures while the suite runs, and repeats the verdict on each room at its end.
 
 \`make coverage\` runs \`test/common\`, \`test/server\` and \`test/watcher\` with V8's own coverage in every process and thread, names the branches that were not
 taken, prints a table of the rooms, and fails below 95 %. Those tests take hardly longer that way; the end-to-end tests would take half as long

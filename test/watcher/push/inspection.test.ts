@@ -43,7 +43,14 @@ describe('Inspection', () => {
   it('compares without a lease, and sends neither batches nor contents', async () => {
     const session = await start();
     const encoded = Buffer.from('a batch');
-    session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded, changes: 1 });
+    session.handle({
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'batch',
+      encoded,
+      rawBytes: encoded.length,
+      changes: 1,
+    });
     session.handle({ type: 'cancel-upload', uploadId: 'x' });
     session.handle({ type: 'compare', path: ROOT, treeDigest: Buffer.alloc(32) });
     expect((await engine.received('compared')).answer).to.include({ path: ROOT, outcome: 'equal' });

@@ -411,7 +411,14 @@ describe('Session', () => {
     expect(answered).to.have.length(0);
     const sent = [batch('first'), batch('second')];
     for (const encoded of sent) {
-      session.handle({ type: 'batch', batchId: Buffer.alloc(16), form: 'batch', encoded, changes: 0 });
+      session.handle({
+        type: 'batch',
+        batchId: Buffer.alloc(16),
+        form: 'batch',
+        encoded,
+        rawBytes: encoded.length,
+        changes: 0,
+      });
     }
     await engine.received('applied', 3);
     expect(answered.map(({ revision, sizeBytes, problems: count }) => [revision, sizeBytes, count])).to.deep.equal([
