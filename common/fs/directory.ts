@@ -8,6 +8,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  linkSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -208,6 +209,16 @@ export class Directory {
     const from = this.#reach;
     const to = toDirectory.#reach;
     from.within(() => to.within(() => renameSync(from.pathOf(name), to.pathOf(toName))));
+  }
+
+  /**
+   * Makes `toName` a further name of the file that `name` is. EEXIST when anything has the new name. Linux does not follow a
+   * symbolic link here, other systems do: look first, and afterwards whether it became the same inode.
+   */
+  link(name: string, toDirectory: Directory, toName: string): void {
+    const from = this.#reach;
+    const to = toDirectory.#reach;
+    from.within(() => to.within(() => linkSync(from.pathOf(name), to.pathOf(toName))));
   }
 
   /**

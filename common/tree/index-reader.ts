@@ -2,13 +2,13 @@
  * Reading the index: single entries, directories page by page, and lookups by inode and content.
  * Writes nothing.
  */
-import type { SQLInputValue } from 'node:sqlite';
 import type { Digest } from '../content/digest.ts';
 import { LockstepError } from '../ops/errors.ts';
 import type { IndexedEntry } from './entry.ts';
 import type { IndexDatabase } from './index-database.ts';
 import type { IndexDirectories } from './index-directories.ts';
 import type { IndexOptions } from './index-file.ts';
+import type { IndexInodes } from './index-inodes.ts';
 import {
   type ChildRow,
   childRow,
@@ -46,11 +46,17 @@ export class IndexReader implements WalkSource {
   readonly #selectLight: Query;
   readonly #selectDigested: Query;
   readonly #countBelow: Query;
-  readonly #byInode: Query | undefined;
+  readonly #inodes: IndexInodes;
   readonly #byDigest: Query | undefined;
 
-  constructor(database: IndexDatabase, directories: IndexDirectories, options: IndexOptions) {
+  constructor(
+    database: IndexDatabase,
+    directories: IndexDirectories,
+    inodes: IndexInodes,
+    options: Pick<IndexOptions, 'indexContents'>,
+  ) {
     this.directories = directories;
+    this.#inodes = inodes;
     this.selectChildren = database.prepare(`SELECT ${ENTRY_COLUMNS} ${FROM_DIRECTORY}`, true);
     this.#selectLight = database.prepare(`SELECT ${LIGHT_COLUMNS} ${FROM_DIRECTORY}`, true);
     this.#selectDigested = database.prepare(`SELECT ${ENTRY_COLUMNS}, tree_digest ${FROM_DIRECTORY}`, true);
@@ -61,13 +67,6 @@ export class IndexReader implements WalkSource {
          SELECT 1 FROM below JOIN entries ON entries.parent = below.id LIMIT ?2
        )`,
     );
-    this.#byInode =
-      options.indexInodes === true
-        ? database.prepare(
-            `SELECT ${ENTRY_COLUMNS}, parent FROM entries INDEXED BY inodes WHERE ino = ? AND dev = ?`,
-            true,
-          )
-        : undefined;
     this.#byDigest =
       options.indexContents === true
         ? database.prepare(
@@ -116,21 +115,22 @@ export class IndexReader implements WalkSource {
     throw new LockstepError('ENTRY_NOT_FOUND', `the index has no directory ${displayPath(path)}`, { path });
   }
 
-  findByInode(dev: bigint, ino: bigint): IndexedEntry[] {
-    return this.#find(this.#byInode, ino, dev);
+  findByInode(dev: bigint, ino: bigint, limit = ALL): IndexedEntry[] {
+    return this.#inodes.select(ENTRY_COLUMNS, ino, dev, limit).map((row) => this.#entryOf(row));
   }
 
   findByDigest(digest: Digest): IndexedEntry | undefined {
-    return this.#find(this.#byDigest, digest)[0];
+    const query = this.#byDigest;
+    if (query === undefined) throw new LockstepError('INTERNAL', 'the index was opened without this secondary index');
+    const row = query.get(digest);
+    return row && this.#entryOf(row);
   }
 
-  #find(query: Query | undefined, ...values: SQLInputValue[]): IndexedEntry[] {
-    if (query === undefined) throw new LockstepError('INTERNAL', 'the index was opened without this secondary index');
-    return query.all(...values).map((row) => {
-      const parentId = Number(row.at(-1));
-      if (parentId === ABOVE_ROOT) return indexedEntry(ROOT, row);
-      return indexedEntry(joinPath(this.directories.pathOf(parentId), nameOfRow(row)), row);
-    });
+  /** Of a row that ends with its parent's id. */
+  #entryOf(row: Row): IndexedEntry {
+    const parentId = Number(row.at(-1));
+    if (parentId === ABOVE_ROOT) return indexedEntry(ROOT, row);
+    return indexedEntry(joinPath(this.directories.pathOf(parentId), nameOfRow(row)), row);
   }
 
   #rowOf(query: Query, path: TreePath): Row | undefined {

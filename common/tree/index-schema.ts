@@ -43,6 +43,7 @@ export const TABLES = `
     disk_mtime_ns INTEGER,
     disk_size INTEGER,
     tree_digest BLOB,          -- directories only, NULL for dirty; what holds a dirty directory is dirty too
+    link_group INTEGER,        -- files that share an inode with others on the other side have one; NULL for none known
     PRIMARY KEY (parent, name)
   ) STRICT, WITHOUT ROWID;
   CREATE UNIQUE INDEX directories ON entries (id) WHERE id IS NOT NULL;

@@ -8,6 +8,8 @@ import type { IndexDatabase } from './index-database.ts';
 import { IndexDigests } from './index-digests.ts';
 import { IndexDirectories } from './index-directories.ts';
 import { checkIntegrity, createIndexFile, type IndexOptions, openIndexFile } from './index-file.ts';
+import { IndexInodes } from './index-inodes.ts';
+import { IndexLinks } from './index-links.ts';
 import { type ChildPage, IndexReader } from './index-reader.ts';
 import type { ChildRow, DigestedEntry } from './index-rows.ts';
 import { TreeCursor } from './index-walk.ts';
@@ -28,16 +30,21 @@ export class TreeIndex {
   readonly #digests: IndexDigests;
   readonly #reader: IndexReader;
   readonly #writer: IndexWriter;
+  readonly #inodes: IndexInodes;
+  readonly #links: IndexLinks;
 
   private constructor(database: IndexDatabase, options: IndexOptions) {
     const directories = new IndexDirectories(database);
     this.#database = database;
     this.#digests = new IndexDigests(database, options.digestFunction);
-    this.#reader = new IndexReader(database, directories, options);
+    this.#inodes = new IndexInodes(database, directories);
+    this.#links = new IndexLinks(database, directories);
+    this.#reader = new IndexReader(database, directories, this.#inodes, options);
     this.#writer = new IndexWriter(database, directories, this.#digests);
     database.onUndo = () => {
       directories.forgetAll();
       this.#digests.forgetAll();
+      this.#inodes.undone();
       this.#reader.changes++;
     };
   }
@@ -134,9 +141,46 @@ export class TreeIndex {
     return this.#reader.countSubtree(path, limit);
   }
 
-  /** All entries last seen with this inode. @throws LockstepError INTERNAL without `indexInodes`. */
-  findByInode(dev: bigint, ino: bigint): IndexedEntry[] {
-    return this.#reader.findByInode(dev, ino);
+  /** All entries last seen with this inode, or the first few. @throws LockstepError INTERNAL without `indexInodes`. */
+  findByInode(dev: bigint, ino: bigint, limit?: number): IndexedEntry[] {
+    return this.#reader.findByInode(dev, ino, limit);
+  }
+
+  /** Whether `findByInode` can be asked: it was opened with `indexInodes`, or told to `keepInodes` at any time before. */
+  get keepsInodes(): boolean {
+    return this.#inodes.isKept;
+  }
+
+  keepInodes(): void {
+    this.#change(() => this.#inodes.keep());
+  }
+
+  /** The inode may have changed up to this time without another content: under all of its names. */
+  setLaterCtime(dev: bigint, ino: bigint, ctimeNs: bigint): void {
+    this.#change(() => this.#inodes.setLaterCtime(dev, ino, ctimeNs));
+  }
+
+  /** The same for each inode that has a name in this directory or below, under all of its names. */
+  setLaterCtimeBelow(directory: TreePath, ctimeNs: bigint): void {
+    this.#change(() => this.#inodes.setLaterCtimeBelow(directory, ctimeNs));
+  }
+
+  /** Files of one group are names of one inode on the other side, as far as is known here. */
+  linkGroupOf(path: TreePath): number | undefined {
+    return this.#links.groupOf(path);
+  }
+
+  setLinkGroup(path: TreePath, group: number | undefined): void {
+    this.#change(() => this.#links.setGroup(path, group));
+  }
+
+  /** Of all that the directory itself holds. Returns how many files had one. */
+  forgetLinkGroupsIn(directory: TreePath): number {
+    return this.#change(() => this.#links.forgetIn(directory));
+  }
+
+  forgetLinkGroups(): number {
+    return this.#change(() => this.#links.forgetAll());
   }
 
   /** One file above 64 KiB with this content. @throws LockstepError INTERNAL without `indexContents`. */

@@ -4,7 +4,7 @@
 import { type Digest, type DigestFunction, digestHex, digestOf } from '../../common/content/digest.ts';
 import { LockstepError } from '../../common/ops/errors.ts';
 import { checkedMode, checkedMtime, fromWireEntry } from '../../common/rpc/entry-codec.ts';
-import type { Entry, EntryRecord } from '../../common/tree/entry.ts';
+import { type Entry, type EntryRecord, sameRecord } from '../../common/tree/entry.ts';
 import { treeDigestOf } from '../../common/tree/tree-digest.ts';
 import {
   compareTreePaths,
@@ -17,7 +17,7 @@ import {
   rebase,
   type TreePath,
 } from '../../common/tree/tree-path.ts';
-import type { Change, PutFile } from '../../gen/lockstep/sync/v1/change.ts';
+import type { Change, LinkFile, PutFile } from '../../gen/lockstep/sync/v1/change.ts';
 import type { Entry as WireEntry } from '../../gen/lockstep/sync/v1/entry.ts';
 import type { FeedChange, RecordWithDigest } from '../../services/sync-server/replica/replica.ts';
 
@@ -83,6 +83,8 @@ export class MemoryTree {
     switch (operation?.$case) {
       case 'putFile':
         return { operation: 'put', entry: this.#put(operation.value) };
+      case 'linkFile':
+        return { operation: 'put', entry: this.#link(operation.value) };
       case 'makeDirectory':
       case 'makeSymlink':
         return { operation: 'put', entry: this.#set(fromWireEntry(required(operation.value.entry))) };
@@ -98,6 +100,14 @@ export class MemoryTree {
       case undefined:
         throw new LockstepError('INVALID_ARGUMENT', 'a change without an operation');
     }
+  }
+
+  /** Which names share a file is not remembered here. */
+  #link({ entry: wire, existingPath }: LinkFile): Entry {
+    const entry = fromWireEntry(required(wire));
+    const existing = this.#entries.get(writable(existingPath));
+    if (existing === undefined || !sameRecord(existing, entry)) throw new ContentNeeded();
+    return this.#set(entry);
   }
 
   #put({ entry, content }: PutFile): Entry {

@@ -10,6 +10,7 @@ import { ChangeFailure, invalidOf, toProblem } from './change-failure.ts';
 import { nowNs } from './disk-identity.ts';
 import { recordDrift } from './drift-record.ts';
 import { feedChangeOf } from './feed-changes.ts';
+import { settleIdentities } from './group-identities.ts';
 import type { AcceptedBatch, GroupResult, PlannedBatch } from './group.ts';
 import { stagedName } from './layout.ts';
 import { type Operation, pathsOf } from './operation.ts';
@@ -167,8 +168,7 @@ export class Applier {
       if (failed.length > 0) log.append({ type: 'outcome', revision: batch.revision, failed });
       batch.problems.push(...failed);
     }
-    planner.graves.clear();
-    planner.lateIdentities.resolve(root);
+    settleIdentities(planner, performer, root);
     identifyCopied(root, index, performer.copied);
     performer.touched.restore((path, error) => {
       logger.warn({ path: displayPath(path), error: errnoText(error) }, 'cannot set the time of a directory');

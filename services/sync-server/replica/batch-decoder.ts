@@ -14,9 +14,10 @@ import {
   kindFromWire,
 } from '../../../common/rpc/entry-codec.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
-import { fromWirePath, isReserved, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { fromWirePath, isInside, isReserved, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import {
   CompressedBatch,
+  type LinkFile,
   type PutFile,
   type SetMetadata,
   type Change as WireChange,
@@ -116,6 +117,8 @@ function checkedChange({ operation }: WireChange, options: DecoderOptions): Chan
       };
     case 'delete':
       return { operation: 'delete', path: checkedPath(operation.value.path, options.limits) };
+    case 'linkFile':
+      return checkedLink(operation.value, options.limits);
     case undefined:
       throw invalid('INVALID_ARGUMENT', ROOT, 'a change has no operation that this server knows');
   }
@@ -149,6 +152,16 @@ function checkedPut(put: PutFile, options: DecoderOptions): Change {
     );
   }
   return { operation: 'put', entry, content: { type: 'inline', data } };
+}
+
+function checkedLink(link: LinkFile, limits: ReplicaLimits): Change {
+  const entry = checkedFile(required(link.entry), limits);
+  const existing = checkedPath(link.existingPath, limits);
+  // What is below the path would go before it could be linked.
+  if (isInside(existing, entry.path)) {
+    throw invalid('INVALID_ARGUMENT', entry.path, 'a path is to be linked to itself or to what is below it');
+  }
+  return { operation: 'link', entry, existing };
 }
 
 function checkedSource(put: PutFile, entry: FileEntry, limits: ReplicaLimits): ContentSource {

@@ -13,6 +13,8 @@ export type SymlinkEntry = SymlinkRecord & { readonly path: TreePath };
 
 export type Change =
   | { readonly operation: 'put'; readonly entry: FileEntry; readonly content: ContentSource }
+  /** `existing` is another path, not below `entry.path`. */
+  | { readonly operation: 'link'; readonly entry: FileEntry; readonly existing: TreePath }
   | { readonly operation: 'mkdir'; readonly entry: DirectoryEntry }
   | { readonly operation: 'symlink'; readonly entry: SymlinkEntry }
   | {
@@ -55,6 +57,7 @@ export interface DecodedBatch {
 export function pathOfChange(change: Change): TreePath {
   switch (change.operation) {
     case 'put':
+    case 'link':
     case 'mkdir':
     case 'symlink':
       return change.entry.path;

@@ -4,6 +4,7 @@
  */
 import { closeSync, ftruncateSync } from 'node:fs';
 import { ContentHasher, type DigestFunction } from '../../../common/content/digest.ts';
+import type { Directory } from '../../../common/fs/directory.ts';
 import { readFully, syncFd } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { writeSparsely } from '../../../common/fs/sparse-file.ts';
@@ -77,6 +78,16 @@ export class ContentBuilder {
       this.#finish(name, target, entry, mismatch);
     } finally {
       closeSync(source);
+    }
+  }
+
+  /** Whether the file has the content that the index says, read from its beginning to its end. */
+  hasContent(directory: Directory, name: string, file: KnownFile): boolean {
+    const fd = directory.openFile(name);
+    try {
+      return statOf(fd).sizeBytes === file.sizeBytes && hashFile(fd, this.#digestFunction).equals(file.digest);
+    } finally {
+      closeSync(fd);
     }
   }
 

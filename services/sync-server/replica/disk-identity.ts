@@ -13,7 +13,7 @@ import { type DiskIdentity, type Entry, type IndexedEntry, MODE_MASK } from '../
 import type { ChildRow } from '../../../common/tree/tree-index.ts';
 
 /** Longer than a group takes from staging a file to renaming it, as a rule; else the file is hashed once more. */
-const CTIME_SLACK_NS = 5_000_000_000n;
+export const CTIME_SLACK_NS = 5_000_000_000n;
 
 /** What the index knows of an entry; a row without content is enough. */
 export type KnownEntry = IndexedEntry | ChildRow;

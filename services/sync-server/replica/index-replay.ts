@@ -10,6 +10,7 @@ import { nowNs, withLaterCtime } from './disk-identity.ts';
 export function replayOnIndex(index: TreeIndex, change: Change): void {
   switch (change.operation) {
     case 'put':
+    case 'link':
     case 'symlink':
       if (index.get(change.entry.path)?.kind === 'directory') index.remove(change.entry.path);
       index.put(change.entry, undefined);

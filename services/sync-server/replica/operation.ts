@@ -31,6 +31,8 @@ export type InstallSource =
   | { readonly type: 'staged'; readonly name: string; readonly isOnlyCopy: boolean; readonly filling?: Filling }
   /** Comes to its path with its directory, which was filled in staging. */
   | { readonly type: 'inside'; readonly filling: Filling }
+  /** To become a further name of this file. */
+  | { readonly type: 'link'; readonly from: IndexedEntry & FileRecord }
   /** To be copied from a file with the same content. */
   | { readonly type: 'copy'; readonly from: IndexedEntry & FileRecord }
   /** To be built from a basis. */

@@ -19,9 +19,11 @@ import {
 } from '../../../common/tree/tree-path.ts';
 import { ChangeFailure, drifted, failureOf } from './change-failure.ts';
 import type { ContentBuilder } from './content-builder.ts';
-import { hasSameContent, isSameInode } from './disk-identity.ts';
+import { hasSameMetadata, isSameInode } from './disk-identity.ts';
+import { KnownFiles } from './known-file.ts';
 import { stagedName, trashName } from './layout.ts';
 import type { NameFolding } from './name-folding.ts';
+import { MAX_BUILT_BYTES } from './limits.ts';
 import type {
   DeleteOperation,
   InstallOperation,
@@ -34,6 +36,7 @@ import type {
 import { isOtherFileSystem, moveIntoPlace, removeInPlace } from './other-file-system.ts';
 import type { ProgressMarker } from './progress-marker.ts';
 import type { ReplicaLog } from './replica-log.ts';
+import { SharedInodes } from './shared-inodes.ts';
 import { type StagedEntries, OWNER_WORKS } from './staged-entries.ts';
 import { findForeignEntry } from './subtree-check.ts';
 import { TouchedDirectories } from './touched-directories.ts';
@@ -53,6 +56,9 @@ export interface PerformerOptions {
 export class Performer {
   /** Entries moved to the trash so far. */
   trashed = 0;
+  /** Files that got an inode of their own, because others have names of the one that they had. */
+  readonly remade: TreePath[] = [];
+  readonly shared: SharedInodes;
   readonly touched: TouchedDirectories;
   /** Installed as other inodes than were staged. For whoever begins a group to empty. */
   readonly copied = new Set<TreePath>();
@@ -64,6 +70,7 @@ export class Performer {
   readonly #marker: ProgressMarker;
   readonly #logger: ReplicaLog;
   readonly #crashPoint: (step: string) => void;
+  readonly #files: KnownFiles;
 
   constructor(options: PerformerOptions) {
     this.#root = options.root;
@@ -75,6 +82,8 @@ export class Performer {
     this.#logger = options.logger;
     this.#crashPoint = options.crashPoint ?? (() => undefined);
     this.touched = new TouchedDirectories(options.root, options.index);
+    this.shared = new SharedInodes(options.index);
+    this.#files = new KnownFiles(options.index, options.builder);
   }
 
   /** @throws ChangeFailure when the disk refuses, or is not what the index said; other errors end the group */
@@ -133,7 +142,12 @@ export class Performer {
     if (source.type !== 'staged' || source.isOnlyCopy)
       this.#marker.announce({ ...position, phase: 'install', ino: 0n });
     this.#crashPoint('before install');
-    if (moveIntoPlace(this.#staged.directory, name, parent, nameOf(entry.path))) this.copied.add(entry.path);
+    if (before?.kind === 'file') this.shared.changed(before.identity);
+    // A copy would be a file of its own, which is not what was asked for.
+    if (source.type === 'link') {
+      if (name !== undefined) this.#staged.directory.rename(name, parent, nameOf(entry.path));
+    } else if (name !== undefined && moveIntoPlace(this.#staged.directory, name, parent, nameOf(entry.path)))
+      this.copied.add(entry.path);
     const filling = source.type === 'staged' ? source.filling : undefined;
     if (filling !== undefined) filling.isInstalled = true;
     // Installed with the owner's rights added and another time; the exact bits and time come with `restore`.
@@ -143,14 +157,42 @@ export class Performer {
     }
   }
 
-  /** What the operation installs, in staging. Copies and deltas are made only now, when the disk is as the plan saw it. */
-  #stage({ entry, position }: InstallOperation, source: Exclude<InstallSource, { type: 'inside' }>): string {
+  /**
+   * What the operation installs, in staging; undefined when it is at its path. Copies, links and deltas are made only now,
+   * when the disk is as the plan saw it.
+   */
+  #stage(
+    { entry, position }: InstallOperation,
+    source: Exclude<InstallSource, { type: 'inside' }>,
+  ): string | undefined {
     if (source.type === 'staged') return source.name;
     const name = stagedName(position.revision, position.changeIndex);
+    if (source.type === 'link') return this.#stageLink(name, entry.path, source.from);
     if (entry.kind !== 'file') throw new LockstepError('INTERNAL', 'only files have contents to build');
     if (source.type === 'copy') this.#builder.copy(name, entry, source.from);
     else this.#builder.build(name, entry, source.delta, source.basis);
     this.#crashPoint('built');
+    return name;
+  }
+
+  /** rename(2) does nothing between two names of one inode, and would leave the staged one behind. */
+  #stageLink(name: string, path: TreePath, from: IndexedEntry): string | undefined {
+    const directory = this.#root.directory(parentOf(from.path));
+    const stat = this.#folding.lstat(directory, nameOf(from.path));
+    const isRight =
+      stat?.kind === 'file' &&
+      hasSameMetadata(from, stat) &&
+      this.#files.isAsKnown(directory, nameOf(from.path), from, stat);
+    if (!isRight) throw drifted(from.path, 'is not what the index says');
+    const there = this.#root.directory(parentOf(path)).lstat(nameOf(path));
+    if (there?.ino === stat.ino && there.dev === stat.dev) return undefined;
+    this.shared.changed(stat);
+    const linked = this.#staged.link(name, directory, nameOf(from.path));
+    if (linked.ino !== stat.ino || linked.dev !== stat.dev || linked.sizeBytes !== stat.sizeBytes) {
+      this.#staged.discard(name);
+      throw drifted(from.path, 'was replaced while it was linked');
+    }
+    this.#crashPoint('linked');
     return name;
   }
 
@@ -159,7 +201,7 @@ export class Performer {
     const stat = parent.lstat(nameOf(path));
     if (stat === undefined) return;
     if (stat.kind === 'directory') throw drifted(path, 'is a directory that the index does not have');
-    this.#warnIfForeign(path, before, stat);
+    this.#warnIfForeign(parent, path, before, stat);
     this.#discard(parent, path, stat, position);
   }
 
@@ -168,11 +210,13 @@ export class Performer {
     const stat = parent.lstat(nameOf(path));
     if (stat === undefined || before?.kind === 'directory') return;
     if (stat.kind === 'directory') throw drifted(path, 'is a directory that the index does not have');
-    this.#warnIfForeign(path, before, stat);
+    this.#warnIfForeign(parent, path, before, stat);
   }
 
-  #warnIfForeign(path: TreePath, before: IndexedEntry | undefined, stat: Stat): void {
-    if (before !== undefined && (before.identity === undefined || hasSameContent(before, stat))) return;
+  #warnIfForeign(parent: Directory, path: TreePath, before: IndexedEntry | undefined, stat: Stat): void {
+    const isOurs = (known: IndexedEntry) =>
+      known.identity === undefined || this.#files.isAsKnown(parent, nameOf(path), known, stat);
+    if (before !== undefined && isOurs(before)) return;
     this.#logger.warn({ path: displayPath(path) }, 'replaced a foreign change');
   }
 
@@ -184,7 +228,7 @@ export class Performer {
     if (stat.kind !== 'directory' || (before.identity !== undefined && !isSameInode(before, stat))) {
       throw drifted(path, 'is not the directory that the index knows');
     }
-    const foreign = findForeignEntry(this.#root, this.#index, path, grave);
+    const foreign = findForeignEntry(this.#root, this.#index, path, grave, this.#files);
     if (foreign !== undefined) throw drifted(path, `holds ${displayPath(foreign)}, which is not as the index says`);
     this.#discard(this.#root.directory(parentOf(path)), path, stat, position);
     this.#root.forget(path);
@@ -210,7 +254,8 @@ export class Performer {
     }
   }
 
-  #setMetadata({ path, kind, mode, mtimeNs, before }: MetadataOperation): void {
+  #setMetadata(operation: MetadataOperation): void {
+    const { path, kind, mode, mtimeNs, before } = operation;
     if (kind === 'directory') {
       const directory = this.#root.directory(path);
       if (path !== ROOT && before.identity !== undefined && !isSameInode(before, directory.stat())) {
@@ -224,11 +269,32 @@ export class Performer {
     }
     const parent = this.#root.directory(parentOf(path));
     const stat = parent.lstat(nameOf(path));
-    if (stat === undefined || (before.identity !== undefined && !hasSameContent(before, stat))) {
+    if (stat === undefined || !this.#files.isAsKnown(parent, nameOf(path), before, stat)) {
       throw drifted(path, 'is not what the index says');
+    }
+    if (kind === 'file' && stat.nlink > 1) {
+      this.#remake(operation, stat);
+      return;
     }
     if (kind === 'file' && (stat.mode & 0o7777) !== mode) parent.setMode(nameOf(path), mode);
     parent.setMtime(nameOf(path), mtimeNs);
+  }
+
+  /** What is set through one name of an inode shows under all of them: the name gets an inode of its own. */
+  #remake({ path, mode, mtimeNs, before, position }: MetadataOperation, stat: Stat): void {
+    if (before.kind !== 'file') throw new LockstepError('INTERNAL', 'only files have several names');
+    if (before.sizeBytes > MAX_BUILT_BYTES) {
+      const message = `${displayPath(path)} has other names, and is too long to be copied in a batch`;
+      throw new ChangeFailure('content-needed', 'CONTENT_NOT_FOUND', path, message);
+    }
+    this.touched.touch(parentOf(path));
+    const name = stagedName(position.revision, position.changeIndex);
+    // The digest of the copy decides, not the time of change, which is that of all names.
+    this.#builder.copy(name, { ...before, mode, mtimeNs }, { ...before, identity: undefined });
+    this.#crashPoint('built');
+    moveIntoPlace(this.#staged.directory, name, this.#root.directory(parentOf(path)), nameOf(path));
+    this.shared.changed(stat);
+    this.remade.push(path);
   }
 
   #move({ from, to, before, replaced, position }: MoveOperation): void {
@@ -238,24 +304,28 @@ export class Performer {
     const source = this.#root.directory(parentOf(from));
     const stat = this.#folding.lstat(source, nameOf(from));
     if (stat === undefined || stat.kind !== before.kind) throw drifted(from, 'is not what the index says');
-    if (before.identity !== undefined && !hasSameContent(before, stat))
-      throw drifted(from, 'is not what the index says');
+    if (!this.#files.isAsKnown(source, nameOf(from), before, stat)) throw drifted(from, 'is not what the index says');
     const target = this.#root.directory(parentOf(to));
     const isRespelled = this.#isRespelling(target, from, to);
     if (!isRespelled) this.#assertFree(to);
     const inTheWay = isRespelled || (replaced === undefined && isClean) ? undefined : target.lstat(nameOf(to));
     if (inTheWay !== undefined) {
       if (inTheWay.kind === 'directory') throw drifted(to, 'is a directory that the index does not have');
-      this.#warnIfForeign(to, replaced, inTheWay);
-      // rename(2) replaces no file by a directory, and does nothing at all between two names of one inode.
-      if (stat.kind === 'directory' || inTheWay.ino === stat.ino) {
+      this.#warnIfForeign(target, to, replaced, inTheWay);
+      // rename(2) replaces no file by a directory.
+      if (stat.kind === 'directory') {
         this.#trash(target, to);
       }
     }
+    if (stat.kind === 'file') this.shared.changed(stat);
+    if (replaced?.kind === 'file') this.shared.changed(replaced.identity);
     if (stat.kind === 'directory') this.#makeMovable(source, nameOf(from), stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced move');
+    // rename(2) does nothing at all between two names of one inode; without the old one all is as it should be.
+    const isSameFile = stat.kind !== 'directory' && inTheWay?.ino === stat.ino && inTheWay.dev === stat.dev;
     if (isRespelled) this.#respell(source, nameOf(from), nameOf(to));
+    else if (isSameFile) source.unlink(nameOf(from));
     else this.#rename(source, from, target, to);
     for (const path of this.copied) {
       if (!isInside(path, from)) continue;
@@ -322,9 +392,9 @@ export class Performer {
       this.#bury(path, before, grave, position);
       return;
     }
-    if (stat.kind === 'directory' || (before.identity !== undefined && !hasSameContent(before, stat))) {
-      throw drifted(path, 'is not what the index says');
-    }
+    const isKnown = before.identity === undefined || this.#files.isAsKnown(parent, nameOf(path), before, stat);
+    if (stat.kind === 'directory' || !isKnown) throw drifted(path, 'is not what the index says');
+    if (before.kind === 'file') this.shared.changed(stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced delete');
     this.#root.directory(parentOf(path)).unlink(nameOf(path));

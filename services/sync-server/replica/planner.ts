@@ -4,7 +4,7 @@
  * leaves index and staging as they were.
  */
 import type { Digest } from '../../../common/content/digest.ts';
-import type { DiskIdentity, FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
+import { type DiskIdentity, type FileRecord, type IndexedEntry, sameRecord } from '../../../common/tree/entry.ts';
 import { displayPath, isInside, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { Change, CheckedDelta, FileEntry } from './change.ts';
@@ -14,13 +14,11 @@ import { GraveYard } from './grave-yard.ts';
 import { LateIdentities } from './late-identities.ts';
 import { contentName, stagedName } from './layout.ts';
 import { assertStays, assertStaysWhenMoved } from './link-escape.ts';
+import { MAX_BUILT_BYTES } from './limits.ts';
 import { Nursery } from './nursery.ts';
 import type { InstallOperation, InstallSource, Operation, Position } from './operation.ts';
 import type { SpaceGuard } from './space-guard.ts';
 import type { StagedEntries } from './staged-entries.ts';
-
-/** A copy or delta above this would hold up the batches behind it; uploads do the same beside them. */
-const MAX_BUILT_BYTES = 64 * 2 ** 20;
 
 export interface PlannerOptions {
   readonly index: TreeIndex;
@@ -76,6 +74,8 @@ export class Planner {
     switch (change.operation) {
       case 'put':
         return this.#planPut(change.entry, change.content, position);
+      case 'link':
+        return this.#planLink(change, position);
       case 'mkdir':
         return this.#planMakeDirectory(change, position);
       case 'symlink': {
@@ -175,6 +175,20 @@ export class Planner {
       throw invalid('INVALID_ARGUMENT', entry.path, 'a delta copies from beyond the end of its basis');
     }
     return basis;
+  }
+
+  #planLink({ entry, existing }: Change & { operation: 'link' }, position: Position): Operation {
+    const before = this.#placeFor(entry.path);
+    const from = this.#index.get(existing);
+    if (from?.kind !== 'file' || !sameRecord(from, entry)) {
+      const message = `${displayPath(existing)} is not the file that ${displayPath(entry.path)} is to be a name of`;
+      throw new ChangeFailure('content-needed', 'CONTENT_NOT_FOUND', entry.path, message);
+    }
+    this.#index.keepInodes();
+    const identity = withLaterCtime(from.identity, nowNs());
+    // The next link to it, in the same group, sees the inode as this one leaves it.
+    if (identity !== undefined) this.#index.setIdentity(existing, identity);
+    return this.#install(entry, { type: 'link', from }, identity, before, position);
   }
 
   #planMakeDirectory({ entry }: Change & { operation: 'mkdir' }, position: Position): Operation {

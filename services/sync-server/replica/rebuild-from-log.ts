@@ -5,6 +5,8 @@
 import { closeSync } from 'node:fs';
 import { syncFd } from '../../../common/fs/full-io.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
+import { errnoOf } from '../../../common/ops/errors.ts';
+import { type DiskIdentity, sameRecord } from '../../../common/tree/entry.ts';
 import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { decodeBatch } from './batch-decoder.ts';
 import type { FileEntry } from './change.ts';
@@ -33,6 +35,7 @@ export function* rebuildFromLog(
   { syncs, mayReplace }: Rebuilding,
 ): Steps<void> {
   if (damaged.size === 0) return;
+  const links = new RebuiltLinks(core);
   const wanted = Map.groupBy(damaged.values(), ({ digest }) => digest.toString('hex'));
   for (const record of core.log.records()) {
     if (record.type !== 'batch') continue;
@@ -41,9 +44,13 @@ export function* rebuildFromLog(
       const digest = change.entry.digest.toString('hex');
       for (const entry of wanted.get(digest) ?? []) {
         if (!mayReplace(entry.path)) continue;
-        core.staged.file(REPAIR_NAME, entry, change.content.data);
-        if (syncs) syncStaged(core);
+        const former = core.index.get(entry.path)?.identity;
+        if (!links.stage(entry, former)) {
+          core.staged.file(REPAIR_NAME, entry, change.content.data);
+          if (syncs) syncStaged(core);
+        }
         install(core, performer, entry.path);
+        links.made(entry, former);
         damaged.delete(entry.path);
         yield;
       }
@@ -51,6 +58,41 @@ export function* rebuildFromLog(
     }
     yield;
   }
+}
+
+/** Names that shared an inode share the new one, too. */
+class RebuiltLinks {
+  readonly #core: ReplicaCore;
+  readonly #made = new Map<string, FileEntry>();
+
+  constructor(core: ReplicaCore) {
+    this.#core = core;
+  }
+
+  /** Stages a further name of what was made for another name of the inode; false when there is none. */
+  stage(entry: FileEntry, former: DiskIdentity | undefined): boolean {
+    const made = former && this.#made.get(keyOf(former));
+    const directory = made && this.#core.root.tryDirectory(parentOf(made.path));
+    if (made === undefined || directory === undefined || !sameRecord(made, entry)) return false;
+    const known = this.#core.index.get(made.path)?.identity;
+    if (known === undefined || directory.lstat(nameOf(made.path))?.ino !== known.ino) return false;
+    try {
+      return this.#core.staged.link(REPAIR_NAME, directory, nameOf(made.path)).ino === known.ino;
+    } catch (error) {
+      // On another file system: then it becomes a file of its own.
+      if (errnoOf(error) === undefined) throw error;
+      return false;
+    }
+  }
+
+  made(entry: FileEntry, former: DiskIdentity | undefined): void {
+    if (former !== undefined && this.#core.index.keepsInodes && !this.#made.has(keyOf(former)))
+      this.#made.set(keyOf(former), entry);
+  }
+}
+
+function keyOf({ dev, ino }: DiskIdentity): string {
+  return `${dev}:${ino}`;
 }
 
 /** Moves what is ready in staging to its path, and lets the index know it. */
@@ -63,10 +105,15 @@ export function install(core: ReplicaCore, performer: Performer, path: TreePath)
     return;
   }
   performer.touched.touch(parentOf(path));
+  const former = core.index.get(path)?.identity;
   moveIntoPlace(core.staged.directory, REPAIR_NAME, parent, nameOf(path));
   core.crashPoint('repaired');
   const stat = core.root.directory(parentOf(path)).lstat(nameOf(path));
   if (stat !== undefined) core.index.setIdentity(path, identityOf(stat));
+  // The other names of what was there, and of what came, have another time of change now.
+  performer.shared.changed(former);
+  performer.shared.changed(stat);
+  performer.shared.tell();
 }
 
 export function lstat(core: ReplicaCore, path: TreePath): Stat | undefined {

@@ -28,6 +28,7 @@ import { hasSameContent, hasSameMetadata, identityOf, isSameInode, looksUnchange
 import type { NameFolding } from './name-folding.ts';
 import { errnoText } from './performer.ts';
 import type { ReplicaLog } from './replica-log.ts';
+import { SharedInodes } from './shared-inodes.ts';
 import type { Steps } from './steps.ts';
 
 const HASH_STEP_BYTES = 1024 * 1024;
@@ -43,7 +44,7 @@ export interface ReconcilerOptions {
   readonly logger: ReplicaLog;
 }
 
-/** Called for each entry whose record was corrected; not for a mere new inode with the same content. */
+/** Called for each entry whose record was corrected, or that shares its inode no longer; not for a mere new inode. */
 export type OnCorrected = (path: TreePath) => void;
 
 export class Reconciler {
@@ -52,6 +53,7 @@ export class Reconciler {
   readonly #folding: NameFolding;
   readonly #digestFunction: DigestFunction;
   readonly #logger: ReplicaLog;
+  readonly #shared: SharedInodes;
 
   constructor(options: ReconcilerOptions) {
     this.#root = options.root;
@@ -59,6 +61,7 @@ export class Reconciler {
     this.#folding = options.folding;
     this.#digestFunction = options.digestFunction;
     this.#logger = options.logger;
+    this.#shared = new SharedInodes(options.index);
   }
 
   /** Settles `path` and all that is below it. Where its parent is unknown too, begins at that. */
@@ -87,9 +90,15 @@ export class Reconciler {
     if (known !== undefined && looksUnchanged(known, stat)) return stat.kind === 'directory';
     const record = yield* this.#recordOf(path, stat, known);
     if (record === undefined) return false;
-    const isSame = known !== undefined && sameRecord(known, record);
-    if (isSame) this.#index.setIdentity(path, identityOf(stat));
-    else {
+    if (known !== undefined && sameRecord(known, record)) {
+      // The same content, but a file of its own now: whoever has linked it has to know.
+      const sibling = isSameInode(known, stat) ? undefined : this.#shared.formerSiblingOf(known);
+      this.#index.setIdentity(path, identityOf(stat));
+      if (sibling !== undefined) {
+        onCorrected(path);
+        onCorrected(sibling);
+      }
+    } else {
       this.#index.put({ ...record, path }, identityOf(stat));
       onCorrected(path);
     }

@@ -18,9 +18,17 @@ import type { ReplicaCore } from './replica-core.ts';
 import { runToEnd } from './steps.ts';
 import type { TouchedPaths } from './touched-paths.ts';
 
-/** Returns the paths whose content is nowhere to be found. Times of directories are left to `performer.touched`. */
-export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touched: TouchedPaths): readonly TreePath[] {
+export interface CheckOutcome {
+  /** Paths whose content is nowhere to be found. */
+  readonly lost: readonly TreePath[];
+  /** Names that may have shared an inode, and do no longer: right in themselves, but files of their own now. */
+  readonly hasSeparated: boolean;
+}
+
+/** Times of directories are left to `performer.touched`. */
+export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touched: TouchedPaths): CheckOutcome {
   const damaged = new Map<TreePath, FileEntry>();
+  let hasSeparated = false;
   for (const { path, isUnsynced } of touched) {
     const entry = core.index.get(path);
     if (entry === undefined) continue;
@@ -33,15 +41,19 @@ export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touch
         checkSymlink(core, performer, entry, stat);
         break;
       case 'file':
+        if (stat?.ino !== entry.identity?.ino && performer.shared.formerSiblingOf(entry) !== undefined)
+          hasSeparated = true;
         if (!isWhole(core, entry, stat, isUnsynced)) damaged.set(path, entry);
-        else if (stat !== undefined) settleMetadata(core, entry, stat);
+        else if (stat !== undefined && settleMetadata(core, performer, entry, stat) === 'separated')
+          hasSeparated = true;
         break;
     }
   }
+  hasSeparated ||= damaged.size > 0 && core.index.keepsInodes;
   const mayReplace = (path: TreePath): boolean => !isBlocked(core, path);
   runToEnd(rebuildFromLog(core, performer, damaged, { syncs: false, mayReplace }));
   rebuildFromStaging(core, performer, damaged);
-  return [...damaged.keys()];
+  return { lost: [...damaged.keys()], hasSeparated };
 }
 
 function checkDirectory(core: ReplicaCore, performer: Performer, entry: IndexedEntry, stat: Stat | undefined): void {
@@ -61,7 +73,7 @@ function checkSymlink(core: ReplicaCore, performer: Performer, entry: IndexedEnt
   const parent = core.root.tryDirectory(parentOf(entry.path));
   const isRight = stat?.kind === 'symlink' && parent?.readLink(nameOf(entry.path)).equals(entry.target) === true;
   if (isRight) {
-    settleMetadata(core, entry, stat);
+    settleMetadata(core, performer, entry, stat);
     return;
   }
   core.staged.makeSymlink(REPAIR_NAME, entry);
@@ -90,15 +102,30 @@ function isWhole(
   }
 }
 
-/** Gives an entry with the right content its permission bits and time, and the index its identity. */
-function settleMetadata(core: ReplicaCore, entry: IndexedEntry, stat: Stat): void {
+/**
+ * Gives an entry with the right content its permission bits and time, and the index its identity. A file with other names
+ * gets an inode of its own for that: they may be meant to have others.
+ */
+export function settleMetadata(
+  core: ReplicaCore,
+  performer: Performer,
+  entry: IndexedEntry,
+  stat: Stat,
+): 'separated' | 'settled' {
   const parent = core.root.directory(parentOf(entry.path));
-  if (!hasSameMetadata(entry, stat)) {
+  const isRight = hasSameMetadata(entry, stat);
+  if (!isRight && entry.kind === 'file' && stat.nlink > 1) {
+    core.builder.copy(REPAIR_NAME, entry, { ...entry, identity: undefined });
+    install(core, performer, entry.path);
+    return 'separated';
+  }
+  if (!isRight) {
     if (entry.kind === 'file') parent.setMode(nameOf(entry.path), entry.mode);
     parent.setMtime(nameOf(entry.path), entry.mtimeNs);
   }
   const after = parent.lstat(nameOf(entry.path));
   if (after !== undefined) core.index.setIdentity(entry.path, identityOf(after));
+  return 'settled';
 }
 
 function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Map<TreePath, FileEntry>): void {

@@ -11,7 +11,9 @@ import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree
 import { decodeBatch } from './batch-decoder.ts';
 import { acceptedChanges, type Change, pathOfChange } from './change.ts';
 import { ChangeFailure } from './change-failure.ts';
+import { hasSameMetadata } from './disk-identity.ts';
 import { recordDrift } from './drift-record.ts';
+import { settleIdentities } from './group-identities.ts';
 import { replayOnIndex } from './index-replay.ts';
 import { contentName, stagedName } from './layout.ts';
 import { failuresIn } from './log.ts';
@@ -19,7 +21,7 @@ import type { BatchRecord, DriftRecord } from './log-record.ts';
 import type { Operation } from './operation.ts';
 import { Performer } from './performer.ts';
 import { isBefore, type Progress } from './progress-marker.ts';
-import { checkTouchedPaths } from './recovery-check.ts';
+import { checkTouchedPaths, settleMetadata } from './recovery-check.ts';
 import { runToEnd } from './steps.ts';
 import { takeBack } from './take-back.ts';
 import type { AppliedProblem } from './replica.ts';
@@ -97,9 +99,9 @@ class Recovery {
     if (marker.last !== undefined && marker.last.revision > state.revision) {
       this.#lose('the disk is ahead of the log', 'records of the log are missing');
     }
-    planner.graves.clear();
-    planner.lateIdentities.resolve(root);
-    const lost = checkTouchedPaths(this.#core, this.#performer, this.#touched);
+    settleIdentities(planner, this.#performer, root);
+    const { lost, hasSeparated } = checkTouchedPaths(this.#core, this.#performer, this.#touched);
+    if (hasSeparated) this.#lose('hard links', 'files had to be made anew, one by one');
     for (const path of lost) {
       this.#lose(path, 'a content cannot be rebuilt from the log');
       this.#suspects.add(path);
@@ -161,6 +163,7 @@ class Recovery {
         return;
       }
       if (this.#isRemovalDone(revision, changeIndex, change)) index.remove(pathOfChange(change));
+      if (change.operation === 'link') this.#settleExisting(change.existing);
       operation = planner.plan(change, { revision, changeIndex });
       this.#performer.perform(operation);
     } catch (error) {
@@ -178,8 +181,9 @@ class Recovery {
   #isDone(revision: bigint, changeIndex: number, change: Change): boolean {
     // A directory is made by one rename, and what is in it may be new already.
     if (change.operation === 'mkdir') return this.#lstat(change.entry.path)?.kind === 'directory';
-    // Set for all touched paths in the end; until then the entry is one of unknown identity.
-    if (change.operation === 'metadata') return true;
+    // Set for all touched paths in the end; until then the entry is one of unknown identity. But what gets an inode of its
+    // own with that may be linked next.
+    if (change.operation === 'metadata') return !this.#isShared(change);
     const progress = this.#progress;
     if (progress?.revision !== revision || progress.changeIndex !== changeIndex) return false;
     const path = pathOfChange(change);
@@ -187,15 +191,29 @@ class Recovery {
       const isRemoval = change.operation === 'move' || change.operation === 'delete';
       return isRemoval && this.#lstat(path)?.ino !== progress.ino;
     }
-    if (change.operation !== 'put') return false;
-    const name = change.content.type === 'stored' ? contentName(change.entry.digest) : '';
+    if (change.operation !== 'put' && change.operation !== 'link') return false;
+    const isStored = change.operation === 'put' && change.content.type === 'stored';
+    const name = isStored ? contentName(change.entry.digest) : '';
     const { staged } = this.#core;
     return !staged.has(stagedName(revision, changeIndex)) && (name === '' || !staged.has(name));
   }
 
+  /** What a file is linked to has its metadata by then; nothing that comes after the link can have touched it yet. */
+  #settleExisting(path: TreePath): void {
+    const entry = this.#core.index.get(path);
+    const stat = this.#lstat(path);
+    if (entry?.kind !== 'file' || stat?.kind !== 'file' || entry.identity !== undefined) return;
+    if (!hasSameMetadata(entry, stat) && entry.sizeBytes === stat.sizeBytes)
+      settleMetadata(this.#core, this.#performer, entry, stat);
+  }
+
+  #isShared({ path, kind }: Change & { operation: 'metadata' }): boolean {
+    return kind === 'file' && (this.#lstat(path)?.nlink ?? 1) > 1;
+  }
+
   /** A put or link replaces a directory, and the disk has no longer that one. */
   #isRemovalDone(revision: bigint, changeIndex: number, change: Change): boolean {
-    if (change.operation !== 'put' && change.operation !== 'symlink') return false;
+    if (change.operation !== 'put' && change.operation !== 'link' && change.operation !== 'symlink') return false;
     const { path } = change.entry;
     const progress = this.#progress;
     if (progress?.revision !== revision || progress.changeIndex !== changeIndex) return false;

@@ -64,6 +64,13 @@ export class StagedEntries {
     return this.#existing(name);
   }
 
+  /** A further name of a file, in place of what a crash left under the staged one. */
+  link(name: string, directory: Directory, existing: string): Stat {
+    this.discard(name);
+    directory.link(existing, this.directory, name);
+    return this.#existing(name);
+  }
+
   has(name: string): boolean {
     return this.directory.lstat(name) !== undefined;
   }

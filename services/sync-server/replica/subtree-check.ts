@@ -7,7 +7,7 @@ import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { joinPath, type TreePath } from '../../../common/tree/tree-path.ts';
-import { hasSameContent } from './disk-identity.ts';
+import type { KnownFiles } from './known-file.ts';
 
 /** Rows fetched at a time. */
 const PAGE_ROWS = 1_000;
@@ -22,6 +22,7 @@ export function findForeignEntry(
   index: TreeIndex,
   path: TreePath,
   rows: TreePath | undefined,
+  files: KnownFiles,
 ): TreePath | undefined {
   const pending: { readonly path: TreePath; readonly rows: TreePath | undefined }[] = [{ path, rows }];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
@@ -34,7 +35,7 @@ export function findForeignEntry(
         const stat = directory.lstat(name);
         if (stat === undefined) continue;
         const diskPath = joinPath(next.path, name);
-        if (row.identity === undefined ? row.kind !== stat.kind : !hasSameContent(row, stat)) return diskPath;
+        if (!files.isAsKnown(directory, name, row, stat)) return diskPath;
         if (row.kind === 'directory') pending.push({ path: diskPath, rows: row.path });
       }
     }

@@ -27,6 +27,11 @@ export class TouchedPaths {
         this.removed(change.entry.path);
         this.touch(change.entry.path, change.content.type === 'inline');
         return;
+      case 'link':
+        this.removed(change.entry.path);
+        // What it was linked to may have come in a batch, too.
+        this.touch(change.entry.path, true);
+        return;
       case 'mkdir':
       case 'symlink':
         this.touch(change.entry.path);

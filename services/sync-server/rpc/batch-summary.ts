@@ -8,7 +8,7 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import type { AppliedBatch } from '../replica/replica.ts';
 
-export const CHANGE_OPERATIONS = ['put', 'mkdir', 'symlink', 'metadata', 'move', 'delete'] as const;
+export const CHANGE_OPERATIONS = ['put', 'mkdir', 'symlink', 'metadata', 'move', 'delete', 'link'] as const;
 export type ChangeOperationName = (typeof CHANGE_OPERATIONS)[number];
 
 export interface ChangeSummary {
@@ -86,7 +86,7 @@ function decompressed(encoded: Uint8Array, maxBatchBytes: number): Uint8Array {
   return decompressLiterals(data, maxBatchBytes);
 }
 
-/** Fields of a Change have the numbers 1 to 6, in the order of the names. */
+/** Fields of a Change have the numbers 1 to 7, in the order of the names. */
 function readChange(reader: BinaryReader, end: number): ChangeSummary {
   let summary = UNKNOWN_OPERATION;
   while (reader.pos < end) {

@@ -32,6 +32,7 @@ export function getServerInfo(context: SyncContext) {
       compressors: [Compressor.COMPRESSOR_ZSTD],
       folders: context.foldersOf(caller).map(folderInfo),
       timeMs: BigInt(Date.now()),
+      hardLinks: true,
     };
   }, context.onCallError);
 }

@@ -100,6 +100,8 @@ for (const way of WAYS)
           removeDirectory: (name) => directory.removeDirectory(name),
           unlink: (name) => directory.unlink(name),
           readLink: (name) => directory.readLink(name),
+          link: (name) => directory.link(name, directory, 'x'),
+          'link, as the new name': (name) => directory.link('x', directory, name),
           makeSymlink: (name) => directory.makeSymlink(name, Buffer.from('x')),
           renameFrom: (name) => directory.rename(name, directory, 'x'),
           renameTo: (name) => directory.rename('x', directory, name),

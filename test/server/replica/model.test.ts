@@ -1,13 +1,15 @@
 import fc from 'fast-check';
 import { expect } from 'chai';
 import { digestOf } from '../../../common/content/digest.ts';
-import type { EntryRecord } from '../../../common/tree/entry.ts';
+import type { EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
 import { isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
 import {
+  fileEntry,
   FUNCTION,
   lineOf,
   linesOf,
+  link,
   metadata,
   mkdir,
   move,
@@ -15,6 +17,7 @@ import {
   put,
   remove,
   removeDirectory,
+  sharedNamesOf,
   symlink,
   T0,
   temporaryDirectory,
@@ -25,6 +28,8 @@ import {
 /** A step in terms of the model; the same step as a change of the protocol. */
 type Step =
   | { readonly do: 'put'; readonly path: string; readonly content: string; readonly mode: number }
+  /** `record` is what the model has at `existing` when the step is applied to it. */
+  | { readonly do: 'link'; readonly path: string; readonly existing: string; record?: FileRecord }
   | { readonly do: 'mkdir'; readonly path: string; readonly mode: number }
   | { readonly do: 'symlink'; readonly path: string; readonly target: string }
   | {
@@ -41,6 +46,8 @@ function changeOf(step: Step): Change {
   switch (step.do) {
     case 'put':
       return put(step.path, step.content, step.mode);
+    case 'link':
+      return link(step.path, step.existing, step.record ?? fileEntry('none', 'such'));
     case 'mkdir':
       return mkdir(step.path, step.mode);
     case 'symlink':
@@ -57,6 +64,9 @@ function changeOf(step: Step): Change {
 /** A tree as a plain map; what the protocol says about each change, as naively as it can be said. */
 class Model {
   readonly entries = new Map<TreePath, EntryRecord>();
+  /** Numbers of files: names of one file have the same. */
+  readonly #files = new Map<TreePath, number>();
+  #nextFile = 0;
 
   /** False when the change is one that must be refused. */
   apply(step: Step): boolean {
@@ -72,6 +82,15 @@ class Model {
           digest: digestOf(FUNCTION, content),
         });
       }
+      case 'link': {
+        const existing = this.entries.get(p(step.existing));
+        const file = this.#files.get(p(step.existing));
+        if (existing?.kind !== 'file' || file === undefined || isInside(p(step.existing), p(step.path))) return false;
+        step.record = existing;
+        if (!this.#set(step.path, existing)) return false;
+        this.#files.set(p(step.path), file);
+        return true;
+      }
       case 'mkdir':
         return this.#set(step.path, { kind: 'directory', mode: step.mode, mtimeNs: T0 });
       case 'symlink':
@@ -84,6 +103,7 @@ class Model {
           p(step.path),
           entry.kind === 'symlink' ? { ...entry, mtimeNs } : { ...entry, mode: step.mode, mtimeNs },
         );
+        this.#files.set(p(step.path), this.#nextFile++);
         return true;
       }
       case 'move':
@@ -103,6 +123,7 @@ class Model {
     if (!this.#hasParent(path)) return false;
     if (record.kind !== 'directory' || this.entries.get(path)?.kind !== 'directory') this.#remove(path);
     this.entries.set(path, record);
+    this.#files.set(path, this.#nextFile++);
     return true;
   }
 
@@ -114,12 +135,24 @@ class Model {
       if (!isInside(path, from)) continue;
       this.entries.delete(path);
       this.entries.set(rebase(path, from, to), record);
+      this.#files.set(rebase(path, from, to), this.#files.get(path) ?? 0);
     }
     return true;
   }
 
   #remove(path: TreePath): void {
     for (const other of [...this.entries.keys()]) if (isInside(other, path)) this.entries.delete(other);
+  }
+
+  /** The names of each file that has several. */
+  sharedNames(): string[][] {
+    const names = new Map<number, string[]>();
+    for (const path of this.lines().keys()) {
+      if (this.entries.get(p(path))?.kind !== 'file') continue;
+      const file = this.#files.get(p(path)) ?? 0;
+      names.set(file, [...(names.get(file) ?? []), path]);
+    }
+    return [...names.values()].filter((group) => group.length > 1);
   }
 
   lines(): Map<string, string> {
@@ -140,6 +173,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 4,
     arbitrary: fc.record({ do: fc.constant('put' as const), path, content: fc.string({ maxLength: 8 }), mode }),
   },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('link' as const), path, existing: path }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('mkdir' as const), path, mode: directoryMode }) },
   {
     weight: 1,
@@ -166,7 +200,7 @@ const groups = fc.array(fc.array(fc.array(step, { minLength: 1, maxLength: 8 }),
 class Crash extends Error {}
 
 describe('the applier against a naive model', () => {
-  it('ends with the same tree on the disk and in the index, whatever the changes (E61, E69)', function () {
+  it('ends with the same tree on the disk and in the index, whatever the changes (E19, E61, E69)', function () {
     this.timeout(120_000);
     fc.assert(
       fc.property(groups, (batches) => {
@@ -175,15 +209,19 @@ describe('the applier against a naive model', () => {
         const model = new Model();
         try {
           for (const group of batches) {
+            const refused = group.map((steps) =>
+              [...steps.entries()].flatMap(([at, one]) => (model.apply(one) ? [] : [at])),
+            );
             const { results } = replica.group(group.map((steps) => replica.incoming(steps.map(changeOf))));
-            for (const [index, steps] of group.entries()) {
-              const refused = [...steps.entries()].flatMap(([at, one]) => (model.apply(one) ? [] : [at]));
-              const result = results[index];
-              if (result?.outcome !== 'applied') throw new Error('refused');
-              expect(result.answer.problems.map((problem) => problem.index)).to.deep.equal(refused);
-              expect(result.answer.problems.every(({ kind }) => kind === 'invalid')).to.equal(true);
+            for (const [index, result] of results.entries()) {
+              if (result.outcome !== 'applied') throw new Error('refused');
+              expect(result.answer.problems.map((problem) => problem.index)).to.deep.equal(refused[index]);
+              expect(
+                result.answer.problems.every(({ kind }) => kind === 'invalid' || kind === 'content-needed'),
+              ).to.equal(true);
             }
             expect(treeOf(directory)).to.deep.equal(model.lines());
+            expect(sharedNamesOf(directory)).to.deep.equal(model.sharedNames());
             expect(linesOf(replica.indexEntries())).to.deep.equal(model.lines());
           }
           expect(replica.lookThrough()).to.deep.equal([]);
@@ -242,6 +280,7 @@ describe('the applier against a naive model', () => {
             send(acknowledged, Number.POSITIVE_INFINITY);
           }
           expect(treeOf(directory)).to.deep.equal(model.lines());
+          expect(sharedNamesOf(directory)).to.deep.equal(model.sharedNames());
           countdown = Number.POSITIVE_INFINITY;
           const replica = TestReplica.open(directory);
           expect(linesOf(replica.indexEntries())).to.deep.equal(model.lines());

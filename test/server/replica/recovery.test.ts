@@ -19,6 +19,7 @@ import { failingCalls } from '../../support/failing-calls.ts';
 import {
   fileEntry,
   linesOf,
+  link,
   metadata,
   mkdir,
   move,
@@ -114,6 +115,20 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     groups: [
       [[putStored(fileEntry('d', BIG)), putStored(fileEntry('second', BIG)), putStored(fileEntry('third', BIGGER))]],
       [[move('second', 'basis'), putStored(fileEntry('copy', BIG)), remove('d'), put('third', 'small')]],
+    ],
+  },
+  'further names of files': {
+    before: [put('a', '1'), put('b', '1'), mkdir('d'), put('d/x', '2')],
+    groups: [
+      [
+        [link('c', 'a', fileEntry('a', '1')), link('b', 'a', fileEntry('a', '1')), put('a', '3')],
+        [
+          metadata('b', 'file', 0o600, T0),
+          link('c', 'b', fileEntry('b', '1', 0o600)),
+          link('d', 'a', fileEntry('a', '3')),
+        ],
+      ],
+      [[move('c', 'b'), put('c', '4'), link('a', 'c', fileEntry('c', '4')), remove('c')]],
     ],
   },
   'metadata, also of the root': {

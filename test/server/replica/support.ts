@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '../../../common/content/digest.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
-import type { Entry, EntryRecord } from '../../../common/tree/entry.ts';
+import type { Entry, EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
 import { joinPath, ROOT, toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch, type Change } from '../../../gen/lockstep/sync/v1/change.ts';
 import { type Entry as WireEntry, EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
@@ -185,6 +185,16 @@ export function putStored(entry: Entry & { kind: 'file' }): Change {
   };
 }
 
+/** A further name of the file at `existing`, which is to be as `record` says. */
+export function link(path: string, existing: string, record: FileRecord): Change {
+  return {
+    operation: {
+      $case: 'linkFile',
+      value: { entry: toWireEntry(p(path), record), existingPath: toWirePath(p(existing)) },
+    },
+  };
+}
+
 export function mkdir(path: string, mode = 0o755, mtimeNs = T0): Change {
   const entry = toWireEntry(p(path), { kind: 'directory', mode, mtimeNs });
   return { operation: { $case: 'makeDirectory', value: { entry } } };
@@ -242,6 +252,19 @@ export function treeOf(directory: string): Map<string, string> {
     }
   }
   return new Map([...tree].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The names of each file that has several, in order; read without any code of the server. */
+export function sharedNamesOf(directory: string): string[][] {
+  const names = new Map<bigint, string[]>();
+  for (const [path, line] of treeOf(directory)) {
+    if (!line.startsWith('file')) continue;
+    const { ino } = lstatSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(path, 'latin1')]), {
+      bigint: true,
+    });
+    names.set(ino, [...(names.get(ino) ?? []), path]);
+  }
+  return [...names.values()].filter((group) => group.length > 1);
 }
 
 /** The same lines for entries of an index or a model. */

@@ -66,6 +66,9 @@ export interface Change {
     | //
     /** Remove an entry, a directory with all that is below it. */
     { $case: "delete"; value: Delete }
+    | //
+    /** Make a path a further name of a file that is there. Only for servers that announce `hard_links`. */
+    { $case: "linkFile"; value: LinkFile }
     | undefined;
 }
 
@@ -105,7 +108,10 @@ export interface MakeSymlink {
   entry: Entry | undefined;
 }
 
-/** Sets permission bits and modification time. The entry's kind must be the one given. */
+/**
+ * Sets permission bits and modification time of this path, also where the file has other names: those keep theirs.
+ * The entry's kind must be the one given.
+ */
 export interface SetMetadata {
   /** Path, kind, mode and mtime_ns count; the rest is ignored. The empty path is the folder's root. */
   entry: Entry | undefined;
@@ -129,6 +135,24 @@ export interface Move {
 export interface Delete {
   /** What is to be removed. */
   path: string;
+}
+
+/**
+ * Makes a path a further name of the file at another one: a hard link. What is at the path, if anything, is replaced
+ * atomically, as by PutFile; where both paths are names of one file already, nothing is done. A file with several
+ * names is never changed in place: a PutFile or SetMetadata of one name gives that name a file of its own, and
+ * leaves the others as they are.
+ */
+export interface LinkFile {
+  /** The path, and what the file at `existing_path` must be in all that is kept: kind, mode, mtime_ns, size, digest. */
+  entry:
+    | Entry
+    | undefined;
+  /**
+   * A file of the folder. Where it is not there, or not what `entry` says, the answer is CONTENT_NEEDED; where the
+   * file system cannot link it, FAILED. A PutFile does in either case.
+   */
+  existingPath: string;
 }
 
 /**
@@ -193,6 +217,9 @@ export const Change: MessageFns<Change> = {
         break;
       case "delete":
         Delete.encode(message.operation.value, writer.uint32(50).fork()).join();
+        break;
+      case "linkFile":
+        LinkFile.encode(message.operation.value, writer.uint32(58).fork()).join();
         break;
     }
     return writer;
@@ -259,6 +286,14 @@ export const Change: MessageFns<Change> = {
             message.operation = { $case: "delete", value: Delete.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.operation = { $case: "linkFile", value: LinkFile.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -310,6 +345,12 @@ export const Change: MessageFns<Change> = {
       case "delete": {
         if (object.operation?.value !== undefined && object.operation?.value !== null) {
           message.operation = { $case: "delete", value: Delete.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "linkFile": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "linkFile", value: LinkFile.fromPartial(object.operation.value) };
         }
         break;
       }
@@ -754,6 +795,73 @@ export const Delete: MessageFns<Delete> = {
   fromPartial<I extends Exact<DeepPartial<Delete>, I>>(object: I): Delete {
     const message = createBaseDelete();
     message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseLinkFile(): LinkFile {
+  return { entry: undefined, existingPath: "" };
+}
+
+export const LinkFile: MessageFns<LinkFile> = {
+  encode(message: LinkFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry !== undefined) {
+      Entry.encode(message.entry, writer.uint32(10).fork()).join();
+    }
+    if (message.existingPath !== "") {
+      writer.uint32(18).string(message.existingPath);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LinkFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLinkFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = Entry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.existingPath = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LinkFile>, I>>(base?: I): LinkFile {
+    return LinkFile.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LinkFile>, I>>(object: I): LinkFile {
+    const message = createBaseLinkFile();
+    message.entry = (object.entry !== undefined && object.entry !== null) ? Entry.fromPartial(object.entry) : undefined;
+    message.existingPath = object.existingPath ?? "";
     return message;
   },
 };

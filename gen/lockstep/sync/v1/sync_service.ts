@@ -155,6 +155,8 @@ export interface GetServerInfoResponse {
   folders: FolderInfo[];
   /** What the server's clock shows, in milliseconds since 1970. Nothing rests on clocks that agree; a tool may tell that they do not. */
   timeMs: bigint;
+  /** The server knows LinkFile. */
+  hardLinks: boolean;
 }
 
 /** What a server allows. One more is refused with `LIMIT_EXCEEDED`. */
@@ -618,6 +620,7 @@ function createBaseGetServerInfoResponse(): GetServerInfoResponse {
     compressors: [],
     folders: [],
     timeMs: 0n,
+    hardLinks: false,
   };
 }
 
@@ -654,6 +657,9 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
         throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
       }
       writer.uint32(56).int64(message.timeMs);
+    }
+    if (message.hardLinks !== false) {
+      writer.uint32(72).bool(message.hardLinks);
     }
     return writer;
   },
@@ -747,6 +753,14 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
             message.timeMs = reader.int64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.hardLinks = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -773,6 +787,7 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     message.compressors = object.compressors?.map((e) => e) || [];
     message.folders = object.folders?.map((e) => FolderInfo.fromPartial(e)) || [];
     message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
+    message.hardLinks = object.hardLinks ?? false;
     return message;
   },
 };
