@@ -48,6 +48,8 @@ export interface WatchFolderOptions extends LogOptions {
   readonly scanIntervalMs?: number | undefined;
   /** Pause before deleting more than this at once, as "1000" or "50%". */
   readonly maxDelete?: string | undefined;
+  /** Keep the names of one file as names of one file. */
+  readonly hardLinks?: boolean | undefined;
   /** As "2MB/s". */
   readonly bandwidthLimit?: string | undefined;
   /** Take the folder from another watcher that holds it. */
@@ -81,10 +83,10 @@ export interface WatchStatus {
 }
 
 export interface SyncedChange {
-  readonly operation: 'put' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
+  readonly operation: 'put' | 'link' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
   /** As on the wire. */
   readonly path: string;
-  /** Where a moved entry was. */
+  /** Where a moved entry was; of a hard link, another name of the file. */
   readonly from: string | undefined;
   readonly revision: bigint;
   readonly sizeBytes: number;

@@ -27,7 +27,7 @@ import { Inspection } from './push/inspection.ts';
 import { type OpenedSession, Reconnect } from './push/reconnect.ts';
 import { SentBytes } from './push/sent-bytes.ts';
 import { Session } from './push/session.ts';
-import { ChangeLog } from './status/change-log.ts';
+import { ChangeLog, shownPaths } from './status/change-log.ts';
 import { ControlService } from './status/control-service.ts';
 import type { Progress } from './status/progress.ts';
 import { holderIdOf } from './status/state-directory.ts';
@@ -414,8 +414,9 @@ function holderText(directory: string): string {
 }
 
 /** "put  docs/a.txt  1.2 kB". */
-function planLine({ operation, path, from, contentBytes }: AcknowledgedChange): string {
-  const what = from === undefined ? displayPath(path) : `${displayPath(from)} -> ${displayPath(path)}`;
+function planLine(change: AcknowledgedChange): string {
+  const { operation, contentBytes } = change;
+  const what = shownPaths(change);
   const size = operation === 'put' ? `  ${formatBytes(contentBytes)}` : '';
   return `${operation.padEnd(8)}  ${what}${size}`;
 }

@@ -18,6 +18,8 @@ export interface CompareOptions {
   readonly except?: (path: string) => boolean;
   /** The two directories themselves count too: their mode and time. Default: true. */
   readonly withRoot?: boolean;
+  /** Names of one file must be names of one file on the other side, and of no other. Default: false. */
+  readonly withHardLinks?: boolean;
   /** Differences beyond this many are only counted. */
   readonly limit?: number;
 }
@@ -38,6 +40,7 @@ export function differencesOf(source: string, replica: string, options: CompareO
   const [left, right] = [Buffer.from(source), Buffer.from(replica)];
   if (options.withRoot !== false) comparison.metadata('', statOf(left), statOf(right));
   comparison.directories('', left, right);
+  if (options.withHardLinks === true) comparison.links();
   return comparison.result();
 }
 
@@ -45,6 +48,10 @@ class Comparison {
   readonly #options: CompareOptions;
   readonly #found: string[] = [];
   readonly #limit: number;
+  /** Of each file that both sides have: the first path under which its inode was seen, on either side. */
+  readonly #firstNames = new Map<string, { readonly left: string; readonly right: string }>();
+  readonly #leftNames = new Map<string, string>();
+  readonly #rightNames = new Map<string, string>();
   #count = 0;
 
   constructor(options: CompareOptions) {
@@ -80,6 +87,13 @@ class Comparison {
     if (apartNs >= toleranceNs) this.#differs(path, `mtime ${left.mtimeNs} ns became ${right.mtimeNs} ns`);
   }
 
+  /** The same names belong together on both sides when each file was first seen under the same one. */
+  links(): void {
+    for (const [path, { left, right }] of this.#firstNames) {
+      if (left !== right) this.#differs(path, `the file of ${inWords(left)} became that of ${inWords(right)}`);
+    }
+  }
+
   #entries(path: string, left: Buffer, right: Buffer): void {
     const [leftStat, rightStat] = [statOf(left), statOf(right)];
     const [leftKind, rightKind] = [kindOf(leftStat), kindOf(rightStat)];
@@ -93,6 +107,12 @@ class Comparison {
         this.#differs(path, `target ${escaped(leftTarget)} became ${escaped(rightTarget)}`);
       }
       return;
+    }
+    if (leftKind === 'file') {
+      this.#firstNames.set(path, {
+        left: firstNameOf(leftStat, path, this.#leftNames),
+        right: firstNameOf(rightStat, path, this.#rightNames),
+      });
     }
     this.metadata(path, leftStat, rightStat);
     if (leftKind === 'directory') this.directories(path, left, right);
@@ -121,6 +141,17 @@ class Comparison {
       this.#found.push(`${path === '' ? '(root)' : escaped(Buffer.from(path, 'latin1'))}: ${what}`);
     }
   }
+}
+
+function firstNameOf({ dev, ino }: BigIntStats, path: string, names: Map<string, string>): string {
+  const inode = `${dev}:${ino}`;
+  const first = names.get(inode) ?? path;
+  names.set(inode, first);
+  return first;
+}
+
+function inWords(path: string): string {
+  return escaped(Buffer.from(path, 'latin1'));
 }
 
 function join(base: Buffer, name: string): Buffer {

@@ -175,6 +175,12 @@ export const watchOptions = defineOptions({
     description: 'pause before deleting more than this at once; default: 50% and at least 1000 entries',
     schema: parsed(parseDeleteLimit),
   },
+  hardLinks: {
+    flag: '--hard-links',
+    description: 'keep names of one file as names of one file; default: each becomes a file of its own',
+    schema: onOff,
+    default: false,
+  },
   onSynced: {
     flag: '--on-synced <command>',
     description: 'run by /bin/sh when changes have arrived, with LOCKSTEP_REVISION and LOCKSTEP_DIR in its environment',

@@ -112,6 +112,7 @@ function engineOptions(values: WatchValues, folder: string, directory: string, s
     maxDelete:
       values.maxDelete === undefined ? DEFAULT_MASS_DELETE_LIMIT : { limit: values.maxDelete, floorEntries: 0 },
     acknowledgement: values.durable ? 'durable' : 'applied',
+    hardLinks: values.hardLinks,
   };
 }
 

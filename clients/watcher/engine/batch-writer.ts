@@ -5,7 +5,7 @@
  */
 import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { Digest } from '../../../common/content/digest.ts';
-import type { EntryRecord } from '../../../common/tree/entry.ts';
+import type { EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
 import { type TreePath, toWirePath } from '../../../common/tree/tree-path.ts';
 
 const BATCH_ID_BYTES = 16;
@@ -23,6 +23,7 @@ const CHANGE_MAKE_SYMLINK = tag(3, LENGTH_DELIMITED);
 const CHANGE_SET_METADATA = tag(4, LENGTH_DELIMITED);
 const CHANGE_MOVE = tag(5, LENGTH_DELIMITED);
 const CHANGE_DELETE = tag(6, LENGTH_DELIMITED);
+const CHANGE_LINK_FILE = tag(7, LENGTH_DELIMITED);
 const HOLDER_ENTRY = tag(1, LENGTH_DELIMITED);
 const PUT_INLINE = tag(2, LENGTH_DELIMITED);
 const PUT_STORED = tag(3, LENGTH_DELIMITED);
@@ -34,6 +35,7 @@ const ENTRY_MTIME_NS = tag(4, VARINT);
 const ENTRY_SIZE = tag(5, VARINT);
 const ENTRY_DIGEST = tag(6, LENGTH_DELIMITED);
 const ENTRY_TARGET = tag(7, LENGTH_DELIMITED);
+const LINK_EXISTING = tag(2, LENGTH_DELIMITED);
 const MOVE_FROM = tag(1, LENGTH_DELIMITED);
 const MOVE_TO = tag(2, LENGTH_DELIMITED);
 const DELETE_PATH = tag(1, LENGTH_DELIMITED);
@@ -106,6 +108,20 @@ export class BatchWriter {
     digest.copy(this.#buffer, digestAt);
     this.#byte(delta === undefined ? PUT_STORED : PUT_DELTA);
     this.#bytes(source);
+    this.#changes++;
+  }
+
+  /** A further name of the file at `existing`, which the server has with this record. */
+  linkFile(path: TreePath, record: FileRecord, existing: TreePath): void {
+    const wirePath = toWirePath(path);
+    const pathBytes = Buffer.byteLength(wirePath);
+    const entryBytes = fileEntryBytes(pathBytes, record);
+    const wireExisting = toWirePath(existing);
+    const existingBytes = Buffer.byteLength(wireExisting);
+    this.#begin(CHANGE_LINK_FILE, holderBytes(entryBytes) + lengthDelimitedBytes(existingBytes));
+    const digestAt = this.#fileEntry(wirePath, pathBytes, entryBytes, record);
+    record.digest.copy(this.#buffer, digestAt);
+    this.#text(LINK_EXISTING, wireExisting, existingBytes);
     this.#changes++;
   }
 

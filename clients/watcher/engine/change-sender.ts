@@ -7,7 +7,7 @@ import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, type DigestFunction, digestOf } from '../../../common/content/digest.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
-import type { DiskIdentity, EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
+import { type DiskIdentity, type EntryRecord, type FileRecord, sameRecord } from '../../../common/tree/entry.ts';
 import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import { readStable } from '../observe/stable-read.ts';
@@ -15,6 +15,7 @@ import type { Scanner } from '../observe/scanner.ts';
 import type { Observed, ObservedFile } from '../plan/difference.ts';
 import type { PlannedChange } from '../plan/plan.ts';
 import { BatchWriter } from './batch-writer.ts';
+import type { HardLinks } from './hard-links.ts';
 import type { SentBatch, SentChange } from './in-flight.ts';
 
 /** Where a batch is closed: large enough to make a log's sync pay, small enough to overlap with the server's work. */
@@ -24,6 +25,9 @@ const SMALL_BATCH_BYTES = 4096;
 /** Batches below this are not worth compressing. */
 const MIN_COMPRESSED_BYTES = 512;
 const SMALL_ENOUGH_TO_COMPRESS_BYTES = 64 * 1024;
+
+/** Until a name is looked at again whose content comes under another one. */
+const OTHER_NAME_MS = 100;
 
 const NO_PATHS: ReadonlySet<TreePath> = new Set();
 
@@ -57,6 +61,8 @@ export interface SenderEffects {
   readonly unreadable: (path: TreePath, errno: string) => void;
   /** A serialized `Delta` from what the server has at the path to this content, if that pays. */
   readonly deltaOf: (content: Uint8Array, before: FileRecord) => Uint8Array | undefined;
+  /** Undefined where each name is to be a file of its own. */
+  readonly links?: HardLinks | undefined;
 }
 
 export class ChangeSender {
@@ -75,6 +81,8 @@ export class ChangeSender {
   #targets: ReadonlySet<TreePath> = NO_PATHS;
   /** Where entries are renamed from: what takes their places must follow at once. */
   #vacated: ReadonlySet<TreePath> = NO_PATHS;
+  /** What this plan has sent so far, where links are kept: the index does not tell what the server will have there. */
+  readonly #touched = new Set<TreePath>();
 
   constructor(scanner: Scanner, limits: SenderLimits, effects: SenderEffects) {
     this.#scanner = scanner;
@@ -90,6 +98,7 @@ export class ChangeSender {
     const moves = changes.filter((change) => change.type === 'move');
     this.#targets = moves.length === 0 ? NO_PATHS : new Set(moves.map(({ to }) => to));
     this.#vacated = moves.length === 0 ? NO_PATHS : new Set(moves.map(({ from }) => from));
+    this.#touched.clear();
     for (const change of changes) this.#expectedBytes += this.#expectedBytesOf(change);
     for (const change of changes) this.#write(change);
     this.#flush();
@@ -102,12 +111,15 @@ export class ChangeSender {
     this.#expectedBytes = SMALL_BATCH_BYTES;
     this.#targets = NO_PATHS;
     this.#vacated = NO_PATHS;
+    this.#touched.clear();
     const record: FileRecord = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
-    if (before?.digest.equals(digest) && before.sizeBytes === now.sizeBytes)
-      this.#sameContent(path, now, record, before);
-    else {
-      this.#open().putStored(path, record, digest);
-      this.#sentPut(path, record, now.identity);
+    if (!this.#settlesShared(path, now, record, before)) {
+      if (before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now))
+        this.#sameContent(path, now, record, before);
+      else {
+        this.#open().putStored(path, record, digest);
+        this.#sentPut(path, record, now);
+      }
     }
     this.#flush();
   }
@@ -131,7 +143,7 @@ export class ChangeSender {
         break;
       case 'move':
         this.#open().move(change.from, change.to);
-        this.#sent.push({
+        this.#sentChange({
           operation: 'move',
           path: change.to,
           from: change.from,
@@ -141,7 +153,7 @@ export class ChangeSender {
         break;
       case 'delete':
         this.#open().remove(change.path);
-        this.#sent.push(sentChange('delete', change.path, 0, { type: 'remove', path: change.path }));
+        this.#sentChange(sentChange('delete', change.path, 0, { type: 'remove', path: change.path }));
         break;
     }
     this.#closeWhenFull();
@@ -153,7 +165,17 @@ export class ChangeSender {
       this.#effects.postpone(path, delayMs, this.#seenMs);
       return;
     }
+    const { links } = this.#effects;
+    if (links !== undefined && now.isShared === true) {
+      const known = links.recordOf(path, now);
+      if (known !== undefined && this.#settlesShared(path, now, known, before)) return;
+    }
     if (now.sizeBytes > this.#limits.maxInlineBytes) {
+      if (now.isShared === true && links?.isComing(path, now)) {
+        this.#effects.postpone(path, OTHER_NAME_MS, this.#seenMs);
+        return;
+      }
+      if (now.isShared === true) links?.uploads(path, now);
       this.#effects.upload(path, now, before, this.#seenMs, copyOf);
       return;
     }
@@ -164,6 +186,7 @@ export class ChangeSender {
     let record: FileRecord | undefined;
     let isKnown = false;
     let delta: Uint8Array | undefined;
+    let isSettled = false;
     writer.putInline(path, now, (buffer, offset) => {
       const read = readStable(directory, nameOf(path), now.identity, buffer, offset);
       if (read.outcome === 'unreadable') this.#effects.unreadable(path, read.errno);
@@ -172,11 +195,14 @@ export class ChangeSender {
       const content = buffer.subarray(offset, offset + now.sizeBytes);
       const digest = digestOf(this.#limits.digestFunction, content);
       record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
-      isKnown = before !== undefined && before.sizeBytes === now.sizeBytes && before.digest.equals(digest);
+      isSettled = this.#canSettleShared(path, now, record, before);
+      if (isSettled) return undefined;
+      isKnown = before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now);
       delta = isKnown || before === undefined ? undefined : this.#effects.deltaOf(content, before);
       return isKnown || delta !== undefined ? undefined : digest;
     });
     if (record === undefined) return;
+    if (isSettled && this.#settlesShared(path, now, record, before)) return;
     if (isKnown && before !== undefined) {
       this.#sameContent(path, now, record, before);
       return;
@@ -186,27 +212,85 @@ export class ChangeSender {
       this.#hasDeltas = true;
       this.#savedByDeltas += Math.max(0, now.sizeBytes - delta.length);
     }
-    this.#sentPut(path, record, now.identity);
+    this.#sentPut(path, record, now);
+  }
+
+  /** The server can be told, or knows already, that the file is another name of one that it has. */
+  #canSettleShared(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): boolean {
+    const { links } = this.#effects;
+    // What is renamed in this plan keeps its links with that.
+    if (links === undefined || now.isShared !== true || this.#targets.has(path)) return false;
+    return this.#isLinked(path, now, record, before) || this.#partnerOf(path, now, record) !== undefined;
+  }
+
+  /** The same, and does it. False when nothing was done. */
+  #settlesShared(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): boolean {
+    if (!this.#canSettleShared(path, now, record, before)) return false;
+    const { links } = this.#effects;
+    const { identity } = now;
+    if (this.#isLinked(path, now, record, before)) this.#effects.refresh(path, identity);
+    else {
+      const existing = this.#partnerOf(path, now, record);
+      if (existing === undefined) return false;
+      this.#open().linkFile(path, record, existing);
+      const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity, existing };
+      this.#sentChange({ ...sentChange('link', path, 0, update), existing });
+    }
+    links?.learned(path, identity, record);
+    return true;
+  }
+
+  #isLinked(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): boolean {
+    const { links } = this.#effects;
+    if (links === undefined || before === undefined || !sameRecord(before, record)) return false;
+    return !this.#mustBeApart(path, now) && links.isLinked(path, now.identity, record);
+  }
+
+  #partnerOf(path: TreePath, { identity }: ObservedFile, record: FileRecord): TreePath | undefined {
+    const isTaken = (other: TreePath) => this.#touched.has(other) || this.#vacated.has(other);
+    return this.#effects.links?.partnerOf(path, identity, record, isTaken);
+  }
+
+  #mustBeApart(path: TreePath, now: ObservedFile): boolean {
+    return !this.#targets.has(path) && this.#effects.links?.mustBeApart(path, now) === true;
+  }
+
+  #hasContent(before: FileRecord, record: FileRecord): boolean {
+    return before.sizeBytes === record.sizeBytes && before.digest.equals(record.digest);
   }
 
   /** The server has the content: at most the metadata differ. */
   #sameContent(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord): void {
-    if (before.mode !== now.mode || before.mtimeNs !== now.mtimeNs) this.#metadata(path, record, now.identity);
+    if (before.mode !== now.mode || before.mtimeNs !== now.mtimeNs) this.#metadata(path, record, now.identity, now);
     else if (!this.#targets.has(path)) this.#effects.refresh(path, now.identity);
+    if (now.isShared === true) this.#effects.links?.learned(path, now.identity, record);
   }
 
-  #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity): void {
+  #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity, file?: ObservedFile): void {
     this.#open().setMetadata(path, record);
-    this.#sentEntry('metadata', path, record, identity);
+    const change = sentChange('metadata', path, 0, { type: 'put', entry: { path, ...record }, identity });
+    this.#sentChange(file?.isShared === true ? { ...change, isShared: true } : change);
   }
 
-  #sentPut(path: TreePath, record: FileRecord, identity: DiskIdentity): void {
-    const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity };
-    this.#sent.push(sentChange('put', path, record.sizeBytes, update));
+  #sentPut(path: TreePath, record: FileRecord, { identity, isShared }: ObservedFile): void {
+    const change = sentChange('put', path, record.sizeBytes, { type: 'put', entry: { path, ...record }, identity });
+    this.#sentChange(isShared === true ? { ...change, isShared } : change);
+    if (isShared === true) this.#effects.links?.learned(path, identity, record);
   }
 
   #sentEntry(operation: SentChange['operation'], path: TreePath, record: EntryRecord, identity: DiskIdentity): void {
-    this.#sent.push(sentChange(operation, path, 0, { type: 'put', entry: { path, ...record }, identity }));
+    this.#sentChange(sentChange(operation, path, 0, { type: 'put', entry: { path, ...record }, identity }));
+  }
+
+  #sentChange(change: SentChange): void {
+    this.#sent.push(change);
+    const { links } = this.#effects;
+    if (links === undefined) return;
+    for (const path of [change.path, change.from]) {
+      if (path === undefined) continue;
+      links.left(path);
+      this.#touched.add(path);
+    }
   }
 
   #open(): BatchWriter {

@@ -6,6 +6,7 @@ import type { SyncedIndex } from '../index/synced-index.ts';
 import type { Scanner } from '../observe/scanner.ts';
 import type { ChangeSender } from './change-sender.ts';
 import type { DeltaMaker } from './delta-maker.ts';
+import type { HardLinks } from './hard-links.ts';
 import type { SessionFacts } from './messages.ts';
 import type { Signing } from './signing.ts';
 
@@ -15,6 +16,8 @@ export interface Connected {
   readonly sender: ChangeSender;
   readonly session: SessionFacts;
   readonly signatures: Signatures;
+  /** Undefined where each name is to be a file of its own. */
+  readonly links: HardLinks | undefined;
 }
 
 /** What deltas are made from. */

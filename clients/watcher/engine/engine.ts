@@ -24,6 +24,7 @@ import { Deletions } from './deletions.ts';
 import { DeltaMaker } from './delta-maker.ts';
 import { statusOf } from './engine-status.ts';
 import { FlushDesk } from './flush-desk.ts';
+import { HardLinks } from './hard-links.ts';
 import { Lookout } from './lookout.ts';
 import type {
   CompareAnswer,
@@ -157,6 +158,7 @@ export class Engine {
         this.#emitInSession({ type: 'compare', path, treeDigest: Uint8Array.from(treeDigest) }),
       changed: (directory) => this.#learned(directory),
       compared: (differences) => this.#log('info', 'compared with the server', { differences }),
+      linksForgotten: () => this.#wantWholeScan('hard-links', BEFORE_ALL_MS),
     });
     this.#outgoing = new Outgoing({
       mode: options.mode,
@@ -541,12 +543,14 @@ export class Engine {
       unlisted: (path, reason, message) => this.#report(path, reason, message, 'names'),
       report: (path, reason, message) => this.#report(path, reason, message),
       shared: (ino) => this.#outgoing.sharedInodes.add(ino),
+      isUnlinked: this.#options.hardLinks ? (path) => this.#connected?.links?.isMissing(path) === true : undefined,
       fine: (path) => this.#problems.solve(path),
     });
     const scanner = this.#scanner;
     const signatures = this.#openSignatures(session);
-    const sender = new ChangeSender(scanner, session, this.#outgoing.senderEffects({ index, signatures }));
-    this.#connected = { index, scanner, sender, session, signatures };
+    const links = this.#linksOf(index, session);
+    const sender = new ChangeSender(scanner, session, this.#outgoing.senderEffects({ index, signatures, links }));
+    this.#connected = { index, scanner, sender, session, signatures, links };
     this.#outgoing.beginSession(this.#connected);
     // The server gives a lease out only when its head is durable.
     this.#durableRevision = session.headRevision;
@@ -563,6 +567,20 @@ export class Engine {
     this.#outgoing.endSession();
   }
 
+  #linksOf(index: SyncedIndex, session: SessionFacts): HardLinks | undefined {
+    if (this.#options.hardLinks !== true) return undefined;
+    const { inFlight, uploads } = this.#outgoing;
+    if (session.hardLinks === true) {
+      return new HardLinks({
+        index,
+        isSettled: (path) => inFlight.isSettled(path),
+        uploadedInode: (path) => uploads.inodeOf(path),
+      });
+    }
+    this.#log('warn', 'the server is too old for --hard-links: each name becomes a file of its own there', {});
+    return undefined;
+  }
+
   #openSignatures({ digestFunction }: SessionFacts): Signatures {
     if (this.#signatures !== undefined) return this.#signatures;
     const store = SignatureStore.open(this.#options.stateDirectory);
@@ -574,7 +592,8 @@ export class Engine {
 
   #openIndex(session: SessionFacts): SyncedIndex {
     if (this.#index !== undefined) return this.#index;
-    const index = SyncedIndex.open(this.#options.stateDirectory, this.#options.folder, session.digestFunction);
+    const { stateDirectory, folder, hardLinks } = this.#options;
+    const index = SyncedIndex.open(stateDirectory, folder, session.digestFunction, hardLinks);
     if (index.rebuiltBecause !== undefined) {
       this.#log('warn', `the synced index starts anew: ${index.rebuiltBecause}; all is compared with the server`, {});
     }

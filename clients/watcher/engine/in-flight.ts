@@ -12,6 +12,10 @@ export interface SentChange {
   readonly from: TreePath | undefined;
   readonly contentBytes: number;
   readonly update: IndexUpdate;
+  /** Of a hard link: another name of the file. */
+  readonly existing?: TreePath;
+  /** A file that has other names here, and was sent as one of its own. */
+  readonly isShared?: boolean;
 }
 
 export interface SentBatch {
@@ -214,7 +218,7 @@ export class InFlight {
 
 function* leavingOf(batch: SentBatch): Generator<TreePath> {
   for (const { operation, path, from } of batch.changes) {
-    if (operation === 'delete' || operation === 'put' || operation === 'symlink') yield path;
+    if (operation === 'delete' || operation === 'put' || operation === 'link' || operation === 'symlink') yield path;
     if (from !== undefined) yield from;
   }
 }

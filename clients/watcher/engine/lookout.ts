@@ -93,6 +93,7 @@ export class Lookout {
     );
     const found = new Map<TreePath, Difference>();
     root.forgetAll();
+    scanner.beginLook();
     for (const { dir, scope, names, firstHintMs } of directories) {
       if (ignore.isIgnored(dir, true) || this.#waits(dir, firstHintMs)) continue;
       if (scope !== 'names') {
@@ -120,6 +121,7 @@ export class Lookout {
     this.#options.root.forgetAll();
     while (found.size < SLICE_DIFFERENCES && this.#options.nowMs() < endMs) {
       await this.#watchNew();
+      scanner.beginLook();
       const open = this.queue.open ?? this.#openNext(scanner, found);
       if (open === undefined) break;
       seenMs = Math.min(seenMs, open.seenMs);

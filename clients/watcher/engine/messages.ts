@@ -112,6 +112,8 @@ export interface SessionFacts {
   readonly zstd: boolean;
   /** The wire is what is scarce: compress everything that shrinks, not only edits. */
   readonly compressAll: boolean;
+  /** The server knows LinkFile. */
+  readonly hardLinks?: boolean;
 }
 
 export interface CompareAnswer {
@@ -172,9 +174,9 @@ export interface UploadResult {
 }
 
 export interface AcknowledgedChange {
-  readonly operation: 'put' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
+  readonly operation: 'put' | 'link' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
   readonly path: TreePath;
-  /** Where a moved entry was. */
+  /** Where a moved entry was; of a hard link, another name of the file. */
   readonly from?: TreePath;
   readonly revision: bigint;
   readonly contentBytes: number;
@@ -232,6 +234,8 @@ export interface EngineOptions {
   readonly excludes: readonly string[];
   readonly maxDelete: MassDeleteLimit;
   readonly acknowledgement: 'durable' | 'applied';
+  /** Names of one inode are to be names of one file on the server, too. Default: false. */
+  readonly hardLinks?: boolean;
 }
 
 /** The first message to the engine's thread. */

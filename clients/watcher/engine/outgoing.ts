@@ -8,6 +8,7 @@ import { decodeSignature } from '../../../common/content/signature-codec.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { reasonOf } from '../../../common/ops/errors.ts';
 import type { FileRecord } from '../../../common/tree/entry.ts';
+import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { HotFiles } from '../observe/hot-files.ts';
 import { withMoves } from '../observe/move-detection.ts';
@@ -62,6 +63,8 @@ interface AfterStructural {
   readonly subtrees: readonly TreePath[];
   readonly seenMs: number;
 }
+
+const NO_GROUPS: readonly (readonly [SentChange, number])[] = [];
 
 const NOTHING_AFTER: AfterStructural = { names: [], subtrees: [], seenMs: Number.POSITIVE_INFINITY };
 
@@ -154,7 +157,7 @@ export class Outgoing {
   }
 
   /** Takes in the answer to one batch. */
-  settle({ index, session, signatures }: Connected, result: BatchResult): void {
+  settle({ index, session, signatures, links }: Connected, result: BatchResult): void {
     const settled = this.inFlight.settle(result.batchId);
     if (settled === undefined) return;
     const { revisits, reconciliation, problems } = this.#options;
@@ -162,18 +165,26 @@ export class Outgoing {
     const { revision } = result;
     const refused = new Set(result.problems.map((problem) => problem.index));
     const done = refused.size === 0 ? batch.changes : batch.changes.filter((_, at) => !refused.has(at));
+    const groups = links === undefined ? NO_GROUPS : groupsOf(done, index.tree);
     index.tree.transaction(() => {
       for (const { update } of done) index.apply(update);
       reconciliation.reached(index, { epoch: session.epoch, revision, batchId: batch.batchId });
     });
     if (result.durable) this.#options.durable(revision);
     this.sentChanges += done.length;
-    for (const { path, contentBytes, update } of done) {
+    for (const { path, contentBytes, update, isShared } of done) {
       if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
-      if (update.type === 'put' && this.sharedInodes.has(update.identity)) revisits.again(path, batch.seenMs);
+      // Other names may have been sent at the same time, neither knowing of the other.
+      if (isShared || (update.type === 'put' && this.sharedInodes.has(update.identity)))
+        revisits.again(path, batch.seenMs);
       problems.solve(path);
       this.#retries.forget(path);
       this.sentContentBytes += contentBytes;
+    }
+    for (const [{ path, update }, group] of groups) {
+      if (update.type !== 'put' || update.entry.kind !== 'file' || update.identity === undefined) continue;
+      for (const other of links?.leftBehind(path, update.identity, update.entry, group) ?? [])
+        revisits.again(other, batch.seenMs);
     }
     if (done.length > 0) {
       const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : this.#options.nowMs() - batch.seenMs;
@@ -188,6 +199,7 @@ export class Outgoing {
   /** Takes in how the upload of a content went. */
   uploaded({ uploadId, path, outcome }: UploadResult): void {
     if (outcome.type === 'interrupted') return;
+    const mustBePut = this.uploads.isToBeSent(path);
     const wanted = this.uploads.settle(path, uploadId);
     if (wanted === undefined) return;
     if (outcome.type === 'changed') return this.#isBusy(path, wanted.seenMs);
@@ -199,12 +211,16 @@ export class Outgoing {
     if (outcome.signature !== undefined) connected.signatures.store.put(decodeSignature(outcome.signature));
     if (this.inFlight.postpones(path, wanted.seenMs)) return;
     const known = connected.index.tree.get(path);
-    const before = known?.kind === 'file' ? known : undefined;
+    const before = known?.kind === 'file' && !mustBePut ? known : undefined;
     connected.sender.sendStored(path, wanted.now, Buffer.from(outcome.digest) as Digest, before, wanted.seenMs);
   }
 
   /** What the sender of a session needs of this room. */
-  senderEffects({ index: { tree }, signatures: { maker } }: Pick<Connected, 'index' | 'signatures'>): SenderEffects {
+  senderEffects({
+    index: { tree },
+    signatures: { maker },
+    links,
+  }: Pick<Connected, 'index' | 'signatures' | 'links'>): SenderEffects {
     const { mode, nowMs, revisits, problems, report } = this.#options;
     return {
       send: (batch, form, encoded) => this.#transmit(batch, form, encoded),
@@ -224,6 +240,7 @@ export class Outgoing {
       },
       postpone: (path, delayMs, seenMs) => revisits.later(path, nowMs() + delayMs, seenMs),
       deltaOf: (content, before) => maker.deltaOf(content, before),
+      links,
       unreadable: (path, errno) => report(path, reasonOf(errno), `cannot be read (${errno})`),
     };
   }
@@ -273,6 +290,13 @@ export class Outgoing {
     seenMs: number,
   ): void {
     const { revisits, reconciliation, report, log } = this.#options;
+    if (change?.operation === 'link' && (kind === 'content-needed' || kind === 'failed')) {
+      // Without the link it becomes a file of its own.
+      log(kind === 'failed' ? 'warn' : 'debug', `not linked: ${message}`, { path: displayPath(path), reason });
+      this.#connected?.links?.refused(change.path, kind === 'failed');
+      revisits.again(change.path, seenMs);
+      return;
+    }
     switch (kind) {
       case 'basis-mismatch': {
         // Without the signature the whole content follows.
@@ -337,4 +361,12 @@ export class Outgoing {
     const delayMs = Math.max(MIN_BUSY_PAUSE_MS, this.#hot.delayFor(path, nowMs));
     this.#options.revisits.later(path, nowMs + delayMs, seenMs);
   }
+}
+
+/** Of the names that were linked: the groups that they are in so far. */
+function groupsOf(changes: readonly SentChange[], tree: TreeIndex): readonly (readonly [SentChange, number])[] {
+  return changes.flatMap((change) => {
+    const group = change.existing === undefined ? undefined : tree.linkGroupOf(change.path);
+    return group === undefined ? [] : [[change, group] as const];
+  });
 }

@@ -20,7 +20,7 @@ export interface PackedChanges {
   readonly operations: string;
   /** Separated by NUL, which no path holds. */
   readonly paths: string;
-  /** Where moved entries were, likewise; of the moves only. */
+  /** Where moved entries were, and other names of linked files, likewise; of these only. */
   readonly sources: string;
   /** Content bytes of each. */
   readonly sizes: Float64Array;
@@ -30,12 +30,15 @@ export interface PackableChange {
   readonly operation: Operation;
   readonly path: TreePath;
   readonly from: TreePath | undefined;
+  /** Of a hard link: another name of the file. */
+  readonly existing?: TreePath | undefined;
   readonly contentBytes: number;
 }
 
-const LETTERS = { put: 'p', mkdir: 'd', symlink: 's', metadata: 'm', move: 'v', delete: 'x' } as const;
+const LETTERS = { put: 'p', link: 'l', mkdir: 'd', symlink: 's', metadata: 'm', move: 'v', delete: 'x' } as const;
 const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ['p', 'put'],
+  ['l', 'link'],
   ['d', 'mkdir'],
   ['s', 'symlink'],
   ['m', 'metadata'],
@@ -53,7 +56,8 @@ export function packChanges(changes: readonly PackableChange[], revision: bigint
   for (const change of changes) {
     sizes[paths.length] = change.contentBytes;
     paths.push(change.path);
-    if (change.from !== undefined) sources.push(change.from);
+    const source = change.from ?? change.existing;
+    if (source !== undefined) sources.push(source);
     operations += LETTERS[change.operation];
     contentBytes += change.contentBytes;
   }
@@ -86,7 +90,7 @@ export function* unpackChanges(packed: PackedChanges): Generator<AcknowledgedCha
       contentBytes: sizes[at] ?? 0,
       milliseconds,
     };
-    const from = operation === 'move' ? sources[moves++] : undefined;
+    const from = operation === 'move' || operation === 'link' ? sources[moves++] : undefined;
     yield from === undefined ? change : { ...change, from: from as TreePath };
   }
 }

@@ -13,6 +13,8 @@ export interface ReconciliationEffects {
   /** The index learned something about this directory: hold it against the disk. */
   readonly changed: (directory: TreePath) => void;
   readonly compared: (differences: number) => void;
+  /** Which names share a file on the server is not known any more: look at everything. */
+  readonly linksForgotten: () => void;
 }
 
 export class Reconciliation {
@@ -41,6 +43,8 @@ export class Reconciliation {
     const head = { epoch: session.epoch, revision: session.headRevision, batchId: Buffer.from(session.headBatchId) };
     const isKnown =
       position.epoch === head.epoch && position.revision === head.revision && position.batchId.equals(head.batchId);
+    // Equal trees say nothing of links.
+    if (!isKnown && index.forgetLinks(ROOT)) this.#effects.linksForgotten();
     if (isKnown || index.tree.treeDigest(ROOT).equals(session.rootTreeDigest)) {
       index.tree.transaction(() => index.setPosition(head));
       return true;
@@ -58,6 +62,7 @@ export class Reconciliation {
   beginDrifted(index: SyncedIndex): void {
     const directories = [...this.#driftedIn];
     this.#driftedIn.clear();
+    for (const directory of directories) if (index.forgetLinks(directory)) this.#effects.changed(directory);
     this.#head ??= index.position;
     this.#begin(index, directories);
   }

@@ -89,6 +89,11 @@ export class UploadDesk {
     if (this.#toBeSent.size < MANY_WAITING) this.#toBeSent.add(path);
   }
 
+  /** Whether it was told so. */
+  isToBeSent(path: TreePath): boolean {
+    return this.#toBeSent.has(path);
+  }
+
   /** Of the file that is wanted for the path. */
   inodeOf(path: TreePath): bigint | undefined {
     return this.#wanted.get(path)?.now.identity.ino;

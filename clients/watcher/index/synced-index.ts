@@ -9,9 +9,11 @@ import type { DigestFunction } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { DiskIdentity, Entry } from '../../../common/tree/entry.ts';
 import { type IndexOptions, TreeIndex } from '../../../common/tree/tree-index.ts';
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 
 const FILE_NAME = 'synced.db';
+/** The meta value that holds the number of the last group of names. */
+const LAST_GROUP = 'link_group';
 
 /** A state of the folder on the server: equal positions, equal contents. */
 export interface Position {
@@ -23,7 +25,13 @@ export interface Position {
 
 /** What an acknowledgement changes in the index. */
 export type IndexUpdate =
-  | { readonly type: 'put'; readonly entry: Entry; readonly identity: DiskIdentity | undefined }
+  | {
+      readonly type: 'put';
+      readonly entry: Entry;
+      readonly identity: DiskIdentity | undefined;
+      /** It is a further name of the file that is there. */
+      readonly existing?: TreePath;
+    }
   | { readonly type: 'move'; readonly from: TreePath; readonly to: TreePath }
   | { readonly type: 'remove'; readonly path: TreePath };
 
@@ -32,9 +40,18 @@ export class SyncedIndex {
   /** Why knowledge was lost when it was opened, else undefined. */
   readonly rebuiltBecause: string | undefined;
   #position: Position;
+  /** Without it what a session before knew of them would grow stale. */
+  readonly #knowsLinks: boolean;
 
-  private constructor(tree: TreeIndex, rebuiltBecause: string | undefined) {
+  private constructor(tree: TreeIndex, knowsLinks: boolean, rebuiltBecause: string | undefined) {
     this.tree = tree;
+    this.#knowsLinks = knowsLinks;
+    if (!knowsLinks && Number(tree.getMeta(LAST_GROUP) ?? '0') > 0) {
+      tree.transaction(() => {
+        tree.forgetLinkGroups();
+        tree.setMeta(LAST_GROUP, '0');
+      });
+    }
     this.rebuiltBecause = rebuiltBecause;
     this.#position = {
       epoch: tree.getMeta('epoch') ?? '',
@@ -43,18 +60,21 @@ export class SyncedIndex {
     };
   }
 
-  /** Opens the index of one directory and folder; what does not fit, or is damaged, is replaced by an empty one. */
-  static open(stateDirectory: string, folder: string, digestFunction: DigestFunction): SyncedIndex {
+  /**
+   * Opens the index of one directory and folder; what does not fit, or is damaged, is replaced by an empty one.
+   * @param knowsLinks whether it is to know which names are one file on the server
+   */
+  static open(stateDirectory: string, folder: string, digestFunction: DigestFunction, knowsLinks = false): SyncedIndex {
     const file = join(stateDirectory, FILE_NAME);
     const options = { digestFunction, indexInodes: true, indexContents: true };
     let rebuiltBecause: string | undefined;
     try {
-      if (!existsSync(file)) return new SyncedIndex(SyncedIndex.#create(file, folder, options), undefined);
+      if (!existsSync(file)) return new SyncedIndex(SyncedIndex.#create(file, folder, options), knowsLinks, undefined);
       const tree = TreeIndex.open(file, options);
       const known = tree.getMeta('folder');
       if (known === folder || known === undefined) {
         tree.setMeta('folder', folder);
-        return new SyncedIndex(tree, undefined);
+        return new SyncedIndex(tree, knowsLinks, undefined);
       }
       tree.close();
       rebuiltBecause = `it was of the folder "${known}"`;
@@ -62,7 +82,7 @@ export class SyncedIndex {
       if (!(error instanceof LockstepError) || error.reason !== 'INDEX_DAMAGED') throw error;
       rebuiltBecause = error.message;
     }
-    return new SyncedIndex(SyncedIndex.#create(file, folder, options), rebuiltBecause);
+    return new SyncedIndex(SyncedIndex.#create(file, folder, options), knowsLinks, rebuiltBecause);
   }
 
   static #create(file: string, folder: string, options: IndexOptions): TreeIndex {
@@ -96,6 +116,7 @@ export class SyncedIndex {
     switch (update.type) {
       case 'put':
         this.tree.put(update.entry, update.identity);
+        if (this.#knowsLinks) this.#group(update.entry.path, update.existing);
         return;
       case 'move':
         if (this.tree.has(update.to)) this.tree.remove(update.to);
@@ -105,6 +126,27 @@ export class SyncedIndex {
         this.tree.remove(update.path);
         return;
     }
+  }
+
+  /** The server may have changed which names share a file: in this directory, or, of the root, anywhere. Returns whether any was known. */
+  forgetLinks(directory: TreePath): boolean {
+    if (!this.#knowsLinks) return false;
+    return (directory === ROOT ? this.tree.forgetLinkGroups() : this.tree.forgetLinkGroupsIn(directory)) > 0;
+  }
+
+  /** What is not linked to something is a file of its own on the server. */
+  #group(path: TreePath, existing: TreePath | undefined): void {
+    if (existing === undefined) {
+      if (this.tree.linkGroupOf(path) !== undefined) this.tree.setLinkGroup(path, undefined);
+      return;
+    }
+    let group = this.tree.linkGroupOf(existing);
+    if (group === undefined) {
+      group = Number(this.tree.getMeta(LAST_GROUP) ?? '0') + 1;
+      this.tree.setMeta(LAST_GROUP, String(group));
+      this.tree.setLinkGroup(existing, group);
+    }
+    this.tree.setLinkGroup(path, group);
   }
 
   close(): void {

@@ -24,7 +24,7 @@ export type RescanReason =
   | 'compared'
   /** A flush could not know that all hints had come. */
   | 'flush'
-  /** More files with several names than are remembered one by one. */
+  /** More files with several names than are remembered one by one, or it is not known which the server has linked. */
   | 'hard-links'
   /** The file system refused what it usually does not. */
   | 'file-system'

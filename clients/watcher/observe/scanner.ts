@@ -32,6 +32,8 @@ export interface ScannerOptions {
   readonly report: (path: TreePath, reason: string, message: string) => void;
   /** A file with other names differs, or went: what is sent of this inode under another name may be old already (E19). */
   readonly shared: (ino: bigint) => void;
+  /** Of a file that is as the index has it: whether the server may have it apart from its other names. Undefined where that is no matter. */
+  readonly isUnlinked?: ((path: TreePath) => boolean) | undefined;
   /** There is nothing to be done about this path: what was wrong with it is over. */
   readonly fine: (path: TreePath) => void;
 }
@@ -56,6 +58,8 @@ export class Scanner {
   readonly #options: ScannerOptions;
   readonly #rootDevice: bigint;
   readonly #exactNames: ExactNames;
+  /** Inodes, each in a state, whose names were given out since `beginLook`. */
+  readonly #given = new Set<string>();
 
   constructor(options: ScannerOptions) {
     this.#options = options;
@@ -77,6 +81,11 @@ export class Scanner {
       this.#reportUnreadable(path, error, this.#options.unlisted);
       return undefined;
     }
+  }
+
+  /** What was found so far is in the caller's hands: of files that were among it, the other names are found anew. */
+  beginLook(): void {
+    this.#given.clear();
   }
 
   /** Looks at one name, whatever the index or the disk has of it. */
@@ -191,7 +200,12 @@ export class Scanner {
     }
     if (isDirectory) findings.directories.push(path);
     if (row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat)) {
-      this.#options.fine(path);
+      const isUnlinked = this.#isShared(stat) && this.#options.isUnlinked?.(path) === true;
+      if (isUnlinked) {
+        // Its other names are as they were.
+        const before = this.#options.index.get(path);
+        findings.differences.push({ path, before, now: this.#observe(directory, name, path, stat) });
+      } else this.#options.fine(path);
       return;
     }
     const now = this.#observe(directory, name, path, stat);
@@ -215,9 +229,20 @@ export class Scanner {
     return this.#options.index.findByInode(this.#rootDevice, ino).map(({ path }) => path);
   }
 
-  #otherNames(path: TreePath, { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>): readonly TreePath[] {
+  /** Once for each state of an inode: of a thousand names that differ, one leads to all others. */
+  #otherNames(
+    path: TreePath,
+    { dev, ino, ctimeNs }: Pick<DiskIdentity, 'dev' | 'ino' | 'ctimeNs'>,
+  ): readonly TreePath[] {
     this.#options.shared(ino);
+    const state = `${dev}:${ino}:${ctimeNs}`;
+    if (this.#given.has(state)) return [];
+    this.#given.add(state);
     return this.#options.index.findByInode(dev, ino).flatMap((entry) => (entry.path === path ? [] : [entry.path]));
+  }
+
+  #isShared(stat: Stat): boolean {
+    return this.#options.isUnlinked !== undefined && stat.kind === 'file' && stat.nlink > 1;
   }
 
   #observe(directory: Directory, name: string, path: TreePath, stat: Stat): Observed | undefined {
@@ -231,6 +256,7 @@ export class Scanner {
           mtimeNs,
           sizeBytes: stat.sizeBytes,
           identity,
+          ...(this.#isShared(stat) ? { isShared: true } : {}),
         };
       case 'directory':
         return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity };

@@ -13,6 +13,8 @@ export interface ObservedFile {
   readonly mtimeNs: bigint;
   readonly sizeBytes: number;
   readonly identity: DiskIdentity;
+  /** It has other names, and they are to be kept as such. */
+  readonly isShared?: boolean;
 }
 
 export interface ObservedDirectory {

@@ -20,6 +20,8 @@ export interface ServerFacts {
   readonly serverVersion: string;
   readonly limits: SessionLimits;
   readonly zstd: boolean;
+  /** It knows LinkFile. */
+  readonly hardLinks: boolean;
   readonly folder: FolderInfo;
 }
 
@@ -49,6 +51,7 @@ export async function greet(connection: Connection, folderName: string, signal: 
     serverVersion: shownVersion(info),
     limits: checkedLimits(info.limits),
     zstd: info.compressors.includes(Compressor.COMPRESSOR_ZSTD),
+    hardLinks: info.hardLinks,
     folder,
   };
 }

@@ -61,6 +61,7 @@ export class Inspection implements LiveSession {
       maxInFlightBytes,
       zstd: false,
       compressAll: false,
+      hardLinks: server.hardLinks,
     };
     return new Inspection(options, facts);
   }

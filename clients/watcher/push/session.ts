@@ -233,6 +233,7 @@ function factsOf(server: ServerFacts, lease: AcquireLeaseResponse, compress: boo
     maxInFlightBytes,
     zstd: server.zstd,
     compressAll: compress && server.zstd,
+    hardLinks: server.hardLinks,
   };
 }
 

@@ -47,10 +47,7 @@ export class ChangeLog {
   #writeLine(change: AcknowledgedChange): void {
     logChange(this.#logger, {
       op: change.operation,
-      path:
-        change.from === undefined
-          ? displayPath(change.path)
-          : `${displayPath(change.from)} -> ${displayPath(change.path)}`,
+      path: shownPaths(change),
       revision: change.revision,
       bytes: change.operation === 'put' ? change.contentBytes : undefined,
       ms: Math.round(change.milliseconds * 10) / 10,
@@ -87,4 +84,12 @@ export class ChangeLog {
     this.#skippedRevision = revision;
     this.#timer ??= setTimeout(() => this.close(), SUMMARY_MS).unref();
   }
+}
+
+/** A move as `from -> to`, a hard link as rsync shows it: `name => other name`. */
+export function shownPaths({ operation, path, from }: Pick<AcknowledgedChange, 'operation' | 'path' | 'from'>): string {
+  if (from === undefined) return displayPath(path);
+  return operation === 'link'
+    ? `${displayPath(path)} => ${displayPath(from)}`
+    : `${displayPath(from)} -> ${displayPath(path)}`;
 }

@@ -1,0 +1,174 @@
+/**
+ * Names of one inode, kept as names of one file on the server (`--hard-links`, E19). Which names the server has linked is
+ * known by their group in the synced index; what an inode is now, and which name the server gets that by, is remembered while
+ * the session lasts. A wrong guess costs a refusal, never more: the server links only what is what the change says.
+ */
+import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
+import { sameRecord } from '../../../common/tree/entry.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { SyncedIndex } from '../index/synced-index.ts';
+import type { ObservedFile } from '../plan/difference.ts';
+
+/** Other names that are looked at for one to link to: the first will do, unless the inode is changing just now. */
+const MAX_LOOKED_AT = 8;
+/** Beyond, what was remembered is read again. */
+const MAX_REMEMBERED = 50_000;
+/** A refusal may be a matter of order, once or twice. */
+const MAX_REFUSALS = 3;
+
+/** A state of an inode, and a name under which the server has it, or gets it with what is on its way. */
+interface Known {
+  readonly path: TreePath;
+  readonly identity: DiskIdentity;
+  readonly record: FileRecord;
+}
+
+export interface HardLinksOptions {
+  readonly index: SyncedIndex;
+  /** False where something is on its way to the path. */
+  readonly isSettled: (path: TreePath) => boolean;
+  /** The inode of the file whose content is being uploaded for a path. */
+  readonly uploadedInode: (path: TreePath) => bigint | undefined;
+}
+
+export class HardLinks {
+  readonly #options: HardLinksOptions;
+  readonly #known = new Map<bigint, Known>();
+  readonly #inodeOf = new Map<TreePath, bigint>();
+  readonly #uploading = new Map<bigint, TreePath>();
+  readonly #refusals = new Map<TreePath, number>();
+
+  constructor(options: HardLinksOptions) {
+    this.#options = options;
+  }
+
+  /** Of a file as the index has it: whether the server may have it apart from the other names of its inode. */
+  isMissing(path: TreePath): boolean {
+    if (!this.#mayLink(path)) return false;
+    const { tree } = this.#options.index;
+    const own = tree.get(path);
+    if (own?.kind !== 'file' || own.identity === undefined) return false;
+    return !this.isLinked(path, own.identity, own);
+  }
+
+  /** Whether the server has the path linked to the other names that it has of this inode and record, if it has any. */
+  isLinked(path: TreePath, identity: DiskIdentity, record: FileRecord): boolean {
+    const other = this.#otherNames(path, identity, record)[0];
+    if (other === undefined) return true;
+    const { tree } = this.#options.index;
+    const group = tree.linkGroupOf(path);
+    return group !== undefined && group === tree.linkGroupOf(other);
+  }
+
+  /** What the file is, if that is known of its inode without reading it. */
+  recordOf(path: TreePath, now: ObservedFile): FileRecord | undefined {
+    const known = this.#known.get(now.identity.ino);
+    if (known !== undefined && isSameState(known.identity, now.identity)) return known.record;
+    const { tree } = this.#options.index;
+    const own = tree.get(path);
+    const names = own === undefined ? [] : [own];
+    const others = tree.findByInode(now.identity.dev, now.identity.ino, MAX_LOOKED_AT);
+    for (const { identity, ...entry } of [...names, ...others]) {
+      const isNow = identity !== undefined && isSameState(identity, now.identity);
+      if (isNow && entry.kind === 'file' && entry.mode === now.mode && entry.mtimeNs === now.mtimeNs) {
+        const { path: _, ...record } = entry;
+        return record;
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * Another name of the inode, under which the server will have just this when the change arrives.
+   * @param isTaken whether the change that is being sent with this one gives the path another past
+   */
+  partnerOf(
+    path: TreePath,
+    identity: DiskIdentity,
+    record: FileRecord,
+    isTaken: (path: TreePath) => boolean,
+  ): TreePath | undefined {
+    if (!this.#mayLink(path)) return undefined;
+    // The one that was sent last comes first: names that are sent together gather there, instead of changing partners.
+    const known = this.#known.get(identity.ino);
+    if (known !== undefined && known.path !== path && sameRecord(known.record, record)) return known.path;
+    return this.#otherNames(path, identity, record).find((other) => !isTaken(other) && this.#options.isSettled(other));
+  }
+
+  /** Names that the server had in one group with the path, which was linked to others now: they are to follow. */
+  leftBehind(path: TreePath, { dev, ino }: DiskIdentity, record: FileRecord, group: number): readonly TreePath[] {
+    const { tree } = this.#options.index;
+    if (tree.linkGroupOf(path) === group) return [];
+    return this.#otherNames(path, { dev, ino }, record).filter((other) => tree.linkGroupOf(other) === group);
+  }
+
+  /** The server has the path linked to names that are names of another file here. */
+  mustBeApart(path: TreePath, now: ObservedFile): boolean {
+    const { tree } = this.#options.index;
+    if (tree.linkGroupOf(path) === undefined) return false;
+    const identity = tree.get(path)?.identity;
+    return identity === undefined || identity.ino !== now.identity.ino;
+  }
+
+  /** The server has this at the path, or gets it with what is on its way. */
+  learned(path: TreePath, identity: DiskIdentity, record: FileRecord): void {
+    this.left(path);
+    if (this.#known.size >= MAX_REMEMBERED) this.#forgetAll();
+    this.#known.set(identity.ino, { path, identity, record });
+    this.#inodeOf.set(path, identity.ino);
+  }
+
+  /** Something else comes to the path, or nothing. */
+  left(path: TreePath): void {
+    const ino = this.#inodeOf.get(path);
+    if (ino === undefined) return;
+    this.#inodeOf.delete(path);
+    if (this.#known.get(ino)?.path === path) this.#known.delete(ino);
+  }
+
+  /** The content is wanted under this name: the others wait for it. */
+  uploads(path: TreePath, now: ObservedFile): void {
+    if (this.#uploading.size >= MAX_REMEMBERED) this.#uploading.clear();
+    this.#uploading.set(now.identity.ino, path);
+  }
+
+  /** Whether the content of the inode is on its way under another name. */
+  isComing(path: TreePath, now: ObservedFile): boolean {
+    const { ino } = now.identity;
+    const other = this.#uploading.get(ino);
+    if (other === undefined || other === path) return false;
+    if (this.#options.uploadedInode(other) === ino) return true;
+    this.#uploading.delete(ino);
+    return false;
+  }
+
+  /** The server did not link it. `isFinal`: its file system cannot. */
+  refused(path: TreePath, isFinal: boolean): void {
+    if (this.#refusals.size >= MAX_REMEMBERED) this.#refusals.clear();
+    this.#refusals.set(path, isFinal ? MAX_REFUSALS : (this.#refusals.get(path) ?? 0) + 1);
+  }
+
+  #mayLink(path: TreePath): boolean {
+    return (this.#refusals.get(path) ?? 0) < MAX_REFUSALS;
+  }
+
+  /** In the index, with this inode and record. */
+  #otherNames(
+    path: TreePath,
+    { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>,
+    record: FileRecord,
+  ): readonly TreePath[] {
+    return this.#options.index.tree
+      .findByInode(dev, ino, MAX_LOOKED_AT)
+      .flatMap((other) => (other.path !== path && sameRecord(other, record) ? [other.path] : []));
+  }
+
+  #forgetAll(): void {
+    this.#known.clear();
+    this.#inodeOf.clear();
+  }
+}
+
+function isSameState(a: DiskIdentity, b: DiskIdentity): boolean {
+  return a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.mtimeNs === b.mtimeNs && a.sizeBytes === b.sizeBytes;
+}

@@ -1,0 +1,232 @@
+/**
+ * Names of one file that stay names of one file (`--hard-links`), with real programs: judged by inodes, contents and
+ * metadata on both sides.
+ */
+import { expect } from 'chai';
+import {
+  appendFileSync,
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { CHANGE_SOURCES } from '../support/pair.ts';
+import { usePairs, useSharedPair } from '../support/pair-hooks.ts';
+import { RandomTree, seedOfRun } from '../support/workloads.ts';
+import { noise, put, run } from '../support/writing.ts';
+
+const WITH_LINKS = { withHardLinks: true } as const;
+const LARGE_BYTES = 3 * 2 ** 20;
+
+for (const changeSource of CHANGE_SOURCES) {
+  describe(`hard links, kept (${changeSource}) (E19)`, () => {
+    const shared = useSharedPair({ changeSource, watcherFlags: ['--hard-links'] });
+    const source = (...names: readonly string[]) => join(shared.pair.source, ...names);
+    const replica = (...names: readonly string[]) => join(shared.pair.replica, ...names);
+    const follows = () => shared.pair.follows(WITH_LINKS);
+
+    it('arrive as names of one file, in one directory and in several', async () => {
+      put(source(), 'd/one', 'the same file');
+      linkSync(source('d', 'one'), source('d', 'two'));
+      await follows();
+      mkdirSync(source('e'));
+      linkSync(source('d', 'two'), source('e', 'three'));
+      await follows();
+      expect(statSync(replica('e', 'three')).nlink).to.equal(3);
+    });
+
+    it('follow what is written, set and removed through one name', async () => {
+      appendFileSync(source('d', 'two'), ', written through one name');
+      await follows();
+      chmodSync(source('d', 'one'), 0o600);
+      await follows();
+      utimesSync(source('e', 'three'), 1_000_000_000, 1_000_000_000.5);
+      await follows();
+      unlinkSync(source('d', 'one'));
+      await follows();
+      expect(statSync(replica('e', 'three')).nlink).to.equal(2);
+    });
+
+    it('end where a name becomes a file of its own, also with the same content and time', async () => {
+      put(source(), 'own/a', noise(1000));
+      linkSync(source('own', 'a'), source('own', 'b'));
+      linkSync(source('own', 'a'), source('own', 'c'));
+      await follows();
+      run('cp', ['-p', '--reflink=never', source('own', 'a'), source('own', 'tmp')]);
+      renameSync(source('own', 'tmp'), source('own', 'b'));
+      await follows();
+      chmodSync(source('own', 'b'), 0o600);
+      await follows();
+      expect(statSync(replica('own', 'a')).mode & 0o777).not.to.equal(0o600);
+    });
+
+    it('move with their files and directories, and are swapped', async () => {
+      put(source(), 'm/x', noise(5000, 'x'));
+      put(source(), 'm/y', noise(5000, 'y'));
+      mkdirSync(source('n'));
+      linkSync(source('m', 'x'), source('n', 'x'));
+      linkSync(source('m', 'y'), source('n', 'y'));
+      await follows();
+      renameSync(source('n', 'x'), source('t'));
+      renameSync(source('n', 'y'), source('n', 'x'));
+      renameSync(source('t'), source('n', 'y'));
+      await follows();
+      renameSync(source('n'), source('moved'));
+      renameSync(source('m', 'x'), source('moved', 'z'));
+      await follows();
+    });
+
+    it('of large files send their content once', async () => {
+      put(source(), 'large/a', noise(LARGE_BYTES));
+      for (const name of ['b', 'c', 'd']) linkSync(source('large', 'a'), source('large', name));
+      await follows();
+      appendFileSync(source('large', 'c'), 'more');
+      chmodSync(source('large', 'c'), 0o640);
+      await follows();
+      expect(statSync(replica('large', 'a')).nlink).to.equal(4);
+    });
+
+    it('to names outside of the tree do not count', async () => {
+      put(shared.pair.base, 'outside', 'x');
+      linkSync(join(shared.pair.base, 'outside'), source('inside'));
+      await follows();
+      expect(statSync(replica('inside')).nlink).to.equal(1);
+    });
+  });
+}
+
+describe('hard links, kept (E19)', () => {
+  const started = usePairs();
+  const flags = ['--hard-links'];
+
+  it('arrive by the first sync: a thousand names of one file, whose content is sent once', async () => {
+    const pair = await started.start({
+      counting: true,
+      watcherFlags: flags,
+      prepare: ({ source }) => {
+        put(source, 'store/file', noise(100_000));
+        for (let at = 0; at < 1000; at++) {
+          mkdirSync(join(source, `p${at % 10}`), { recursive: true });
+          linkSync(join(source, 'store/file'), join(source, `p${at % 10}`, `n${at}`));
+        }
+      },
+    });
+    await pair.inStep(WITH_LINKS);
+    expect(statSync(join(pair.replica, 'store/file')).nlink).to.equal(1001);
+    expect(pair.proxy.sentBytes).to.be.below(400_000);
+    chmodSync(join(pair.source, 'p3/n3'), 0o600);
+    await pair.inStep(WITH_LINKS);
+  });
+
+  it('of a store of packages, and of what is installed from it, stay as they are through an update', async () => {
+    const pair = await started.start({ watcherFlags: flags });
+    const install = (version: string) => {
+      for (let at = 0; at < 60; at++) {
+        const file = join(pair.source, `store/${version}-${at % 40}`);
+        put(pair.source, `store/${version}-${at % 40}`, noise(500 + at, `${version} ${at % 40}`));
+        for (const project of ['a', 'b']) {
+          const directory = join(pair.source, project, 'node_modules', `m${at % 7}`);
+          mkdirSync(directory, { recursive: true });
+          rmSync(join(directory, `f${at}`), { force: true });
+          linkSync(file, join(directory, `f${at}`));
+        }
+      }
+    };
+    install('1');
+    await pair.inStep(WITH_LINKS);
+    install('2');
+    await pair.inStep(WITH_LINKS);
+    rmSync(join(pair.source, 'a'), { recursive: true });
+    await pair.inStep(WITH_LINKS);
+    rmSync(join(pair.source, 'store'), { recursive: true });
+    await pair.inStep(WITH_LINKS);
+  });
+
+  it('are restored: when the option comes later, after a lost index, and where the replica was separated by hand', async () => {
+    const pair = await started.start();
+    put(pair.source, 'a/one', 'content');
+    put(pair.source, 'large', noise(LARGE_BYTES));
+    mkdirSync(join(pair.source, 'b'));
+    for (const name of ['a/two', 'b/three']) linkSync(join(pair.source, 'a/one'), join(pair.source, name));
+    linkSync(join(pair.source, 'large'), join(pair.source, 'b/large'));
+    await pair.inStep();
+    expect(statSync(join(pair.replica, 'a/one')).nlink).to.equal(1);
+
+    await pair.watcher.end('SIGTERM');
+    await pair.startWatcher(flags);
+    await pair.inStep(WITH_LINKS);
+
+    await pair.watcher.end('SIGTERM');
+    rmSync(pair.watcherState, { recursive: true });
+    await pair.server.end('SIGTERM');
+    run('cp', ['-p', '--reflink=never', join(pair.replica, 'a/two'), join(pair.base, 'copy')]);
+    run('mv', [join(pair.base, 'copy'), join(pair.replica, 'a/two')]);
+    await pair.startServer();
+    await pair.startWatcher(flags);
+    await pair.inStep(WITH_LINKS);
+
+    await pair.server.end('SIGTERM');
+    run('cp', ['-p', '--reflink=never', join(pair.replica, 'b/three'), join(pair.base, 'copy')]);
+    run('mv', [join(pair.base, 'copy'), join(pair.replica, 'b/three')]);
+    await pair.startServer();
+    await pair.follows(WITH_LINKS);
+  });
+
+  it('are left alone, and nothing shows through them, when the option is gone again', async () => {
+    const pair = await started.start({ watcherFlags: [] });
+    await pair.watcher.end('SIGTERM');
+    await pair.startWatcher(flags);
+    put(pair.source, 'one', 'content');
+    linkSync(join(pair.source, 'one'), join(pair.source, 'two'));
+    linkSync(join(pair.source, 'one'), join(pair.source, 'three'));
+    await pair.inStep(WITH_LINKS);
+    await pair.watcher.end('SIGTERM');
+    await pair.startWatcher();
+    unlinkSync(join(pair.source, 'two'));
+    writeFileSync(join(pair.source, 'two'), 'content');
+    chmodSync(join(pair.source, 'two'), 0o600);
+    chmodSync(join(pair.source, 'three'), 0o640);
+    await pair.inStep();
+    await pair.watcher.end('SIGTERM');
+    await pair.startWatcher(flags);
+    await pair.inStep(WITH_LINKS);
+  });
+
+  it('are in step after kills of the server and of the watcher in the midst of it', async function () {
+    this.timeout(120_000);
+    const pair = await started.start({ watcherFlags: flags });
+    const tree = new RandomTree(pair.source, seedOfRun());
+    for (let round = 0; round < 6; round++) {
+      const edits = tree.mutateOverTime(400);
+      await new Promise((resolve) => setTimeout(resolve, 30 + 20 * round));
+      if (round % 2 === 0) {
+        await pair.server.end('SIGKILL');
+        await edits;
+        await pair.startServer();
+      } else {
+        await pair.watcher.end('SIGKILL');
+        await edits;
+        await pair.startWatcher();
+      }
+    }
+    await pair.inStep(WITH_LINKS).catch((error: unknown) => {
+      throw new Error(`${String(error)}\n${tree.history.slice(-60).join('\n')}`);
+    });
+  });
+
+  it('are told by a dry run', async () => {
+    const pair = started.prepare();
+    put(pair.source, 'one', 'content');
+    linkSync(join(pair.source, 'one'), join(pair.source, 'two'));
+    await pair.startServer();
+    const dry = ['--once', '--dry-run', '--hard-links'];
+    const { stdout, stderr } = await pair.command('watch', ...pair.watcherArguments, ...dry);
+    expect(stdout + stderr).to.match(/two => one/);
+  });
+});
