@@ -23,6 +23,8 @@ import { noise, put, run } from '../support/writing.ts';
 
 const WITH_LINKS = { withHardLinks: true } as const;
 const LARGE_BYTES = 3 * 2 ** 20;
+/** Beyond what the server copies by itself. */
+const HUGE_BYTES = 65 * 2 ** 20;
 
 for (const changeSource of CHANGE_SOURCES) {
   describe(`hard links, kept (${changeSource}) (E19)`, () => {
@@ -196,6 +198,20 @@ describe('hard links, kept (E19)', () => {
     await pair.watcher.end('SIGTERM');
     await pair.startWatcher(flags);
     await pair.inStep(WITH_LINKS);
+  });
+
+  it('do not show the metadata of one name under others in the replica, however large the file is', async () => {
+    const pair = await started.start({
+      prepare: ({ source }) => {
+        put(source, 'huge', noise(HUGE_BYTES));
+        put(source, 'small', 'x');
+      },
+    });
+    await pair.inStep();
+    for (const name of ['huge', 'small']) linkSync(join(pair.replica, name), join(pair.base, name));
+    for (const name of ['huge', 'small']) chmodSync(join(pair.source, name), 0o600);
+    await pair.inStep();
+    for (const name of ['huge', 'small']) expect(statSync(join(pair.base, name)).mode & 0o777).to.equal(0o644);
   });
 
   it('are in step after kills of the server and of the watcher in the midst of it', async function () {

@@ -65,6 +65,13 @@ export interface SenderEffects {
   readonly links?: HardLinks | undefined;
 }
 
+/** A file that is another name of one that the server has. */
+interface Shared {
+  readonly record: FileRecord;
+  /** Undefined where the server has it so. */
+  readonly existing: TreePath | undefined;
+}
+
 export class ChangeSender {
   readonly #scanner: Scanner;
   readonly #limits: SenderLimits;
@@ -113,13 +120,13 @@ export class ChangeSender {
     this.#vacated = NO_PATHS;
     this.#touched.clear();
     const record: FileRecord = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
-    if (!this.#settlesShared(path, now, record, before)) {
-      if (before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now))
-        this.#sameContent(path, now, record, before);
-      else {
-        this.#open().putStored(path, record, digest);
-        this.#sentPut(path, record, now);
-      }
+    const shared = this.#sharedAs(path, now, record, before);
+    if (shared !== undefined) this.#share(path, now, shared);
+    else if (before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now))
+      this.#sameContent(path, now, record, before);
+    else {
+      this.#open().putStored(path, record, digest);
+      this.#sentPut(path, record, now);
     }
     this.#flush();
   }
@@ -168,7 +175,8 @@ export class ChangeSender {
     const { links } = this.#effects;
     if (links !== undefined && now.isShared === true) {
       const known = links.recordOf(path, now);
-      if (known !== undefined && this.#settlesShared(path, now, known, before)) return;
+      const shared = known && this.#sharedAs(path, now, known, before);
+      if (shared !== undefined) return this.#share(path, now, shared);
     }
     if (now.sizeBytes > this.#limits.maxInlineBytes) {
       if (now.isShared === true && links?.isComing(path, now)) {
@@ -186,7 +194,7 @@ export class ChangeSender {
     let record: FileRecord | undefined;
     let isKnown = false;
     let delta: Uint8Array | undefined;
-    let isSettled = false;
+    let shared: Shared | undefined;
     writer.putInline(path, now, (buffer, offset) => {
       const read = readStable(directory, nameOf(path), now.identity, buffer, offset);
       if (read.outcome === 'unreadable') this.#effects.unreadable(path, read.errno);
@@ -195,14 +203,14 @@ export class ChangeSender {
       const content = buffer.subarray(offset, offset + now.sizeBytes);
       const digest = digestOf(this.#limits.digestFunction, content);
       record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
-      isSettled = this.#canSettleShared(path, now, record, before);
-      if (isSettled) return undefined;
+      shared = this.#sharedAs(path, now, record, before);
+      if (shared !== undefined) return undefined;
       isKnown = before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now);
       delta = isKnown || before === undefined ? undefined : this.#effects.deltaOf(content, before);
       return isKnown || delta !== undefined ? undefined : digest;
     });
     if (record === undefined) return;
-    if (isSettled && this.#settlesShared(path, now, record, before)) return;
+    if (shared !== undefined) return this.#share(path, now, shared);
     if (isKnown && before !== undefined) {
       this.#sameContent(path, now, record, before);
       return;
@@ -215,40 +223,31 @@ export class ChangeSender {
     this.#sentPut(path, record, now);
   }
 
-  /** The server can be told, or knows already, that the file is another name of one that it has. */
-  #canSettleShared(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): boolean {
+  /** How the server can be told, or knows already, that the file is another name of one that it has. */
+  #sharedAs(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): Shared | undefined {
     const { links } = this.#effects;
     // What is renamed in this plan keeps its links with that.
-    if (links === undefined || now.isShared !== true || this.#targets.has(path)) return false;
-    return this.#isLinked(path, now, record, before) || this.#partnerOf(path, now, record) !== undefined;
+    if (links === undefined || now.isShared !== true || this.#targets.has(path)) return undefined;
+    if (this.#isLinked(path, now, record, before)) return { record, existing: undefined };
+    const isTaken = (other: TreePath) => this.#touched.has(other) || this.#vacated.has(other);
+    const existing = links.partnerOf(path, now.identity, record, isTaken);
+    return existing && { record, existing };
   }
 
-  /** The same, and does it. False when nothing was done. */
-  #settlesShared(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): boolean {
-    if (!this.#canSettleShared(path, now, record, before)) return false;
-    const { links } = this.#effects;
-    const { identity } = now;
-    if (this.#isLinked(path, now, record, before)) this.#effects.refresh(path, identity);
+  #share(path: TreePath, { identity }: ObservedFile, { record, existing }: Shared): void {
+    if (existing === undefined) this.#effects.refresh(path, identity);
     else {
-      const existing = this.#partnerOf(path, now, record);
-      if (existing === undefined) return false;
       this.#open().linkFile(path, record, existing);
       const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity, existing };
       this.#sentChange({ ...sentChange('link', path, 0, update), existing });
     }
-    links?.learned(path, identity, record);
-    return true;
+    this.#effects.links?.learned(path, identity, record);
   }
 
   #isLinked(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord | undefined): boolean {
     const { links } = this.#effects;
     if (links === undefined || before === undefined || !sameRecord(before, record)) return false;
     return !this.#mustBeApart(path, now) && links.isLinked(path, now.identity, record);
-  }
-
-  #partnerOf(path: TreePath, { identity }: ObservedFile, record: FileRecord): TreePath | undefined {
-    const isTaken = (other: TreePath) => this.#touched.has(other) || this.#vacated.has(other);
-    return this.#effects.links?.partnerOf(path, identity, record, isTaken);
   }
 
   #mustBeApart(path: TreePath, now: ObservedFile): boolean {

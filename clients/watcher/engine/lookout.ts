@@ -157,7 +157,7 @@ export class Lookout {
     for (const difference of findings.differences) note(difference, found);
     for (const other of findings.linked) {
       if (this.#options.isInFlight(other, seenMs)) continue;
-      for (const difference of scanner.look(parentOf(other), nameOf(other)).differences) note(difference, found);
+      for (const difference of scanner.look(parentOf(other), nameOf(other), false).differences) note(difference, found);
     }
     for (const directory of findings.directories) {
       if (!isAnotherDirectory(found.get(directory))) continue;

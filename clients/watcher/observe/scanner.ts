@@ -88,17 +88,18 @@ export class Scanner {
     this.#given.clear();
   }
 
-  /** Looks at one name, whatever the index or the disk has of it. */
-  look(directoryPath: TreePath, name: string): Findings {
+  /** Looks at one name, whatever the index or the disk has of it. `wantsLinked` false: other names of a file are not asked for. */
+  look(directoryPath: TreePath, name: string, wantsLinked = true): Findings {
     const findings: Findings = { differences: [], directories: [], linked: [], nowhere: [], looked: 1 };
     const path = joinPath(directoryPath, name);
     try {
       const directory = this.#options.root.tryDirectory(directoryPath);
       if (directory === undefined) {
         findings.nowhere.push(path);
-        findings.linked.push(...this.#namesOf(this.#options.index.get(path)));
-      } else this.compare(directory, directoryPath, name, this.#options.index.get(path), findings);
-      for (const difference of findings.differences) findings.linked.push(...this.#namesLeftBehind(difference));
+        if (wantsLinked) findings.linked.push(...this.#namesOf(this.#options.index.get(path)));
+      } else this.compare(directory, directoryPath, name, this.#options.index.get(path), findings, false, wantsLinked);
+      if (wantsLinked)
+        for (const difference of findings.differences) findings.linked.push(...this.#namesLeftBehind(difference));
     } catch (error) {
       this.#reportUnreadable(path, error);
     }
@@ -177,6 +178,7 @@ export class Scanner {
     row: KnownName | undefined,
     findings: Findings,
     isListed = false,
+    wantsLinked = true,
   ): void {
     if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
     const stat = isListed ? directory.lstat(name) : this.#exactNames.lstat(directory, name);
@@ -212,7 +214,9 @@ export class Scanner {
     const before = row === undefined ? undefined : this.#options.index.get(path);
     if (now === undefined && before === undefined) return;
     findings.differences.push({ path, before, now });
-    if (stat.kind === 'file' && stat.nlink > 1) findings.linked.push(...this.#otherNames(path, stat));
+    if (stat.kind !== 'file' || stat.nlink < 2) return;
+    if (wantsLinked) findings.linked.push(...this.#otherNames(path, stat));
+    else this.#options.shared(stat.ino);
   }
 
   /** A file that is gone from here may have been written through this name before: its other names know nothing of that. */

@@ -27,7 +27,7 @@ export interface CheckOutcome {
 
 /** Times of directories are left to `performer.touched`. */
 export function checkTouchedPaths(core: ReplicaCore, performer: Performer, touched: TouchedPaths): CheckOutcome {
-  const damaged = new Map<TreePath, FileEntry>();
+  const damaged = new Map<TreePath, FileEntry & IndexedEntry>();
   let hasSeparated = false;
   for (const { path, isUnsynced } of touched) {
     const entry = core.index.get(path);
@@ -128,7 +128,11 @@ export function settleMetadata(
   return 'settled';
 }
 
-function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Map<TreePath, FileEntry>): void {
+function rebuildFromStaging(
+  core: ReplicaCore,
+  performer: Performer,
+  damaged: Map<TreePath, FileEntry & IndexedEntry>,
+): void {
   for (const [path, entry] of damaged) {
     if (isBlocked(core, path)) continue;
     const name = contentName(entry.digest);
@@ -140,10 +144,12 @@ function rebuildFromStaging(core: ReplicaCore, performer: Performer, damaged: Ma
       core.staged.adopt(name, entry);
       core.staged.directory.rename(name, core.staged.directory, REPAIR_NAME);
     } else {
-      const from = core.index.findByDigest(entry.digest);
+      const sibling = performer.shared.formerSiblingOf(entry);
+      const from = core.index.findByDigest(entry.digest) ?? (sibling && core.index.get(sibling));
       if (from?.kind !== 'file' || from.path === path) continue;
       try {
-        core.builder.copy(REPAIR_NAME, entry, from);
+        // The digest of the copy decides.
+        core.builder.copy(REPAIR_NAME, entry, { ...from, identity: undefined });
       } catch (error) {
         if (!(error instanceof ChangeFailure)) throw error;
         continue;

@@ -41,9 +41,9 @@ export class SharedInodes {
     this.#changed.clear();
   }
 
-  /** A name that has got another inode with the same content: another name of the one that it had, if there is any. */
+  /** Of a name that has another inode on the disk than in the index: another name of the one that it had, if there is any. */
   formerSiblingOf({ path, identity }: IndexedEntry): TreePath | undefined {
     if (identity === undefined || !this.#index.keepsInodes) return undefined;
-    return this.#index.findByInode(identity.dev, identity.ino).findLast((other) => other.path !== path)?.path;
+    return this.#index.findByInode(identity.dev, identity.ino, 2).find((other) => other.path !== path)?.path;
   }
 }

@@ -1,4 +1,13 @@
-import { appendFileSync, copyFileSync, linkSync, lstatSync, readFileSync, renameSync, utimesSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  linkSync,
+  lstatSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  utimesSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { FileRecord } from '../../../common/tree/entry.ts';
@@ -164,6 +173,19 @@ describe('hard links in the replica (E19)', () => {
     replica.lookThrough();
     replica.applyAll(metadata('a', 'file', 0o600, T0 + 1_000n));
     expect(lstatSync(local('.lockstep/kept')).mode & 0o777).to.equal(0o644);
+  });
+
+  it('brings a name back that a power cut took, from the others', async () => {
+    replica.applyAll(put('a', 'one'));
+    await replica.checkpoint();
+    replica.applyAll(link('b', 'a', one), metadata('', 'directory', 0o755, T0));
+    replica.close();
+    unlinkSync(local('b'));
+    replica = TestReplica.open(directory);
+    expect(readFileSync(local('b'), 'utf8')).to.equal('one');
+    // They are two files now, and whoever linked them has to hear of it.
+    expect(replica.recovery.isLossy).to.equal(true);
+    replica.log.warnings.length = 0;
   });
 
   it('links a thousand names at once, and asks for the content of none', () => {

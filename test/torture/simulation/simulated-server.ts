@@ -171,6 +171,7 @@ export class SimulatedServer {
         maxInFlightBytes: 20_000,
         zstd: false,
         compressAll: false,
+        hardLinks: true,
       };
     });
   }

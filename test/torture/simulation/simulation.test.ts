@@ -9,13 +9,15 @@ import { removeDirectory, temporaryDirectory } from '../../support/pair.ts';
 import { Random, seedOfRun } from '../../support/workloads.ts';
 import { shrink } from './shrink.ts';
 import type { PlantedFault } from './simulated-server.ts';
-import { type Action, runOf, simulate } from './simulation.ts';
+import { type Action, runOf, simulate, type SimulationOptions } from './simulation.ts';
 
 const SEEDS = Number(process.env['SEEDS'] ?? 600);
 /** The same runs each time, unless others are asked for. */
 const FIRST_SEED =
   process.env['SEEDS'] === undefined && process.env['LOCKSTEP_TEST_SEED'] === undefined ? 1 : seedOfRun();
 const ACTIONS_PER_PHASE = 150;
+/** So many runs for one that keeps hard links (E19). */
+const RUNS_PER_LINKED_ONE = 3;
 /** Runs within which a planted fault must be found. */
 const RUNS_TO_FIND = 150;
 
@@ -36,21 +38,25 @@ describe('the simulation', function () {
   });
   after(() => removeDirectory(base));
 
-  const failureOf = async (actions: readonly Action[], fault?: PlantedFault): Promise<unknown> => {
+  const failureOf = async (
+    actions: readonly Action[],
+    options: Omit<SimulationOptions, 'directory'> = {},
+  ): Promise<unknown> => {
     try {
-      await simulate(actions, { directory: join(base, 'run'), ...(fault === undefined ? {} : { fault }) });
+      await simulate(actions, { directory: join(base, 'run'), ...options });
       return undefined;
     } catch (error) {
       return error;
     }
   };
 
-  it(`ends equal for ${SEEDS} seeds, whatever is cut, lost, late or killed (F01 to F12)`, async () => {
+  it(`ends equal for ${SEEDS} seeds, whatever is cut, lost, late or killed (E19, F01 to F12)`, async () => {
     for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
       const actions = runOf(seed, ACTIONS_PER_PHASE);
-      const failure = await failureOf(actions);
+      const options = { hardLinks: seed % RUNS_PER_LINKED_ONE === 0 };
+      const failure = await failureOf(actions, options);
       if (failure === undefined) continue;
-      const left = await shrink(actions, async (fewer) => (await failureOf(fewer)) !== undefined);
+      const left = await shrink(actions, async (fewer) => (await failureOf(fewer, options)) !== undefined);
       throw new Error(
         `LOCKSTEP_TEST_SEED=${seed}: ${describeError(failure)}\n  what is left of it: ${JSON.stringify(left)}`,
         {
@@ -70,7 +76,7 @@ describe('the simulation', function () {
     it(`finds it when ${fault}`, async () => {
       const random = new Random(FIRST_SEED);
       for (let run = 0; run < RUNS_TO_FIND; run++) {
-        if ((await failureOf(runOf(random.below(2 ** 31), ACTIONS_PER_PHASE), fault)) !== undefined) return;
+        if ((await failureOf(runOf(random.below(2 ** 31), ACTIONS_PER_PHASE), { fault })) !== undefined) return;
       }
       throw new Error(`not found in ${RUNS_TO_FIND} runs`);
     });

@@ -12,7 +12,7 @@ import type { EngineCommand, EngineEvent, EngineStatus } from '../../../clients/
 import { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
-import { treeOf } from '../../server/replica/support.ts';
+import { sharedNamesOf, treeOf } from '../../server/replica/support.ts';
 import { Random } from '../../support/workloads.ts';
 import { Crash, type PlantedFault, SimulatedServer } from './simulated-server.ts';
 import { SimulatedSource, walk } from './simulated-source.ts';
@@ -52,6 +52,8 @@ export type ActionKind = keyof typeof KINDS;
 export interface SimulationOptions {
   readonly directory: string;
   readonly fault?: PlantedFault;
+  /** Names of one file are to be names of one file in the replica, too. */
+  readonly hardLinks?: boolean;
 }
 
 type ToServer = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' }>;
@@ -262,6 +264,7 @@ class Simulation {
         excludes: [],
         maxDelete: { limit: { kind: 'percent', percent: 100 }, floorEntries: 0 },
         acknowledgement: 'durable',
+        hardLinks: this.#options.hardLinks === true,
       },
       root: this.#root,
       hints: {
@@ -541,11 +544,21 @@ class Simulation {
       (path) => source.get(path) !== replica.get(path),
     );
     const [mine, theirs] = [this.#source.directory, this.#server.directory].map((path) => statSync(path));
+    if (differences.length === 0 && this.#options.hardLinks === true) this.#assertLinked(when);
     if (differences.length === 0 && mine?.mode === theirs?.mode) return;
     const lines = differences.map(
       (path) => `${path}: ${source.get(path) ?? 'nothing'} | ${replica.get(path) ?? 'nothing'}`,
     );
     throw new Error(`${when}: after a flush the replica is another:\n  ${lines.join('\n  ')}`);
+  }
+
+  #assertLinked(when: string): void {
+    const shown = [this.#source.directory, this.#server.directory].map((directory) =>
+      sharedNamesOf(directory)
+        .map((names) => names.join(' '))
+        .join('\n  '),
+    );
+    if (shown[0] !== shown[1]) throw new Error(`${when}: links became others:\n  ${shown.join('\n became\n  ')}`);
   }
 
   #note(what: string): void {

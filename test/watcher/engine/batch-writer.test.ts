@@ -5,7 +5,7 @@ import { BatchWriter } from '../../../clients/watcher/engine/batch-writer.ts';
 import { digestOf } from '../../../common/content/digest.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch, type Change } from '../../../gen/lockstep/sync/v1/change.ts';
 
 const names = fc
@@ -24,6 +24,14 @@ const steps = fc.oneof(
   fc.record({ type: fc.constant('put' as const), path: paths, mode: modes, mtimeNs: mtimes, content: contents }),
   fc.record({ type: fc.constant('stored' as const), path: paths, mode: modes, mtimeNs: mtimes, content: contents }),
   fc.record({ type: fc.constant('skipped' as const), path: paths, mode: modes, mtimeNs: mtimes, content: contents }),
+  fc.record({
+    type: fc.constant('link' as const),
+    path: paths,
+    mode: modes,
+    mtimeNs: mtimes,
+    content: contents,
+    existing: paths,
+  }),
   fc.record({ type: fc.constant('mkdir' as const), path: paths, mode: modes, mtimeNs: mtimes }),
   fc.record({
     type: fc.constant('symlink' as const),
@@ -85,6 +93,14 @@ function write(writer: BatchWriter, step: typeof steps extends fc.Arbitrary<infe
           value: { entry, content: { $case: 'inline', value: Buffer.from(step.content) } },
         },
       };
+    }
+    case 'link': {
+      const { mode, mtimeNs, content, existing } = step;
+      const digest = digestOf('blake3', content);
+      const record = { kind: 'file', mode, mtimeNs, sizeBytes: content.length, digest } as const;
+      writer.linkFile(path, record, existing);
+      const existingPath = toWirePath(existing);
+      return { operation: { $case: 'linkFile', value: { entry: toWireEntry(path, record), existingPath } } };
     }
     case 'mkdir': {
       const record = { kind: 'directory', mode: step.mode, mtimeNs: step.mtimeNs } as const;

@@ -198,7 +198,7 @@ export interface WatchEventsResponse {
   type: string;
   /** The state after it. */
   state: WatcherState;
-  /** Of a change: `put`, `mkdir`, `symlink`, `metadata`, `move` or `delete`. */
+  /** Of a change: `put`, `link`, `mkdir`, `symlink`, `metadata`, `move` or `delete`. */
   operation: string;
   /** Of a change or problem: the path, in wire spelling. */
   path: string;
