@@ -236,6 +236,8 @@ export class SimulatedServer {
   /** Somebody changes the replica behind the server's back. Returns what was done. */
   edit(random: Random): string {
     this.isEdited = true;
+    // What is edited while it is down is not what the cut has left.
+    this.#heldAtCut = undefined;
     const entries = [...walk(this.directory)];
     const [path, content] = entries.length === 0 ? ['foreign', ''] : random.of(entries);
     const file = join(this.directory, path);
