@@ -7,6 +7,7 @@ import { DirtyPages } from '../../support/dirty-pages.ts';
 import {
   fileEntry,
   linesOf,
+  link,
   mkdir,
   move,
   p,
@@ -14,6 +15,7 @@ import {
   putStored,
   remove,
   removeDirectory,
+  sharedNamesOf,
   symlink,
   T0,
   temporaryDirectory,
@@ -85,6 +87,17 @@ describe("a sync of the replica's file system that failed (E86)", () => {
     await checkpoint();
     expect(replica.core.log.sizeBytes).to.equal(0);
     expectWholeAfterPowerCut();
+  });
+
+  it('leaves names of one file what they are (E19)', async () => {
+    const record = fileEntry('a', 'one');
+    replica.applyAll(put('a', 'one'), mkdir('d'), link('d/b', 'a', record));
+    replica.applyAll(link('c', 'd/b', record), put('own', 'one'), move('a', 'd/moved'));
+    await failingCheckpoint();
+    await checkpoint();
+    expect(sharedNamesOf(directory)).to.deep.equal([['c', 'd/b', 'd/moved']]);
+    expectWholeAfterPowerCut();
+    expect(sharedNamesOf(directory)).to.deep.equal([['c', 'd/b', 'd/moved']]);
   });
 
   it('is not forgotten by a restart in between', async () => {
