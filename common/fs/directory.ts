@@ -8,6 +8,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  lchownSync,
   linkSync,
   lstatSync,
   lutimesSync,
@@ -241,6 +242,19 @@ export class Directory {
     if (!mayBeClamped(mtimeNs)) return;
     const after = this.lstat(name);
     if (after !== undefined) assertHeld(mtimeNs, after.mtimeNs);
+  }
+
+  /**
+   * Gives the entry itself, also a link, to a user and a group; LEAVE_ID for what is to stay. False when it is no longer the inode
+   * that `expected` describes: who may write in the directory could put a name of somebody else's file in its place.
+   */
+  setOwner(name: string, uid: number, gid: number, expected: Pick<Stat, 'dev' | 'ino'>): boolean {
+    return this.#withRoom(() => this.#reach.setOwner(name, uid, gid, expected));
+  }
+
+  /** Gives the directory itself. */
+  setOwnOwner(uid: number, gid: number): void {
+    this.#reach.within(() => lchownSync(this.#reach.own, uid, gid));
   }
 
   /** Sets the directory's own permission bits, also the root's, which has no parent to go through. */

@@ -2,7 +2,7 @@
  * Directories through their handles. Node has no openat(2) (nodejs/node#31110). On Linux `/proc/self/fd/N/name` is one: it
  * starts at the open directory, wherever that is now, so nobody can redirect it by swapping a parent for a link.
  */
-import { chmodSync, closeSync, constants, copyFileSync, openSync, readlinkSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, constants, copyFileSync, openSync, readlinkSync, statSync } from 'node:fs';
 import { LockstepError } from '../ops/errors.ts';
 import { displayPath, type TreePath } from '../tree/tree-path.ts';
 import { systemPath } from './component.ts';
@@ -83,6 +83,19 @@ export class HandleReach implements Reach {
       // fchmod refuses O_PATH handles.
       if (kind === 'file' || kind === 'directory') chmodSync(handlePath(fd), mode);
       return kind;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  setOwner(name: string, uid: number, gid: number, expected: Pick<Stat, 'dev' | 'ino'>): boolean {
+    const fd = openSync(this.pathOf(name), O_PATH | O_NOFOLLOW);
+    try {
+      const { dev, ino } = statOf(fd);
+      if (dev !== expected.dev || ino !== expected.ino) return false;
+      // fchown refuses O_PATH handles; of a link this is the link itself.
+      chownSync(handlePath(fd), uid, gid);
+      return true;
     } finally {
       closeSync(fd);
     }

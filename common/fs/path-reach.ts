@@ -7,7 +7,7 @@
  * elsewhere. Every call costs two looks at each component, a path ends at the system's PATH_MAX, and one open
  * directory that somebody moves is lost, where a handle would go along.
  */
-import { chmodSync, closeSync, constants, fchmodSync, lstatSync, openSync, realpathSync } from 'node:fs';
+import { chmodSync, closeSync, constants, fchmodSync, lchownSync, lstatSync, openSync, realpathSync } from 'node:fs';
 import { errnoOf, LockstepError } from '../ops/errors.ts';
 import { displayPath, type TreePath } from '../tree/tree-path.ts';
 import { assertComponent } from './component.ts';
@@ -133,6 +133,16 @@ export class PathReach implements Reach {
         closeSync(fd);
       }
       return kind;
+    });
+  }
+
+  setOwner(name: string, uid: number, gid: number, expected: Pick<Stat, 'dev' | 'ino'>): boolean {
+    const path = this.pathOf(name);
+    return this.within(() => {
+      if (!isSame(lstatSync(path, { bigint: true }), expected)) return false;
+      // By name, in the window that the file's comment tells of.
+      lchownSync(path, uid, gid);
+      return true;
     });
   }
 

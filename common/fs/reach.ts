@@ -24,6 +24,8 @@ export interface Reach {
   open(name: string, flags: number, mode?: number): number;
   /** Sets the permission bits of a file or directory, and of nothing else; tells what is there. */
   setMode(name: string, mode: number): InodeKind;
+  /** Gives what has this name, also a link, to a user and a group; false when it is not the inode that is expected. */
+  setOwner(name: string, uid: number, gid: number, expected: Pick<Stat, 'dev' | 'ino'>): boolean;
   /** The content of one open file into another, empty one; as a reflink or in the kernel where that is possible. */
   copyContent(source: number, target: number): void;
   /** Makes the names in it durable. */

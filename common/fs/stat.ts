@@ -23,6 +23,8 @@ export interface Stat {
   readonly ctimeNs: bigint;
   readonly birthtimeNs: bigint;
   readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /**
@@ -51,6 +53,8 @@ export function toStat(stats: BigIntStats): Stat {
     ctimeNs: withinInt64(stats.ctimeNs),
     birthtimeNs: withinInt64(stats.birthtimeNs),
     nlink: Number(stats.nlink),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
   };
 }
 

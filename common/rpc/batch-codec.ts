@@ -4,7 +4,7 @@
  */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Batch, Change } from '../../gen/lockstep/sync/v1/change.ts';
-import type { Entry, EntryKind } from '../../gen/lockstep/sync/v1/entry.ts';
+import type { Entry, EntryKind, Owner } from '../../gen/lockstep/sync/v1/entry.ts';
 
 const BATCH_ID = 0x0a;
 const BATCH_CHANGE = 0x12;
@@ -17,6 +17,11 @@ const ENTRY_MODE = 0x18;
 const ENTRY_MTIME_NS = 0x20;
 const ENTRY_SIZE = 0x28;
 const ENTRY_DIGEST = 0x32;
+const ENTRY_OWNER = 0x42;
+const OWNER_UID = 0x08;
+const OWNER_GID = 0x10;
+const OWNER_USER = 0x1a;
+const OWNER_GROUP = 0x22;
 
 const NO_BYTES = Buffer.alloc(0);
 
@@ -66,7 +71,16 @@ function plainPut(cursor: Cursor, end: number): Change | undefined {
 /** An entry with an ASCII path and without a link's target. */
 function plainEntry(cursor: Cursor, end: number): Entry | undefined {
   const { bytes } = cursor;
-  const entry: Entry = { path: '', kind: 0, mode: 0, mtimeNs: 0n, size: 0n, digest: NO_BYTES, target: NO_BYTES };
+  const entry: Entry = {
+    path: '',
+    kind: 0,
+    mode: 0,
+    mtimeNs: 0n,
+    size: 0n,
+    digest: NO_BYTES,
+    target: NO_BYTES,
+    owner: undefined,
+  };
   while (cursor.at < end) {
     const tag = bytes[cursor.at++];
     if (tag === ENTRY_PATH || tag === ENTRY_DIGEST) {
@@ -80,6 +94,12 @@ function plainEntry(cursor: Cursor, end: number): Entry | undefined {
       const mtimeNs = cursor.longVarint(end);
       if (mtimeNs === undefined) return undefined;
       entry.mtimeNs = mtimeNs;
+    } else if (tag === ENTRY_OWNER) {
+      const fieldEnd = cursor.endOfField(end);
+      // Twice means merged, which is for the generated decoder to do.
+      const owner = fieldEnd === NONE || entry.owner !== undefined ? undefined : plainOwner(cursor, fieldEnd);
+      if (owner === undefined) return undefined;
+      entry.owner = owner;
     } else {
       const value = cursor.varint(end);
       if (value === NONE) return undefined;
@@ -90,6 +110,26 @@ function plainEntry(cursor: Cursor, end: number): Entry | undefined {
     }
   }
   return entry;
+}
+
+/** An owner with small numbers and ASCII names. */
+function plainOwner(cursor: Cursor, end: number): Owner | undefined {
+  const { bytes } = cursor;
+  const owner: Owner = { uid: 0, gid: 0, user: '', group: '' };
+  while (cursor.at < end) {
+    const tag = bytes[cursor.at++];
+    const value = cursor.varint(end);
+    if (value === NONE) return undefined;
+    if (tag === OWNER_UID) owner.uid = value;
+    else if (tag === OWNER_GID) owner.gid = value;
+    else if (tag === OWNER_USER || tag === OWNER_GROUP) {
+      const textEnd = cursor.at + value;
+      if (textEnd > end || !isAscii(bytes, cursor.at, textEnd)) return undefined;
+      owner[tag === OWNER_USER ? 'user' : 'group'] = bytes.toString('latin1', cursor.at, textEnd);
+      cursor.at = textEnd;
+    } else return undefined;
+  }
+  return owner;
 }
 
 const NONE = -1;

@@ -2,7 +2,7 @@
  * Entries between their wire form and the domain's. Every field of a peer's entry is checked here, once;
  * inside nothing is checked again.
  */
-import { type Entry as WireEntry, EntryKind } from '../../gen/lockstep/sync/v1/entry.ts';
+import { type Entry as WireEntry, EntryKind, type Owner as WireOwner } from '../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, digestFromBytes } from '../content/digest.ts';
 import { LockstepError } from '../ops/errors.ts';
 import {
@@ -13,6 +13,7 @@ import {
   MIN_MTIME_NS,
   MODE_MASK,
 } from '../tree/entry.ts';
+import { isOwner, type Owner } from '../tree/owner.ts';
 import { fromWirePath, type TreePath, toWirePath } from '../tree/tree-path.ts';
 
 const MAX_TARGET_BYTES = 4095;
@@ -32,6 +33,7 @@ export function toWireEntry(path: TreePath, record: EntryRecord, treeDigest?: Di
     size: 0n,
     digest: NO_BYTES,
     target: NO_BYTES,
+    owner: record.owner && { ...record.owner },
   };
   switch (record.kind) {
     case 'file':
@@ -54,6 +56,12 @@ export function toWireEntry(path: TreePath, record: EntryRecord, treeDigest?: Di
  * @throws INVALID_PATH, INVALID_ARGUMENT, INVALID_TIME
  */
 export function fromWireEntry(wire: WireEntry, limits?: PathLimits): Entry {
+  const entry = withoutOwner(wire, limits);
+  const owner = checkedOwner(wire.owner, entry.path);
+  return owner === undefined ? entry : { ...entry, owner };
+}
+
+function withoutOwner(wire: WireEntry, limits: PathLimits | undefined): Entry {
   const path = fromWirePath(wire.path, limits);
   const mtimeNs = checkedMtime(wire.mtimeNs, path);
   switch (wire.kind) {
@@ -104,6 +112,15 @@ export function checkedMode(mode: number, path: TreePath): number {
 export function checkedSize(size: bigint, path: TreePath): number {
   if (size > BigInt(Number.MAX_SAFE_INTEGER)) throw invalid(path, `the size ${size} is out of range`);
   return Number(size);
+}
+
+/** Undefined when it is not carried. @throws INVALID_ARGUMENT */
+export function checkedOwner(wire: WireOwner | undefined, path: TreePath): Owner | undefined {
+  if (wire === undefined) return undefined;
+  const { uid, gid, user, group } = wire;
+  const owner = { uid, gid, user, group };
+  if (isOwner(owner)) return owner;
+  throw invalid(path, 'its owner has a number out of range, or a name that cannot be one');
 }
 
 function checkedTarget(target: Uint8Array, path: TreePath): Buffer {

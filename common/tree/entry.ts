@@ -3,6 +3,7 @@
  * Pure data; knows neither the wire nor the disk.
  */
 import type { Digest } from '../content/digest.ts';
+import { type MayHaveOwner, ownerKey, sameOwner } from './owner.ts';
 import type { TreePath } from './tree-path.ts';
 
 export type EntryKind = 'file' | 'directory' | 'symlink';
@@ -17,7 +18,7 @@ export const MAX_MTIME_NS = 2n ** 63n - 1n;
 /** What a path is, without its name. Two equal records are "in step" for the contract's purposes. */
 export type EntryRecord = FileRecord | DirectoryRecord | SymlinkRecord;
 
-export interface FileRecord {
+export interface FileRecord extends MayHaveOwner {
   readonly kind: 'file';
   /** Permission bits, 0..0o777. */
   readonly mode: number;
@@ -29,13 +30,13 @@ export interface FileRecord {
   readonly digest: Digest;
 }
 
-export interface DirectoryRecord {
+export interface DirectoryRecord extends MayHaveOwner {
   readonly kind: 'directory';
   readonly mode: number;
   readonly mtimeNs: bigint;
 }
 
-export interface SymlinkRecord {
+export interface SymlinkRecord extends MayHaveOwner {
   readonly kind: 'symlink';
   readonly mtimeNs: bigint;
   /** Link target, the exact bytes, 1..4095 of them. Never followed. */
@@ -60,7 +61,7 @@ export type IndexedEntry = Entry & {
   readonly identity: DiskIdentity | undefined;
 };
 
-/** True when both records describe the same thing: same kind, content, mode, and time. */
+/** True when both records describe the same thing: same kind, content, mode, time, and owner. */
 export function sameRecord(a: EntryRecord, b: EntryRecord): boolean {
   return sameContent(a, b) && sameMetadata(a, b);
 }
@@ -73,7 +74,21 @@ export function sameContent(a: EntryRecord, b: EntryRecord): boolean {
 }
 
 function sameMetadata(a: EntryRecord, b: EntryRecord): boolean {
-  return a.mtimeNs === b.mtimeNs && modeOf(a) === modeOf(b);
+  return a.mtimeNs === b.mtimeNs && modeOf(a) === modeOf(b) && sameOwner(a.owner, b.owner);
+}
+
+/** What can be set of an entry without touching its content. */
+export interface Metadata extends MayHaveOwner {
+  /** Of no meaning for symbolic links. */
+  readonly mode: number;
+  readonly mtimeNs: bigint;
+}
+
+/** The entry with other metadata. Without an owner it has none afterwards: what is not carried is not remembered. */
+export function withMetadata<R extends EntryRecord>(entry: R, { mode, mtimeNs, owner }: Metadata): R {
+  const { owner: _, ...rest } = entry;
+  const changed = entry.kind === 'symlink' ? { ...rest, mtimeNs } : { ...rest, mode, mtimeNs };
+  return { ...changed, ...ownerKey(owner) } as R;
 }
 
 /** Symbolic links have no permission bits of their own on Linux. */

@@ -12,10 +12,12 @@ import {
   APPLICATION_ID,
   CONTENT_INDEX,
   FIRST_FREE_ID,
+  FIRST_VERSION,
   INODE_INDEX,
   ROOT_ID,
   SCHEMA_VERSION,
   TABLES,
+  UPGRADES,
 } from './index-schema.ts';
 import { damaged, sqliteError } from './sqlite-query.ts';
 import { KIND_CODES } from './tree-digest.ts';
@@ -26,6 +28,8 @@ export interface IndexOptions {
   readonly indexInodes?: boolean;
   /** Keep what `findByDigest` needs. Default false. */
   readonly indexContents?: boolean;
+  /** What `childRows` gives tells the owners, too, which costs a blob a row. Default false. */
+  readonly listsOwners?: boolean;
   /** Upper bound of SQLite's page cache. Default 16 MiB. */
   readonly cacheBytes?: number;
 }
@@ -131,7 +135,12 @@ function checkFormat(database: IndexDatabase): void {
   const applicationId = database.prepare('PRAGMA application_id').get()?.[0];
   if (applicationId !== APPLICATION_ID) throw damaged('the index is not one of this program');
   const version = database.prepare('PRAGMA user_version').get()?.[0];
-  if (version !== SCHEMA_VERSION) throw damaged(`the index has version ${String(version)}, not ${SCHEMA_VERSION}`);
+  const isKnown = typeof version === 'number' && version >= FIRST_VERSION && version <= SCHEMA_VERSION;
+  if (!isKnown) throw damaged(`the index has version ${String(version)}, not ${SCHEMA_VERSION}`);
+  if (version === SCHEMA_VERSION) return;
+  // All of it or nothing: a crash in between leaves the old version. What the tables are then is looked at as ever.
+  const steps = [...UPGRADES.slice(version - FIRST_VERSION), `PRAGMA user_version = ${SCHEMA_VERSION}`];
+  database.transaction(() => database.exec(steps.join(';')));
 }
 
 /** Statement by statement the tables that this version makes; only the optional indexes may be missing. */

@@ -17,6 +17,7 @@ import {
   ENTRY_COLUMNS,
   indexedEntry,
   LIGHT_COLUMNS,
+  LIGHT_COLUMNS_WITH_OWNER,
   nameOfRow,
 } from './index-rows.ts';
 import { ABOVE_ROOT, BELOW, FINDABLE_SIZE_BYTES } from './index-schema.ts';
@@ -53,12 +54,13 @@ export class IndexReader implements WalkSource {
     database: IndexDatabase,
     directories: IndexDirectories,
     inodes: IndexInodes,
-    options: Pick<IndexOptions, 'indexContents'>,
+    options: Pick<IndexOptions, 'indexContents' | 'listsOwners'>,
   ) {
     this.directories = directories;
     this.#inodes = inodes;
     this.selectChildren = database.prepare(`SELECT ${ENTRY_COLUMNS} ${FROM_DIRECTORY}`, true);
-    this.#selectLight = database.prepare(`SELECT ${LIGHT_COLUMNS} ${FROM_DIRECTORY}`, true);
+    const lightColumns = options.listsOwners === true ? LIGHT_COLUMNS_WITH_OWNER : LIGHT_COLUMNS;
+    this.#selectLight = database.prepare(`SELECT ${lightColumns} ${FROM_DIRECTORY}`, true);
     this.#selectDigested = database.prepare(`SELECT ${ENTRY_COLUMNS}, tree_digest ${FROM_DIRECTORY}`, true);
     this.#select = database.prepare(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE parent = ? AND name = ?`, true);
     this.#selectKind = database.prepare('SELECT kind FROM entries WHERE parent = ? AND name = ?');

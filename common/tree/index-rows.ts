@@ -5,16 +5,18 @@
 import type { SQLInputValue } from 'node:sqlite';
 import { DIGEST_BYTES, type Digest } from '../content/digest.ts';
 import { type DiskIdentity, type EntryKind, type EntryRecord, type IndexedEntry, MODE_MASK, modeOf } from './entry.ts';
+import { type MayHaveOwner, type Owner, ownerBytes, readOwner } from './owner.ts';
 import { damaged, type Row } from './sqlite-query.ts';
 import { KIND_CODES, MAX_TARGET_BYTES, type TreeDigestChild } from './tree-digest.ts';
 import { MAX_NAME_BYTES, type TreePath } from './tree-path.ts';
 
 const IDENTITY_COLUMNS = 'dev, ino, ctime_ns, disk_mtime_ns, disk_size';
-const RECORD_COLUMNS = 'name, id, kind, mode, mtime_ns, size, digest, target';
+const RECORD_COLUMNS = 'name, id, kind, mode, mtime_ns, size, digest, target, owner';
 /** What `indexedEntry` reads. */
 export const ENTRY_COLUMNS = `${RECORD_COLUMNS}, ${IDENTITY_COLUMNS}`;
-/** What `childRow` reads: no blobs, which cost more than all else together. */
+/** What `childRow` reads: no blobs, which cost more than all else together; the owners only where they are asked for. */
 export const LIGHT_COLUMNS = `name, id, kind, mode, mtime_ns, size, ${IDENTITY_COLUMNS}`;
+export const LIGHT_COLUMNS_WITH_OWNER = `${LIGHT_COLUMNS}, owner`;
 /** What `treeDigestChild` reads. */
 export const DIGEST_COLUMNS = `${RECORD_COLUMNS}, tree_digest`;
 
@@ -27,10 +29,12 @@ const MTIME_NS = 4;
 const SIZE = 5;
 const DIGEST = 6;
 const TARGET = 7;
+const OWNER = 8;
 const LIGHT_IDENTITY = 6;
-const TREE_DIGEST = 8;
-const ENTRY_IDENTITY = 8;
-const ENTRY_TREE_DIGEST = 13;
+const LIGHT_OWNER = 11;
+const TREE_DIGEST = 9;
+const ENTRY_IDENTITY = 9;
+const ENTRY_TREE_DIGEST = 14;
 
 /** An entry with what lies below it in one digest. */
 export type DigestedEntry = IndexedEntry & {
@@ -39,7 +43,7 @@ export type DigestedEntry = IndexedEntry & {
 };
 
 /** One name of a directory without content: enough to hold it against what the disk shows. */
-export interface ChildRow {
+export interface ChildRow extends MayHaveOwner {
   readonly name: string;
   readonly kind: EntryKind;
   /** As `modeOf` gives it. */
@@ -71,12 +75,12 @@ export function indexedEntry(path: TreePath, row: Row): IndexedEntry {
   switch (kind) {
     case 'file': {
       const digest = digestAt(row, DIGEST);
-      return { path, kind, mode: modeAt(row), mtimeNs, sizeBytes: sizeAt(row), digest, identity };
+      return owned({ path, kind, mode: modeAt(row), mtimeNs, sizeBytes: sizeAt(row), digest, identity }, row[OWNER]);
     }
     case 'directory':
-      return { path, kind, mode: modeAt(row), mtimeNs, identity };
+      return owned({ path, kind, mode: modeAt(row), mtimeNs, identity }, row[OWNER]);
     case 'symlink':
-      return { path, kind, mtimeNs, target: bufferAt(row, TARGET), identity };
+      return owned({ path, kind, mtimeNs, target: bufferAt(row, TARGET), identity }, row[OWNER]);
   }
 }
 
@@ -89,7 +93,7 @@ export function digestedEntry(path: TreePath, row: Row): DigestedEntry {
 
 export function childRow(row: Row): ChildRow {
   const kind = kindAt(row);
-  return {
+  const child = {
     name: nameOfRow(row),
     kind,
     mode: modeAt(row),
@@ -97,6 +101,7 @@ export function childRow(row: Row): ChildRow {
     sizeBytes: kind === 'file' ? sizeAt(row) : 0,
     identity: identityAt(row, LIGHT_IDENTITY),
   };
+  return owned(child, row[LIGHT_OWNER] ?? null);
 }
 
 export function treeDigestChild(row: Row): TreeDigestChild {
@@ -104,16 +109,18 @@ export function treeDigestChild(row: Row): TreeDigestChild {
   const mtimeNs = bigintAt(row, MTIME_NS);
   const kind = kindAt(row);
   switch (kind) {
-    case 'file':
-      return { name, kind, mode: modeAt(row), mtimeNs, sizeBytes: sizeAt(row), digest: digestAt(row, DIGEST) };
+    case 'file': {
+      const digest = digestAt(row, DIGEST);
+      return owned({ name, kind, mode: modeAt(row), mtimeNs, sizeBytes: sizeAt(row), digest }, row[OWNER]);
+    }
     case 'directory':
-      return { name, kind, mode: modeAt(row), mtimeNs, treeDigest: digestAt(row, TREE_DIGEST) };
+      return owned({ name, kind, mode: modeAt(row), mtimeNs, treeDigest: digestAt(row, TREE_DIGEST) }, row[OWNER]);
     case 'symlink':
-      return { name, kind, mtimeNs, target: bufferAt(row, TARGET) };
+      return owned({ name, kind, mtimeNs, target: bufferAt(row, TARGET) }, row[OWNER]);
   }
 }
 
-/** The values of kind, mode, mtime_ns, size, digest, target. */
+/** The values of kind, mode, mtime_ns, size, digest, target, owner. */
 export function recordValues(record: EntryRecord): readonly SQLInputValue[] {
   const file = record.kind === 'file' ? record : undefined;
   const target = record.kind === 'symlink' ? record.target : null;
@@ -124,6 +131,7 @@ export function recordValues(record: EntryRecord): readonly SQLInputValue[] {
     file?.sizeBytes ?? null,
     file?.digest ?? null,
     target,
+    record.owner === undefined ? null : ownerBytes(record.owner),
   ];
 }
 
@@ -138,6 +146,18 @@ export function identityValues(identity: DiskIdentity | undefined): readonly SQL
 export function digestOfBlob(value: unknown): Digest {
   if (!(value instanceof Uint8Array) || value.length !== DIGEST_BYTES) throw nonsense('digest');
   return Buffer.from(value.buffer, value.byteOffset, value.byteLength) as Digest;
+}
+
+/** Most entries have none, and no key for it. */
+function owned<T extends object>(entry: T, value: unknown): T & MayHaveOwner {
+  return value === null ? entry : { ...entry, owner: ownerOf(value) };
+}
+
+function ownerOf(value: unknown): Owner {
+  if (!(value instanceof Uint8Array)) throw nonsense('owner');
+  const owner = readOwner(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+  if (owner === undefined) throw nonsense('owner');
+  return owner;
 }
 
 function identityAt(row: Row, first: number): DiskIdentity | undefined {

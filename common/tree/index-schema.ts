@@ -8,8 +8,21 @@
 
 /** "LkTr": marks a database file as one of ours. */
 export const APPLICATION_ID = 0x4c6b5472;
-/** Changes with every change of the tables; an index of another version is rebuilt, not migrated (E55). */
-export const SCHEMA_VERSION = 1;
+
+/** The version of the tables below. One that is not among those known here means that the index is made anew (E55). */
+export const FIRST_VERSION = 1;
+/**
+ * What has come to the tables since, a version each. An older index is brought up when it is opened, and keeps all that it
+ * has; a new one is made by the same steps, so that both have the same text.
+ */
+export const UPGRADES: readonly string[] = [
+  // Who owns the entry, as owner.ts writes it; NULL for not carried.
+  'ALTER TABLE entries ADD COLUMN owner BLOB',
+  // Files that share an inode with others on the other side have one; NULL for none known.
+  'ALTER TABLE entries ADD COLUMN link_group INTEGER',
+];
+/** The tables that this version of the program works with. */
+export const SCHEMA_VERSION = FIRST_VERSION + UPGRADES.length;
 
 export const ROOT_ID = 1;
 /** The id that the root's row has for a parent; no directory has it. */
@@ -19,7 +32,7 @@ export const FIRST_FREE_ID = 2;
 /** Files above this size can be found by their digest; smaller ones travel inline anyway. */
 export const FINDABLE_SIZE_BYTES = 64 * 1024;
 
-export const TABLES = `
+const FIRST_TABLES = `
   CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE counters (
     only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
@@ -43,12 +56,13 @@ export const TABLES = `
     disk_mtime_ns INTEGER,
     disk_size INTEGER,
     tree_digest BLOB,          -- directories only, NULL for dirty; what holds a dirty directory is dirty too
-    link_group INTEGER,        -- files that share an inode with others on the other side have one; NULL for none known
     PRIMARY KEY (parent, name)
   ) STRICT, WITHOUT ROWID;
   CREATE UNIQUE INDEX directories ON entries (id) WHERE id IS NOT NULL;
   CREATE INDEX subdirectories ON entries (parent, tree_digest) WHERE id IS NOT NULL;
 `;
+
+export const TABLES = [FIRST_TABLES, ...UPGRADES].join(';');
 
 export const INODE_INDEX = 'CREATE INDEX IF NOT EXISTS inodes ON entries (ino, dev) WHERE ino IS NOT NULL';
 export const CONTENT_INDEX = `CREATE INDEX IF NOT EXISTS contents ON entries (digest) WHERE size > ${FINDABLE_SIZE_BYTES}`;

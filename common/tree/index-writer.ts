@@ -18,7 +18,7 @@ interface Place {
   readonly name: string;
 }
 
-const VALUE_COLUMNS = 'kind, mode, mtime_ns, size, digest, target, dev, ino, ctime_ns, disk_mtime_ns, disk_size';
+const VALUE_COLUMNS = 'kind, mode, mtime_ns, size, digest, target, owner, dev, ino, ctime_ns, disk_mtime_ns, disk_size';
 const KEY = 'parent = ? AND name = ?';
 
 export class IndexWriter {
@@ -39,14 +39,14 @@ export class IndexWriter {
     this.#directories = directories;
     this.#digests = digests;
     this.#insert = database.prepare(
-      `INSERT INTO entries (parent, name, id, ${VALUE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO entries (parent, name, id, ${VALUE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT DO NOTHING`,
     );
     this.#select = database.prepare(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE ${KEY}`, true);
     // A directory that stays a directory keeps its id, and with it its children and their digest.
     this.#replace = database.prepare(
       `UPDATE entries SET tree_digest = iif(id IS ?1, tree_digest, NULL), id = ?1, (${VALUE_COLUMNS}) =
-       (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) WHERE parent = ?13 AND name = ?14`,
+       (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) WHERE parent = ?14 AND name = ?15`,
     );
     this.#setIdentity = database.prepare(
       `UPDATE entries SET dev = ?, ino = ?, ctime_ns = ?, disk_mtime_ns = ?, disk_size = ? WHERE ${KEY}`,

@@ -5,6 +5,7 @@
 import { ContentHasher, type Digest, type DigestFunction, digestOf } from '../content/digest.ts';
 import { LockstepError } from '../ops/errors.ts';
 import { type DirectoryRecord, type EntryKind, type FileRecord, modeOf, type SymlinkRecord } from './entry.ts';
+import { MAX_OWNER_BYTES, writeOwner } from './owner.ts';
 import { MAX_NAME_BYTES } from './tree-path.ts';
 
 /** What a directory's digest covers of one child. A subdirectory is covered by its own tree digest. */
@@ -17,12 +18,15 @@ export type TreeDigestChild = { readonly name: string } & (
 /** The byte that stands for a kind, in tree digests and in the index. */
 export const KIND_CODES: Readonly<Record<EntryKind, number>> = { file: 1, directory: 2, symlink: 3 };
 
+/** Added to the kind's byte where an owner follows: entries without one have the bytes that they always had. */
+export const HAS_OWNER = 0x80;
+
 /** What Linux lets a symbolic link have (PATH_MAX less the final NUL). */
 export const MAX_TARGET_BYTES = 4_095;
 
 const SCRATCH_BYTES = 64 * 1024;
-/** Kind, name length, name, mode, time, and the longest tail: a link's target. */
-const MAX_RECORD_BYTES = 1 + 2 + MAX_NAME_BYTES + 2 + 8 + 2 + MAX_TARGET_BYTES;
+/** Kind, name length, name, mode, time, owner, and the longest tail: a link's target. */
+const MAX_RECORD_BYTES = 1 + 2 + MAX_NAME_BYTES + 2 + 8 + MAX_OWNER_BYTES + 2 + MAX_TARGET_BYTES;
 
 /**
  * The tree digest of a directory: the folder's digest function over the records of its children, concatenated in
@@ -31,11 +35,12 @@ const MAX_RECORD_BYTES = 1 + 2 + MAX_NAME_BYTES + 2 + 8 + 2 + MAX_TARGET_BYTES;
  *
  * A record, all integers little-endian:
  *
- *     kind        u8     1 file, 2 directory, 3 symbolic link
+ *     kind        u8     1 file, 2 directory, 3 symbolic link; 128 more when it has an owner
  *     nameLength  u16    1..255
  *     name               the exact bytes
  *     mode        u16    permission bits, 0..0o777; 0o777 for a symbolic link
  *     mtimeNs     i64    nanoseconds since 1970
+ *     owner:      uid u32, gid u32, userLength u8, user, groupLength u8, group; nothing when it has none
  *     file:       size u64, content digest 32 bytes
  *     directory:  tree digest 32 bytes
  *     link:       targetLength u16, target bytes
@@ -94,11 +99,13 @@ export class TreeDigestBuilder {
 
 /** Returns the offset behind the record. */
 function writeRecord(buffer: Buffer, start: number, child: TreeDigestChild): number {
-  let at = buffer.writeUInt8(KIND_CODES[child.kind], start);
+  const { owner } = child;
+  let at = buffer.writeUInt8(KIND_CODES[child.kind] | (owner === undefined ? 0 : HAS_OWNER), start);
   at = buffer.writeUInt16LE(child.name.length, at);
   at += buffer.write(child.name, at, 'latin1');
   at = buffer.writeUInt16LE(modeOf(child), at);
   at = buffer.writeBigInt64LE(child.mtimeNs, at);
+  if (owner !== undefined) at = writeOwner(buffer, at, owner);
   switch (child.kind) {
     case 'file':
       at = buffer.writeBigUInt64LE(BigInt(child.sizeBytes), at);

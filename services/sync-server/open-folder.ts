@@ -12,6 +12,7 @@ export const openFolder: OpenFolder = (folder, { limits, logger, purpose, scrub 
     folder: folder.name,
     directory: folder.directory,
     stateDirectory: folder.stateDirectory,
+    keepsOwners: folder.keepsOwners,
     logger: logger.child({ room: 'replica', folder: folder.name }),
     driftIntervalMs: DRIFT_INTERVAL_MS,
     looksForDrift: purpose === 'serve',

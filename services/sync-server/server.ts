@@ -52,6 +52,8 @@ export interface FolderSetup {
   readonly stateDirectory: string;
   /** Links that lead out of the folder are refused. Default false. */
   readonly refusesEscapingLinks?: boolean | undefined;
+  /** Entries are given to the owners that they come with. Default false. */
+  readonly keepsOwners?: boolean | undefined;
 }
 
 export interface ServerSetup {

@@ -39,7 +39,7 @@ const HUGE = 2n ** 63n - 1n;
 
 function child(path: string, fields: Partial<Entry> = {}): Entry {
   const digest = Buffer.alloc(32, 3);
-  const empty = { mode: 0o755, mtimeNs: 1n, size: 0n, digest, target: Buffer.alloc(0) };
+  const empty = { mode: 0o755, mtimeNs: 1n, size: 0n, digest, target: Buffer.alloc(0), owner: undefined };
   return { path, kind: EntryKind.ENTRY_KIND_DIRECTORY, ...empty, ...fields };
 }
 

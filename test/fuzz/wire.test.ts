@@ -281,6 +281,7 @@ function link(path: string, target: string): Change {
     size: 0n,
     digest: Buffer.alloc(0),
     target: Buffer.from(target),
+    owner: undefined,
   };
   return { operation: { $case: 'makeSymlink', value: { entry } } };
 }

@@ -162,6 +162,7 @@ export class FakeServer {
           size: 0n,
           digest: Buffer.alloc(32, 1),
           target: Buffer.alloc(0),
+          owner: undefined,
         },
         revision: this.revision,
       })),
@@ -187,6 +188,7 @@ export class FakeServer {
       contentBytes: 0n,
       state: FolderState.FOLDER_STATE_READY,
       stateReason: '',
+      keepsOwners: false,
       holder: '',
     }));
     return GetServerInfoResponse.fromPartial({

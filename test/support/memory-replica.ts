@@ -102,6 +102,7 @@ export class MemoryReplica implements Replica {
       contentBytes: this.tree.contentBytes,
       state: 'ready',
       stateReason: '',
+      keepsOwners: false,
     };
   }
 

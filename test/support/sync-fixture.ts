@@ -233,6 +233,7 @@ export function putFile(path: string, content: string | Buffer, mode = 0o644): C
     size: BigInt(data.length),
     digest: Buffer.alloc(0),
     target: Buffer.alloc(0),
+    owner: undefined,
   };
   return { operation: { $case: 'putFile', value: { entry, content: { $case: 'inline', value: data } } } };
 }
@@ -246,6 +247,7 @@ export function makeDirectory(path: string): Change {
     size: 0n,
     digest: Buffer.alloc(0),
     target: Buffer.alloc(0),
+    owner: undefined,
   };
   return { operation: { $case: 'makeDirectory', value: { entry } } };
 }

@@ -20,9 +20,10 @@ const folderTable = z.strictObject({
   dir: z.string().min(1),
   state: z.string().min(1).optional(),
   [REFUSE_LINKS]: z.boolean().optional(),
+  owner: z.boolean().optional(),
 });
-const TABLE_KEYS = ['name', 'dir', 'state', REFUSE_LINKS];
-const WHAT_TABLES_HAVE = `; a [[folder]] has name, dir and, if wanted, state and ${REFUSE_LINKS}`;
+const TABLE_KEYS = ['name', 'dir', 'state', REFUSE_LINKS, 'owner'];
+const WHAT_TABLES_HAVE = `; a [[folder]] has name, dir and, if wanted, state, ${REFUSE_LINKS} and owner`;
 
 export interface FolderValues {
   readonly dir: string | undefined;
@@ -30,6 +31,7 @@ export interface FolderValues {
   readonly folder: string | undefined;
   /** For folders that say nothing of their own; of commands that serve. */
   readonly refuseEscapingLinks?: boolean | undefined;
+  readonly owner?: boolean | undefined;
 }
 
 /** All folders of this server. @throws LockstepError USAGE */
@@ -38,14 +40,17 @@ export function allFolders(values: FolderValues, file: ConfigurationFile | undef
   if (typeof tables === 'string' || tables === undefined) {
     if (values.dir === undefined) throw new LockstepError('USAGE', 'tell which directory to keep in step: --dir DIR');
     const name = values.folder ?? tables ?? DEFAULT_FOLDER;
-    return [folderSetup(name, values.dir, values.state, values.refuseEscapingLinks)];
+    return [folderSetup(name, values.dir, values.state, values)];
   }
   if (values.dir !== undefined || values.state !== undefined || values.folder !== undefined) {
     const message = `${file?.path} has [[folder]] tables: give dir, state and name there, not beside them`;
     throw new LockstepError('USAGE', message);
   }
-  const folders = tables.map(({ name, dir, state, [REFUSE_LINKS]: refuses }) =>
-    folderSetup(name, dir, state, refuses ?? values.refuseEscapingLinks),
+  const folders = tables.map(({ name, dir, state, [REFUSE_LINKS]: refuses, owner }) =>
+    folderSetup(name, dir, state, {
+      refuseEscapingLinks: refuses ?? values.refuseEscapingLinks,
+      owner: owner ?? values.owner,
+    }),
   );
   requireDistinct(folders, 'name', ({ name }) => name);
   requireDistinct(folders, 'dir', ({ directory }) => directory);
@@ -117,21 +122,25 @@ function folderKeyOf(file: ConfigurationFile | undefined): string | readonly z.i
     if (result.success) return result.data;
     const key = String(result.error.issues[0]?.path[0] ?? '');
     const place = Object.hasOwn(table.content, key) ? fileOrigin(table, key) : tableOrigin(table);
-    throw new LockstepError(
-      'USAGE',
-      `${place}: ${key} must be ${key === REFUSE_LINKS ? 'true or false' : 'a text'}${WHAT_TABLES_HAVE}`,
-    );
+    const kind = key === REFUSE_LINKS || key === 'owner' ? 'true or false' : 'a text';
+    throw new LockstepError('USAGE', `${place}: ${key} must be ${kind}${WHAT_TABLES_HAVE}`);
   });
 }
 
-function folderSetup(name: string, dir: string, state: string | undefined, refusesEscapingLinks = false): FolderSetup {
+function folderSetup(
+  name: string,
+  dir: string,
+  state: string | undefined,
+  { refuseEscapingLinks = false, owner = false }: Pick<FolderValues, 'refuseEscapingLinks' | 'owner'>,
+): FolderSetup {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (name === '' || name.length > MAX_FOLDER_CHARS || /[\u0000-\u001f\u007f]/.test(name)) {
     throw new LockstepError('USAGE', `a folder's name has 1 to ${MAX_FOLDER_CHARS} printable characters`);
   }
   const directory = resolve(dir);
   const stateDirectory = state === undefined ? join(directory, RESERVED_NAME) : resolve(state);
-  return { name, directory, stateDirectory, refusesEscapingLinks };
+  const given = owner ? { keepsOwners: true } : {};
+  return { name, directory, stateDirectory, refusesEscapingLinks: refuseEscapingLinks, ...given };
 }
 
 function requireDistinct(folders: readonly FolderSetup[], key: string, of: (folder: FolderSetup) => string): void {

@@ -48,9 +48,19 @@ const folderOptions = defineOptions({
   },
 });
 
+const ownerOption = defineOptions({
+  owner: {
+    flag: '--owner',
+    description: 'give entries to the owners that a watcher with --owner sends; needs root, or CAP_CHOWN',
+    schema: z.boolean(),
+    default: false,
+  },
+});
+
 /** Paths of TLS are taken as they are; that their files can be read is checked when they are. */
 export const serveOptions = defineOptions({
   ...folderOptions,
+  ...ownerOption,
   listen: {
     flag: '--listen <addr>',
     description: 'HOST:PORT, :PORT or unix:PATH; port 0 picks a free one',
@@ -241,6 +251,7 @@ export const certOptions = defineOptions({
 
 export const verifyOptions = defineOptions({
   ...folderOptions,
+  ...ownerOption,
   repair: {
     flag: '--repair',
     description: 'correct the index to what the disk has, so that the watcher brings it back into step',

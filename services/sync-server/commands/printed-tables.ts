@@ -46,7 +46,7 @@ export function printedTables(
   }
   return [
     { settings: shown.filter(({ name }) => !OF_FOLDERS.has(name)) },
-    ...folders.map(({ name, directory, stateDirectory, refusesEscapingLinks }, index) => {
+    ...folders.map(({ name, directory, stateDirectory, refusesEscapingLinks, keepsOwners = false }, index) => {
       const origin = (key: string) => {
         const table = tables[index];
         return table === undefined || !Object.hasOwn(table.content, key) ? 'default' : fileOrigin(table, key);
@@ -60,6 +60,7 @@ export function printedTables(
           ...(origin(REFUSE_LINKS) === 'default'
             ? []
             : [made(REFUSE_LINKS, String(refusesEscapingLinks), origin(REFUSE_LINKS))]),
+          ...(origin('owner') === 'default' ? [] : [made('owner', keepsOwners, origin('owner'))]),
         ],
       };
     }),
@@ -71,6 +72,6 @@ function withLogFormat(setting: Setting, logFile: string | undefined): Setting {
   return { ...setting, written: defaultLogFormat(isOnTerminal(logFile)) };
 }
 
-function made(name: string, written: string, origin: string): Setting {
+function made(name: string, written: string | boolean, origin: string): Setting {
   return { name, written, origin, source: 'file', declaration: { description: '', schema: z.string() } };
 }

@@ -49,6 +49,12 @@ export function registerFolderMetrics(registry: MetricsRegistry, { folders, room
     ({ traffic }) => traffic.problems.length,
   );
 
+  total(
+    'lockstep_owner_refusals_total',
+    'How often an entry was left to another owner, because the system does not permit the one asked for',
+    (_, { ownerRefusals }) => ownerRefusals,
+  );
+
   total('lockstep_wire_bytes_total', 'Bytes of batches and uploads as they came', ({ traffic }) => {
     return traffic.totals.wireBytes;
   });

@@ -70,6 +70,8 @@ export class ApplierService implements ApplierApi {
   readonly #closed = new AbortController();
   #isScheduled = false;
   #degraded: string | undefined;
+  /** What was last told of owners that cannot be kept. */
+  #toldComplaint: string | undefined;
   /** Why nothing can be applied, and when that is tried again. */
   #broken: Broken | undefined;
   #syncTimer: NodeJS.Timeout | undefined;
@@ -334,6 +336,7 @@ export class ApplierService implements ApplierApi {
       pass.stop();
       pauseMs = Math.min(pauseMs, RETRY_MS);
     }
+    if (this.#core.owners?.complaint !== this.#toldComplaint) this.#tell();
     if (!pass.isDone) return;
     this.#pass = undefined;
     this.#driftTimer = setTimeout(() => {
@@ -421,9 +424,11 @@ export class ApplierService implements ApplierApi {
   }
 
   #tell(): void {
-    const { state, index, log } = this.#core;
+    const { settings, state, index, log, owners } = this.#core;
     const { done: checkpoints, isSyncInDoubt, rewrittenFiles } = this.#checkpointer;
-    const trouble = this.#degraded ?? this.#checkpointFailure;
+    const refused = this.#isReady ? owners?.complaint : undefined;
+    const trouble = this.#degraded ?? this.#checkpointFailure ?? refused;
+    this.#toldComplaint = owners?.complaint;
     const info: ApplierInfo = {
       epoch: state.epoch,
       lease: state.lease,
@@ -434,6 +439,8 @@ export class ApplierService implements ApplierApi {
       contentBytes: index.bytes(),
       state: trouble !== undefined ? 'degraded' : this.#isReady ? 'ready' : 'recovering',
       stateReason: trouble ?? (this.#isReady ? '' : 'the replica is being looked through'),
+      keepsOwners: settings.keepsOwners,
+      ownerRefusals: owners?.refusals,
       log: { sizeBytes: log.sizeBytes, checkpoints, isSyncInDoubt, rewrittenFiles },
     };
     this.#events.onInfo(info);

@@ -9,11 +9,13 @@ import { decodeBatchMessage } from '../../../common/rpc/batch-codec.ts';
 import {
   checkedMode,
   checkedMtime,
+  checkedOwner,
   checkedSize,
   fromWireEntry,
   kindFromWire,
 } from '../../../common/rpc/entry-codec.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
+import { ownerKey } from '../../../common/tree/owner.ts';
 import { fromWirePath, isInside, isReserved, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import {
   CompressedBatch,
@@ -211,6 +213,8 @@ function checkedMetadata({ entry: wire }: SetMetadata, limits: ReplicaLimits): C
     kind,
     mode: kind === 'symlink' ? MODE_MASK : checkedMode(entry.mode, path),
     mtimeNs: checkedMtime(entry.mtimeNs, path),
+    // The root belongs to who set the server up: what lies in it is the server's own.
+    ...(path === ROOT ? {} : ownerKey(checkedOwner(entry.owner, path))),
   };
 }
 

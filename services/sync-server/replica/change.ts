@@ -2,7 +2,7 @@
  * A batch as the applier knows it: checked once, where it enters (batch-decoder.ts), and never again.
  */
 import type { Digest } from '../../../common/content/digest.ts';
-import type { DirectoryRecord, EntryKind, FileRecord, SymlinkRecord } from '../../../common/tree/entry.ts';
+import type { DirectoryRecord, EntryKind, FileRecord, Metadata, SymlinkRecord } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { ChangeFailure } from './change-failure.ts';
 import type { AppliedProblem } from './replica.ts';
@@ -17,13 +17,7 @@ export type Change =
   | { readonly operation: 'link'; readonly entry: FileEntry; readonly existing: TreePath }
   | { readonly operation: 'mkdir'; readonly entry: DirectoryEntry }
   | { readonly operation: 'symlink'; readonly entry: SymlinkEntry }
-  | {
-      readonly operation: 'metadata';
-      readonly path: TreePath;
-      readonly kind: EntryKind;
-      readonly mode: number;
-      readonly mtimeNs: bigint;
-    }
+  | (Metadata & { readonly operation: 'metadata'; readonly path: TreePath; readonly kind: EntryKind })
   | { readonly operation: 'move'; readonly from: TreePath; readonly to: TreePath }
   | { readonly operation: 'delete'; readonly path: TreePath };
 

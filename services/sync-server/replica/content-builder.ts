@@ -9,7 +9,6 @@ import { readFully, syncFd } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { writeSparsely } from '../../../common/fs/sparse-file.ts';
 import { statOf } from '../../../common/fs/stat.ts';
-import { setFdMode, setFdTimes } from '../../../common/fs/times.ts';
 import type { FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
 import { displayPath, nameOf, parentOf } from '../../../common/tree/tree-path.ts';
 import type { CheckedDelta, FileEntry } from './change.ts';
@@ -106,8 +105,7 @@ export class ContentBuilder {
     try {
       if (statOf(fd).sizeBytes !== entry.sizeBytes || !hashFile(fd, this.#digestFunction).equals(entry.digest))
         throw mismatch();
-      setFdTimes(fd, entry.mtimeNs);
-      setFdMode(fd, entry.mode);
+      this.#staged.finishFile(fd, entry);
       syncFd(fd);
       // Its name too must survive a power cut: it is the only way to this content.
       this.#staged.directory.sync();

@@ -4,6 +4,7 @@
  */
 import { closeSync } from 'node:fs';
 import type { Digest } from '../../../common/content/digest.ts';
+import { Accounts } from '../../../common/fs/accounts.ts';
 import type { HeldDirectory } from '../../../common/fs/directory.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
@@ -12,6 +13,7 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile, VerificationPage } from './applier-api.ts';
 import type { ContentApi, PageFindings, StagedUpload, StagedUploadBegin } from './content-api.ts';
 import { signContent } from './content-signature.ts';
+import { OwnerKeeper } from './owner-keeper.ts';
 import type { UploadPart } from './replica.ts';
 import { openStaging } from './replica-core.ts';
 import type { ReplicaLog } from './replica-log.ts';
@@ -36,6 +38,8 @@ export class ContentService implements ContentApi {
   readonly #logger: ReplicaLog;
   readonly #root: SafeRoot;
   readonly #staging: HeldDirectory;
+  /** Looks only: undefined where owners are not kept. */
+  readonly #owners: OwnerKeeper | undefined;
   readonly #uploads: UploadStore;
   /** Files being downloaded. */
   readonly #open = new Map<number, number>();
@@ -55,6 +59,7 @@ export class ContentService implements ContentApi {
     this.#logger = logger;
     this.#root = root;
     this.#staging = staging;
+    this.#owners = settings.keepsOwners ? new OwnerKeeper({ staging, accounts: new Accounts(), logger }) : undefined;
     this.#uploads = new UploadStore({
       root,
       staging,
@@ -127,7 +132,7 @@ export class ContentService implements ContentApi {
     const onRead = (count: number): void => {
       readBytes += count;
     };
-    const steps = verifyPage(this.#root, this.#settings.digestFunction, directory, after, page, onRead);
+    const steps = verifyPage(this.#root, this.#owners, this.#settings.digestFunction, directory, after, page, onRead);
     return runInTurns(steps, { minimumMs: () => (readBytes / bytesPerSecond) * 1000, signal: this.#closing.signal });
   }
 

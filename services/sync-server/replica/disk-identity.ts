@@ -11,6 +11,7 @@ import type { Stat } from '../../../common/fs/stat.ts';
 import { mtimeMatches } from '../../../common/fs/times.ts';
 import { type DiskIdentity, type Entry, type IndexedEntry, MODE_MASK } from '../../../common/tree/entry.ts';
 import type { ChildRow } from '../../../common/tree/tree-index.ts';
+import type { OwnerKeeper } from './owner-keeper.ts';
 
 /** Longer than a group takes from staging a file to renaming it, as a rule; else the file is hashed once more. */
 export const CTIME_SLACK_NS = 5_000_000_000n;
@@ -55,12 +56,13 @@ export function hasSameContent(entry: KnownEntry, stat: Stat): boolean {
   return mtimeMatches(identity.mtimeNs, stat.mtimeNs) && (entry.kind !== 'file' || entry.sizeBytes === stat.sizeBytes);
 }
 
-/** Content, permission bits and time are all as the index says. */
-export function looksUnchanged(entry: KnownEntry, stat: Stat): boolean {
-  return hasSameContent(entry, stat) && hasSameMetadata(entry, stat);
+/** Content, permission bits, time and, where owners are kept, owner are all as the index says. */
+export function looksUnchanged(entry: KnownEntry, stat: Stat, owners: OwnerKeeper | undefined): boolean {
+  return hasSameContent(entry, stat) && hasSameMetadata(entry, stat, owners);
 }
 
-export function hasSameMetadata(entry: Entry | ChildRow, stat: Stat): boolean {
+export function hasSameMetadata(entry: Entry | ChildRow, stat: Stat, owners: OwnerKeeper | undefined): boolean {
   if (!mtimeMatches(entry.mtimeNs, stat.mtimeNs)) return false;
+  if (owners !== undefined && !owners.isKept(entry.owner, stat)) return false;
   return entry.kind === 'symlink' || entry.mode === (stat.mode & MODE_MASK);
 }

@@ -1,7 +1,7 @@
 /**
  * What the change feed tells of an operation that was performed. Pure.
  */
-import type { Entry, IndexedEntry } from '../../../common/tree/entry.ts';
+import { type Entry, type IndexedEntry, withMetadata } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { Operation } from './operation.ts';
 import type { FeedChange } from './replica.ts';
@@ -11,10 +11,7 @@ export function feedChangeOf(operation: Operation): FeedChange {
     case 'install':
       return { operation: 'put', entry: operation.entry };
     case 'metadata':
-      return {
-        operation: 'metadata',
-        entry: withMetadata(operation.before, operation.path, operation.mode, operation.mtimeNs),
-      };
+      return { operation: 'metadata', entry: withMetadata(entryAt(operation.before, operation.path), operation) };
     case 'move':
       return { operation: 'move', entry: entryAt(operation.before, operation.to), from: operation.from };
     case 'delete':
@@ -25,9 +22,4 @@ export function feedChangeOf(operation: Operation): FeedChange {
 function entryAt(entry: IndexedEntry, path: TreePath): Entry {
   const { identity: _, ...rest } = entry;
   return { ...rest, path };
-}
-
-function withMetadata(entry: IndexedEntry, path: TreePath, mode: number, mtimeNs: bigint): Entry {
-  const { identity: _, ...rest } = entry;
-  return rest.kind === 'symlink' ? { ...rest, path, mtimeNs } : { ...rest, path, mode, mtimeNs };
 }

@@ -5,6 +5,7 @@
 import { DIGEST_BYTES, type Digest } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
+import { ownerLength, readOwner, writeOwner } from '../../../common/tree/owner.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { FeedChange } from './replica.ts';
 
@@ -18,6 +19,8 @@ const MAGIC = 0x4c6b4664;
 const HEADER_BYTES = 28;
 const OPERATIONS = ['put', 'metadata', 'move', 'delete', 'drift'] as const;
 const KINDS = ['file', 'directory', 'symlink'] as const;
+/** Added to the kind where an owner follows the entry; older feeds have none. */
+const HAS_OWNER = 0x80;
 /** Operation, kind, mode, mtime, size, lengths of path, source path and target. */
 const FIXED_BYTES = 1 + 1 + 2 + 8 + 8 + 4 + 4 + 2;
 
@@ -48,8 +51,9 @@ function lengthOf(change: FeedChange): number {
 }
 
 function entryLength(entry: Entry): number {
-  if (entry.kind === 'file') return entry.path.length + DIGEST_BYTES;
-  return entry.path.length + (entry.kind === 'symlink' ? entry.target.length : 0);
+  const length = entry.path.length + (entry.owner === undefined ? 0 : ownerLength(entry.owner));
+  if (entry.kind === 'file') return length + DIGEST_BYTES;
+  return length + (entry.kind === 'symlink' ? entry.target.length : 0);
 }
 
 function writeChange(bytes: Buffer, start: number, change: FeedChange): number {
@@ -58,7 +62,8 @@ function writeChange(bytes: Buffer, start: number, change: FeedChange): number {
   const from = change.operation === 'move' ? change.from : '';
   const target = entry?.kind === 'symlink' ? entry.target : undefined;
   let at = bytes.writeUInt8(OPERATIONS.indexOf(change.operation), start);
-  at = bytes.writeUInt8(entry === undefined ? 0 : KINDS.indexOf(entry.kind), at);
+  const owned = entry?.owner === undefined ? 0 : HAS_OWNER;
+  at = bytes.writeUInt8(entry === undefined ? 0 : KINDS.indexOf(entry.kind) | owned, at);
   at = bytes.writeUInt16LE(entry === undefined || entry.kind === 'symlink' ? 0 : entry.mode, at);
   at = bytes.writeBigInt64LE(entry?.mtimeNs ?? 0n, at);
   at = bytes.writeDoubleLE(entry?.kind === 'file' ? entry.sizeBytes : 0, at);
@@ -69,6 +74,7 @@ function writeChange(bytes: Buffer, start: number, change: FeedChange): number {
   at += bytes.write(from, at, 'latin1');
   if (entry?.kind === 'file') at += entry.digest.copy(bytes, at);
   if (target !== undefined) at += target.copy(bytes, at);
+  if (entry?.owner !== undefined) at = writeOwner(bytes, at, entry.owner);
   return at;
 }
 
@@ -95,7 +101,8 @@ export function decodeRevision(bytes: Buffer, start: number): FeedRevision {
 
 function readChange(bytes: Buffer, start: number): { change: FeedChange; end: number } {
   const operation = OPERATIONS[bytes.readUInt8(start)];
-  const kind = KINDS[bytes.readUInt8(start + 1)];
+  const kindCode = bytes.readUInt8(start + 1);
+  const kind = KINDS[kindCode & ~HAS_OWNER];
   const mode = bytes.readUInt16LE(start + 2);
   const mtimeNs = bytes.readBigInt64LE(start + 4);
   const sizeBytes = bytes.readDoubleLE(start + 12);
@@ -109,17 +116,26 @@ function readChange(bytes: Buffer, start: number): { change: FeedChange; end: nu
     case 'drift':
       return { change: { operation, path }, end: fromEnd };
     case undefined:
-      throw new LockstepError('COMPACTED', 'the change feed is damaged; list again');
+      throw damagedFeed();
     default:
       break;
   }
-  const end = fromEnd + (kind === 'file' ? DIGEST_BYTES : targetLength);
-  const rest = Buffer.from(bytes.subarray(fromEnd, end));
-  const entry: Entry =
+  const recordEnd = fromEnd + (kind === 'file' ? DIGEST_BYTES : targetLength);
+  const rest = Buffer.from(bytes.subarray(fromEnd, recordEnd));
+  const isOwned = (kindCode & HAS_OWNER) !== 0;
+  const owner = isOwned ? readOwner(bytes, recordEnd) : undefined;
+  if (isOwned && owner === undefined) throw damagedFeed();
+  const end = recordEnd + (owner === undefined ? 0 : ownerLength(owner));
+  const plain: Entry =
     kind === 'file'
       ? { path, kind, mode, mtimeNs, sizeBytes, digest: rest as Digest }
       : kind === 'symlink'
         ? { path, kind, mtimeNs, target: rest }
         : { path, kind: 'directory', mode, mtimeNs };
+  const entry = owner === undefined ? plain : { ...plain, owner };
   return { change: operation === 'move' ? { operation, entry, from } : { operation, entry }, end };
+}
+
+function damagedFeed(): LockstepError {
+  return new LockstepError('COMPACTED', 'the change feed is damaged; list again');
 }

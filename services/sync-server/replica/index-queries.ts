@@ -3,6 +3,7 @@
  */
 import type { Digest } from '../../../common/content/digest.ts';
 import type { Entry, EntryRecord, IndexedEntry } from '../../../common/tree/entry.ts';
+import { ownerKey } from '../../../common/tree/owner.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { nameOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile, VerificationPage } from './applier-api.ts';
@@ -80,6 +81,7 @@ export function verificationPage(
     identity: entry.identity,
     digest: entry.kind === 'file' ? entry.digest : undefined,
     target: entry.kind === 'symlink' ? entry.target : undefined,
+    ...ownerKey(entry.owner),
   }));
   return { rows, isLast: entries.length < wanted };
 }

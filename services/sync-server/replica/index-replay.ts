@@ -2,6 +2,7 @@
  * What a change does to the index, and nothing else: for changes that the disk has already. The disk's view of the
  * entries is filled in when recovery checks them.
  */
+import { withMetadata } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { Change } from './change.ts';
 import { nowNs, withLaterCtime } from './disk-identity.ts';
@@ -23,9 +24,8 @@ export function replayOnIndex(index: TreeIndex, change: Change): void {
     case 'metadata': {
       const known = index.get(change.path);
       if (known === undefined) return;
-      const { mode, mtimeNs } = change;
       // Without an identity, because the disk's time is another one now.
-      index.put(known.kind === 'symlink' ? { ...known, mtimeNs } : { ...known, mode, mtimeNs }, undefined);
+      index.put(withMetadata(known, change), undefined);
       return;
     }
     case 'move':

@@ -5,6 +5,7 @@
  * names are tried (name-folding.ts).
  */
 import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import type { Digest } from '../../../common/content/digest.ts';
 import { RESERVED_NAME, type TreePath } from '../../../common/tree/tree-path.ts';
 
@@ -53,4 +54,9 @@ let trashCount = 0;
 /** A name that no earlier process and no other call gives. */
 export function trashName(): string {
   return `t-${process.pid.toString(36)}-${Date.now().toString(36)}-${(trashCount++).toString(36)}`;
+}
+
+/** A file to try something on, of this thread's own; what a crash leaves of it is swept with those of batches. */
+export function trialName(): string {
+  return `b-trial-${threadId}`;
 }

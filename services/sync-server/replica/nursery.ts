@@ -5,10 +5,9 @@
  * That order is the batch's own as far as anyone can tell: all operations of a group are logged before the first is
  * performed, and making new entries commutes. With the first operation of another sort, filling ends (`clear`).
  */
-import type { Directory } from '../../../common/fs/directory.ts';
 import { isInside, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Filling } from './operation.ts';
-import { StagedEntries } from './staged-entries.ts';
+import type { StagedEntries } from './staged-entries.ts';
 
 /** Handles held open: as deep as the files of a directory may come behind those of its subdirectories. */
 const MAX_OPEN = 16;
@@ -24,19 +23,19 @@ export interface Cradle {
 }
 
 export class Nursery {
-  readonly #staging: Directory;
+  readonly #staged: StagedEntries;
   /** Each inside of the one before. */
   readonly #open: Cradle[] = [];
 
-  constructor(staging: Directory) {
-    this.#staging = staging;
+  constructor(staged: StagedEntries) {
+    this.#staged = staged;
   }
 
   /** A directory was made in staging, with this name, for this path. */
   add(path: TreePath, name: string): Filling {
     this.#leave(path);
     if (this.#open.length >= MAX_OPEN) this.#open.shift()?.staged.directory.close();
-    const staged = new StagedEntries(this.#staging.openDirectory(name));
+    const staged = this.#staged.inside(name);
     const filling = { count: 0, isInstalled: false };
     this.#open.push({ path, staged, names: new Set(), filling });
     return filling;

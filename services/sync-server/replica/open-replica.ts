@@ -28,6 +28,8 @@ export interface OpenReplicaOptions {
   readonly digestFunction?: DigestFunction | undefined;
   /** Pino's `Logger` fits. */
   readonly logger: ReplicaLog;
+  /** Entries are given to the owners that they come with. Default false: a remote writer cannot hand files to others. */
+  readonly keepsOwners?: boolean | undefined;
   readonly driftIntervalMs: number;
   /** Default true. False leaves the index as it is, for an open replica that only verifies. */
   readonly looksForDrift?: boolean | undefined;
@@ -69,6 +71,7 @@ function settingsOf(options: OpenReplicaOptions): ReplicaSettings {
     stateDirectory: resolve(options.stateDirectory ?? join(directory, RESERVED_NAME)),
     digestFunction: options.digestFunction ?? 'blake3',
     limits: options.limits ?? DEFAULT_REPLICA_LIMITS,
+    keepsOwners: options.keepsOwners ?? false,
     driftIntervalMs: options.driftIntervalMs,
     looksForDrift: options.looksForDrift,
     refusesEscapingLinks: options.refusesEscapingLinks,

@@ -2,7 +2,7 @@
  * What is to be done on the disk for one accepted change. The planner makes operations against the index, before
  * the log is written; the performer carries them out afterwards, in the same order.
  */
-import type { EntryKind, FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
+import type { EntryKind, FileRecord, IndexedEntry, Metadata } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { CheckedDelta, DirectoryEntry, FileEntry, SymlinkEntry } from './change.ts';
 
@@ -45,13 +45,11 @@ export interface Filling {
   isInstalled: boolean;
 }
 
-export interface MetadataOperation {
+export interface MetadataOperation extends Metadata {
   readonly type: 'metadata';
   readonly position: Position;
   readonly path: TreePath;
   readonly kind: EntryKind;
-  readonly mode: number;
-  readonly mtimeNs: bigint;
   readonly before: IndexedEntry;
 }
 

@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { syncFd } from '../../../common/fs/full-io.ts';
+import { setFdOwner } from '../../../common/fs/ownership.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { setFdMode, setFdTimes } from '../../../common/fs/times.ts';
@@ -78,7 +79,8 @@ function copy(from: Directory, name: string, to: Directory, toName: string): voi
       return copyFile(from, name, stat, to, toName);
     case 'symlink':
       to.makeSymlink(toName, from.readLink(name));
-      return to.setMtime(toName, stat.mtimeNs);
+      to.setMtime(toName, stat.mtimeNs);
+      return giveLike(to, toName, stat);
     case 'directory':
       return copyDirectory(from, name, stat, to, toName);
     default:
@@ -86,18 +88,19 @@ function copy(from: Directory, name: string, to: Directory, toName: string): voi
   }
 }
 
-function copyFile(from: Directory, name: string, { mtimeNs, mode }: Stat, to: Directory, toName: string): void {
+function copyFile(from: Directory, name: string, stat: Stat, to: Directory, toName: string): void {
   const fd = to.copyFileFrom({ directory: from, name }, toName);
   try {
-    setFdTimes(fd, mtimeNs);
-    setFdMode(fd, mode & MODE_MASK);
+    setFdTimes(fd, stat.mtimeNs);
+    setFdMode(fd, stat.mode & MODE_MASK);
+    if (isGivenAway(stat)) setFdOwner(fd, stat.uid, stat.gid);
     syncFd(fd);
   } finally {
     closeSync(fd);
   }
 }
 
-function copyDirectory(from: Directory, name: string, { mtimeNs, mode }: Stat, to: Directory, toName: string): void {
+function copyDirectory(from: Directory, name: string, stat: Stat, to: Directory, toName: string): void {
   to.makeDirectory(toName, OWNER_WORKS);
   const [source, target] = [from.openDirectory(name), to.openDirectory(toName)];
   try {
@@ -107,8 +110,19 @@ function copyDirectory(from: Directory, name: string, { mtimeNs, mode }: Stat, t
     source.close();
     target.close();
   }
-  to.setMode(toName, mode & MODE_MASK);
-  to.setMtime(toName, mtimeNs);
+  to.setMode(toName, stat.mode & MODE_MASK);
+  to.setMtime(toName, stat.mtimeNs);
+  giveLike(to, toName, stat);
+}
+
+/** In staging all is this process's, but for what was to have another owner. */
+function isGivenAway({ uid, gid }: Stat): boolean {
+  return uid !== (process.geteuid?.() ?? uid) || gid !== (process.getegid?.() ?? gid);
+}
+
+function giveLike(directory: Directory, name: string, staged: Stat): void {
+  const made = isGivenAway(staged) ? directory.lstat(name) : undefined;
+  if (made !== undefined) directory.setOwner(name, staged.uid, staged.gid, made);
 }
 
 function removeCopy(directory: Directory, name: string): void {

@@ -6,7 +6,7 @@ import type { Directory } from '../../../common/fs/directory.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
-import type { IndexedEntry } from '../../../common/tree/entry.ts';
+import { type IndexedEntry, withMetadata } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import {
   displayPath,
@@ -34,6 +34,7 @@ import type {
   Position,
 } from './operation.ts';
 import { isOtherFileSystem, moveIntoPlace, removeInPlace } from './other-file-system.ts';
+import type { OwnerKeeper } from './owner-keeper.ts';
 import type { ProgressMarker } from './progress-marker.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import { SharedInodes } from './shared-inodes.ts';
@@ -44,6 +45,8 @@ import { TouchedDirectories } from './touched-directories.ts';
 export interface PerformerOptions {
   readonly root: SafeRoot;
   readonly index: TreeIndex;
+  /** Undefined where owners are not kept. */
+  readonly owners?: OwnerKeeper | undefined;
   readonly staged: StagedEntries;
   readonly folding: NameFolding;
   readonly builder: ContentBuilder;
@@ -64,6 +67,7 @@ export class Performer {
   readonly copied = new Set<TreePath>();
   readonly #root: SafeRoot;
   readonly #index: TreeIndex;
+  readonly #owners: OwnerKeeper | undefined;
   readonly #staged: StagedEntries;
   readonly #folding: NameFolding;
   readonly #builder: ContentBuilder;
@@ -75,13 +79,14 @@ export class Performer {
   constructor(options: PerformerOptions) {
     this.#root = options.root;
     this.#index = options.index;
+    this.#owners = options.owners;
     this.#staged = options.staged;
     this.#folding = options.folding;
     this.#builder = options.builder;
     this.#marker = options.marker;
     this.#logger = options.logger;
     this.#crashPoint = options.crashPoint ?? (() => undefined);
-    this.touched = new TouchedDirectories(options.root, options.index);
+    this.touched = new TouchedDirectories(options.root, options.index, options.owners);
     this.shared = new SharedInodes(options.index);
     this.#files = new KnownFiles(options.index, options.builder);
   }
@@ -181,7 +186,7 @@ export class Performer {
     const stat = this.#folding.lstat(directory, nameOf(from.path));
     const isRight =
       stat?.kind === 'file' &&
-      hasSameMetadata(from, stat) &&
+      hasSameMetadata(from, stat, this.#owners) &&
       this.#files.isAsKnown(directory, nameOf(from.path), from, stat);
     if (!isRight) throw drifted(from.path, 'is not what the index says');
     const there = this.#root.directory(parentOf(path)).lstat(nameOf(path));
@@ -255,12 +260,13 @@ export class Performer {
   }
 
   #setMetadata(operation: MetadataOperation): void {
-    const { path, kind, mode, mtimeNs, before } = operation;
+    const { path, kind, mode, mtimeNs, owner, before } = operation;
     if (kind === 'directory') {
       const directory = this.#root.directory(path);
       if (path !== ROOT && before.identity !== undefined && !isSameInode(before, directory.stat())) {
         throw drifted(path, 'is not the directory that the index knows');
       }
+      this.#owners?.giveDirectory(directory, owner, mode);
       directory.setOwnMode(mode);
       directory.setOwnMtimeNearest(mtimeNs);
       // Later changes of the group in it would undo the time.
@@ -276,12 +282,14 @@ export class Performer {
       this.#remake(operation, stat);
       return;
     }
+    if (this.#owners?.give(parent, nameOf(path), owner, stat, mode) === false)
+      throw drifted(path, 'was replaced in this moment');
     if (kind === 'file' && (stat.mode & 0o7777) !== mode) parent.setMode(nameOf(path), mode);
     parent.setMtime(nameOf(path), mtimeNs);
   }
 
   /** What is set through one name of an inode shows under all of them: the name gets an inode of its own. */
-  #remake({ path, mode, mtimeNs, before, position }: MetadataOperation, stat: Stat): void {
+  #remake({ path, before, position, ...metadata }: MetadataOperation, stat: Stat): void {
     if (before.kind !== 'file') throw new LockstepError('INTERNAL', 'only files have several names');
     if (before.sizeBytes > MAX_BUILT_BYTES) {
       const message = `${displayPath(path)} has other names, and is too long to be copied in a batch`;
@@ -290,7 +298,7 @@ export class Performer {
     this.touched.touch(parentOf(path));
     const name = stagedName(position.revision, position.changeIndex);
     // The digest of the copy decides, not the time of change, which is that of all names.
-    this.#builder.copy(name, { ...before, mode, mtimeNs }, { ...before, identity: undefined });
+    this.#builder.copy(name, withMetadata(before, metadata), { ...before, identity: undefined });
     this.#crashPoint('built');
     moveIntoPlace(this.#staged.directory, name, this.#root.directory(parentOf(path)), nameOf(path));
     this.shared.changed(stat);

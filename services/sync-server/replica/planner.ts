@@ -4,7 +4,14 @@
  * leaves index and staging as they were.
  */
 import type { Digest } from '../../../common/content/digest.ts';
-import { type DiskIdentity, type FileRecord, type IndexedEntry, sameRecord } from '../../../common/tree/entry.ts';
+import {
+  type DiskIdentity,
+  type FileRecord,
+  type IndexedEntry,
+  sameRecord,
+  withMetadata,
+} from '../../../common/tree/entry.ts';
+import { ownerKey } from '../../../common/tree/owner.ts';
 import { displayPath, isInside, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { Change, CheckedDelta, FileEntry } from './change.ts';
@@ -46,7 +53,7 @@ export class Planner {
     this.#staged = options.staged;
     this.#space = options.space;
     this.#maxEntries = options.maxEntries;
-    this.#nursery = new Nursery(options.staged.directory);
+    this.#nursery = new Nursery(options.staged);
     this.graves = new GraveYard(options.index);
     this.lateIdentities = new LateIdentities(options.index);
   }
@@ -197,7 +204,7 @@ export class Planner {
     if (before?.kind === 'directory') {
       this.#nursery.clear();
       this.#index.put(entry, before.identity);
-      return { type: 'metadata', position, path, kind: 'directory', mode, mtimeNs, before };
+      return { type: 'metadata', position, path, kind: 'directory', mode, mtimeNs, ...ownerKey(entry.owner), before };
     }
     this.#assertSpace(path, 0);
     const name = stagedName(position.revision, position.changeIndex);
@@ -226,15 +233,14 @@ export class Planner {
   }
 
   #planMetadata(change: Change & { operation: 'metadata' }, position: Position): Operation {
-    const { path, kind, mode, mtimeNs } = change;
+    const { path, kind, mode, mtimeNs, owner } = change;
     const before = this.#index.get(path);
     if (before === undefined) throw invalid('ENTRY_NOT_FOUND', path, `there is no ${displayPath(path)}`);
     if (before.kind !== kind)
       throw invalid('INVALID_ARGUMENT', path, `${displayPath(path)} is a ${before.kind}, not a ${kind}`);
     const identity = before.identity && withLaterCtime({ ...before.identity, mtimeNs }, nowNs());
-    const { identity: _, ...record } = before;
-    this.#index.put(record.kind === 'symlink' ? { ...record, mtimeNs } : { ...record, mode, mtimeNs }, identity);
-    return { type: 'metadata', position, path, kind, mode, mtimeNs, before };
+    this.#index.put(withMetadata(before, change), identity);
+    return { type: 'metadata', position, path, kind, mode, mtimeNs, ...ownerKey(owner), before };
   }
 
   #planMove(from: TreePath, to: TreePath, position: Position): Operation {

@@ -20,11 +20,11 @@ const MAX_FILES = 100;
  * Moves a file aside that looks as the index knows it, to the time of its last change, and has another content. What was
  * edited is not meant: that is drift. Returns whether it was moved.
  */
-export function quarantine({ root, index, settings, logger }: ReplicaCore, path: TreePath): boolean {
+export function quarantine({ root, index, owners, settings, logger }: ReplicaCore, path: TreePath): boolean {
   const known = index.get(path);
   const parent = root.tryDirectory(parentOf(path));
   const stat = parent?.lstat(nameOf(path));
-  if (parent === undefined || stat === undefined || known?.kind !== 'file' || !looksUnchanged(known, stat))
+  if (parent === undefined || stat === undefined || known?.kind !== 'file' || !looksUnchanged(known, stat, owners))
     return false;
   const fd = parent.openFile(nameOf(path));
   try {

@@ -14,6 +14,7 @@ import { type Stat, statOf } from '../../../common/fs/stat.ts';
 import { mtimeMatches } from '../../../common/fs/times.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { type EntryRecord, type IndexedEntry, MODE_MASK, sameRecord } from '../../../common/tree/entry.ts';
+import { type Owner, ownerKey } from '../../../common/tree/owner.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
 import {
   displayPath,
@@ -26,6 +27,7 @@ import {
 } from '../../../common/tree/tree-path.ts';
 import { hasSameContent, hasSameMetadata, identityOf, isSameInode, looksUnchanged } from './disk-identity.ts';
 import type { NameFolding } from './name-folding.ts';
+import type { OwnerKeeper } from './owner-keeper.ts';
 import { errnoText } from './performer.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import { SharedInodes } from './shared-inodes.ts';
@@ -40,6 +42,8 @@ export interface ReconcilerOptions {
   readonly root: SafeRoot;
   readonly index: TreeIndex;
   readonly folding: NameFolding;
+  /** Undefined where owners are not kept. */
+  readonly owners?: OwnerKeeper | undefined;
   readonly digestFunction: DigestFunction;
   readonly logger: ReplicaLog;
 }
@@ -51,6 +55,7 @@ export class Reconciler {
   readonly #root: SafeRoot;
   readonly #index: TreeIndex;
   readonly #folding: NameFolding;
+  readonly #owners: OwnerKeeper | undefined;
   readonly #digestFunction: DigestFunction;
   readonly #logger: ReplicaLog;
   readonly #shared: SharedInodes;
@@ -59,6 +64,7 @@ export class Reconciler {
     this.#root = options.root;
     this.#index = options.index;
     this.#folding = options.folding;
+    this.#owners = options.owners;
     this.#digestFunction = options.digestFunction;
     this.#logger = options.logger;
     this.#shared = new SharedInodes(options.index);
@@ -87,9 +93,10 @@ export class Reconciler {
       return false;
     }
     const known = this.#index.get(path);
-    if (known !== undefined && looksUnchanged(known, stat)) return stat.kind === 'directory';
-    const record = yield* this.#recordOf(path, stat, known);
-    if (record === undefined) return false;
+    if (known !== undefined && looksUnchanged(known, stat, this.#owners)) return stat.kind === 'directory';
+    const found = yield* this.#recordOf(path, stat, known);
+    if (found === undefined) return false;
+    const record: EntryRecord = { ...found, ...ownerKey(this.#ownerOf(stat, known)) };
     if (known !== undefined && sameRecord(known, record)) {
       // The same content, but a file of its own now: whoever has linked it has to know.
       const sibling = isSameInode(known, stat) ? undefined : this.#shared.formerSiblingOf(known);
@@ -116,7 +123,7 @@ export class Reconciler {
     const known = this.#index.get(ROOT);
     if (known === undefined || known.kind !== 'directory')
       throw new LockstepError('INDEX_DAMAGED', 'the index has no root');
-    if (hasSameMetadata(known, stat)) {
+    if (hasSameMetadata(known, stat, this.#owners)) {
       if (!isSameInode(known, stat)) this.#index.setIdentity(ROOT, identityOf(stat));
       return true;
     }
@@ -145,7 +152,7 @@ export class Reconciler {
       // Most entries are as they were: they cost one lstat. Rows may be stale by now; that only means a closer look.
       const stat = row === undefined ? undefined : directory.lstat(name);
       let isDirectory = row?.kind === 'directory';
-      if (row === undefined || stat === undefined || !looksUnchanged(row, stat)) {
+      if (row === undefined || stat === undefined || !looksUnchanged(row, stat, this.#owners)) {
         isDirectory = yield* this.settle(child, onCorrected, true);
         directory = this.#root.tryDirectory(path);
       }
@@ -199,6 +206,16 @@ export class Reconciler {
       case 'other':
         return undefined;
     }
+  }
+
+  /**
+   * What was asked for, where the disk does not contradict it. Else whoever has the entry now: that is not what was asked for, so it
+   * is asked for again. An entry that nobody asked an owner for has none.
+   */
+  #ownerOf(stat: Stat, known: IndexedEntry | undefined): Owner | undefined {
+    const owner = known?.owner;
+    if (owner === undefined || this.#owners?.isKept(owner, stat) !== false) return owner;
+    return { uid: stat.uid, gid: stat.gid, user: '', group: '' };
   }
 
   #readLink(path: TreePath): Buffer | undefined {

@@ -5,7 +5,7 @@
 import { closeSync } from 'node:fs';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
-import type { IndexedEntry } from '../../../common/tree/entry.ts';
+import { type IndexedEntry, modeOf } from '../../../common/tree/entry.ts';
 import { nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { FileEntry } from './change.ts';
 import { ChangeFailure } from './change-failure.ts';
@@ -88,7 +88,7 @@ function isWhole(
   isUnsynced: boolean,
 ): boolean {
   if (stat?.kind !== 'file' || stat.sizeBytes !== entry.sizeBytes) return false;
-  if (!isUnsynced && looksUnchanged(entry, stat)) return true;
+  if (!isUnsynced && looksUnchanged(entry, stat, core.owners)) return true;
   try {
     const fd = core.root.directory(parentOf(entry.path)).openFile(nameOf(entry.path));
     try {
@@ -103,7 +103,7 @@ function isWhole(
 }
 
 /**
- * Gives an entry with the right content its permission bits and time, and the index its identity. A file with other names
+ * Gives an entry with the right content its owner, permission bits and time, and the index its identity. A file with other names
  * gets an inode of its own for that: they may be meant to have others.
  */
 export function settleMetadata(
@@ -113,13 +113,14 @@ export function settleMetadata(
   stat: Stat,
 ): 'separated' | 'settled' {
   const parent = core.root.directory(parentOf(entry.path));
-  const isRight = hasSameMetadata(entry, stat);
+  const isRight = hasSameMetadata(entry, stat, core.owners);
   if (!isRight && entry.kind === 'file' && stat.nlink > 1) {
     core.builder.copy(REPAIR_NAME, entry, { ...entry, identity: undefined });
     install(core, performer, entry.path);
     return 'separated';
   }
   if (!isRight) {
+    core.owners?.give(parent, nameOf(entry.path), entry.owner, stat, modeOf(entry));
     if (entry.kind === 'file') parent.setMode(nameOf(entry.path), entry.mode);
     parent.setMtime(nameOf(entry.path), entry.mtimeNs);
   }

@@ -203,7 +203,7 @@ class Recovery {
     const entry = this.#core.index.get(path);
     const stat = this.#lstat(path);
     if (entry?.kind !== 'file' || stat?.kind !== 'file' || entry.identity !== undefined) return;
-    if (!hasSameMetadata(entry, stat) && entry.sizeBytes === stat.sizeBytes)
+    if (!hasSameMetadata(entry, stat, this.#core.owners) && entry.sizeBytes === stat.sizeBytes)
       settleMetadata(this.#core, this.#performer, entry, stat);
   }
 

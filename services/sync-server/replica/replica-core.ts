@@ -2,11 +2,12 @@
  * The parts of a replica that belong to the applier's thread, opened together in the right order: index, log, staging,
  * marker, feed. Composition only. Whoever opens it holds the directory's lock.
  */
+import { Accounts } from '../../../common/fs/accounts.ts';
 import type { Way } from '../../../common/fs/choose-way.ts';
 import type { HeldDirectory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import { type IndexOptions, TreeIndex } from '../../../common/tree/tree-index.ts';
 import { ROOT } from '../../../common/tree/tree-path.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { ContentBuilder } from './content-builder.ts';
@@ -22,6 +23,7 @@ import {
 } from './layout.ts';
 import { Log } from './log.ts';
 import { NameFolding } from './name-folding.ts';
+import { OwnerKeeper } from './owner-keeper.ts';
 import { Performer } from './performer.ts';
 import { Planner } from './planner.ts';
 import { ProgressMarker } from './progress-marker.ts';
@@ -42,6 +44,8 @@ export interface CoreOptions {
   readonly space?: SpaceGuard | undefined;
   /** For tests without a file system at hand that is reached, or folds names, otherwise. */
   readonly way?: Way | undefined;
+  /** For tests with users and groups of their own. */
+  readonly accounts?: Accounts | undefined;
 }
 
 export interface ReplicaCore {
@@ -57,6 +61,8 @@ export interface ReplicaCore {
   readonly log: Log;
   readonly doubt: SyncDoubt;
   readonly feed: ChangeFeed;
+  /** Undefined where owners are not kept. */
+  readonly owners: OwnerKeeper | undefined;
   readonly staged: StagedEntries;
   readonly folding: NameFolding;
   readonly marker: ProgressMarker;
@@ -76,7 +82,9 @@ export function openCore(options: CoreOptions): ReplicaCore {
   const { index, isRebuilt } = openIndex(settings, logger);
   const log = Log.open(logDirectoryIn(settings.stateDirectory));
   const state = new FolderState(index);
-  const staged = new StagedEntries(staging);
+  const { accounts = new Accounts() } = options;
+  const owners = settings.keepsOwners ? new OwnerKeeper({ staging, accounts, logger }) : undefined;
+  const staged = new StagedEntries(staging, owners);
   const folding = new NameFolding(staging);
   const marker = ProgressMarker.open(staging);
   const builder = new ContentBuilder(root, staged, digestFunction);
@@ -93,13 +101,14 @@ export function openCore(options: CoreOptions): ReplicaCore {
     log,
     doubt: SyncDoubt.open(syncDoubtFileIn(settings.stateDirectory)),
     feed: ChangeFeed.open(feedDirectoryIn(settings.stateDirectory), settings.feedBytes, state.revision),
+    owners,
     staged,
     folding,
     marker,
     builder,
     planner: new Planner({ index, staged, space, maxEntries: settings.limits.maxEntries }),
-    performer: new Performer({ root, index, staged, folding, builder, marker, logger, crashPoint }),
-    reconciler: new Reconciler({ root, index, folding, digestFunction, logger }),
+    performer: new Performer({ root, index, owners, staged, folding, builder, marker, logger, crashPoint }),
+    reconciler: new Reconciler({ root, index, owners, folding, digestFunction, logger }),
   };
 }
 
@@ -152,7 +161,7 @@ function openIndex(
   logger: ReplicaLog,
 ): { readonly index: TreeIndex; readonly isRebuilt: boolean } {
   const file = indexFileIn(settings.stateDirectory);
-  const options = { digestFunction: settings.digestFunction, indexContents: true } as const;
+  const options = indexOptions(settings);
   let index: TreeIndex;
   try {
     index = TreeIndex.open(file, options);
@@ -176,5 +185,9 @@ function hasState({ stateDirectory }: ReplicaSettings): boolean {
 function createIndex(settings: ReplicaSettings, file: string): TreeIndex {
   // It speaks of revisions of the history that is lost.
   removeStateFile(feedDirectoryIn(settings.stateDirectory));
-  return TreeIndex.create(file, { digestFunction: settings.digestFunction, indexContents: true });
+  return TreeIndex.create(file, indexOptions(settings));
+}
+
+function indexOptions({ digestFunction, keepsOwners }: ReplicaSettings): IndexOptions {
+  return { digestFunction, indexContents: true, listsOwners: keepsOwners };
 }

@@ -37,6 +37,8 @@ export interface ReplicaSettings {
   readonly stateDirectory: string;
   readonly digestFunction: DigestFunction;
   readonly limits: ReplicaLimits;
+  /** Entries are given to the owners that they come with. */
+  readonly keepsOwners: boolean;
   /** Pause between two looks through the whole replica for foreign changes (E94). */
   readonly driftIntervalMs: number;
   /** Default true. False: the index is taken as it is, so that it can be held against the disk; one that is made anew is filled all the same. */

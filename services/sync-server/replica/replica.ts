@@ -81,6 +81,10 @@ export interface ReplicaInfo {
   readonly state: 'ready' | 'degraded' | 'recovering';
   /** Why it is not ready, one sentence; else empty. */
   readonly stateReason: string;
+  /** Entries are given to the owners that they come with. */
+  readonly keepsOwners: boolean;
+  /** How often an entry was left to another owner since the start; undefined where owners are not kept. */
+  readonly ownerRefusals?: number | undefined;
   /** Undefined where there is none. */
   readonly scrub?: ScrubCounts | undefined;
   /** Of the write-ahead log: what a recovery would read, and what shortened it. Undefined where there is none. */

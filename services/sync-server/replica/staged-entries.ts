@@ -10,22 +10,31 @@ import { setFdMode, setFdTimes } from '../../../common/fs/times.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
 import type { DirectoryEntry, FileEntry, SymlinkEntry } from './change.ts';
+import type { OwnerKeeper } from './owner-keeper.ts';
 
 /** The owner's right to change a directory's names, which the applier needs while it works in it (E76). */
 export const OWNER_WORKS = 0o700;
 
 export class StagedEntries {
   readonly directory: Directory;
+  readonly #owners: OwnerKeeper | undefined;
 
-  constructor(directory: Directory) {
+  /** Without `owners` everything stays this process's. */
+  constructor(directory: Directory, owners?: OwnerKeeper) {
     this.directory = directory;
+    this.#owners = owners;
+  }
+
+  /** What is in a directory of staging, likewise. The caller closes its `directory`. */
+  inside(name: string): StagedEntries {
+    return new StagedEntries(this.directory.openDirectory(name), this.#owners);
   }
 
   /** A file with this content. On an error nothing stays behind. */
   file(name: string, entry: FileEntry, data: Uint8Array): Stat {
     return this.#create(name, entry.mode, (fd) => {
       if (writeSparsely(fd, data, 0)) ftruncateSync(fd, data.length);
-      return finishFile(fd, entry);
+      return this.finishFile(fd, entry);
     });
   }
 
@@ -33,7 +42,7 @@ export class StagedEntries {
   fileFrom(name: string, entry: FileEntry, write: (fd: number) => void): Stat {
     return this.#create(name, entry.mode, (fd) => {
       write(fd);
-      return finishFile(fd, entry);
+      return this.finishFile(fd, entry);
     });
   }
 
@@ -41,7 +50,7 @@ export class StagedEntries {
   adopt(name: string, entry: FileEntry): Stat {
     const fd = this.directory.openFileForWriting(name);
     try {
-      return finishFile(fd, entry);
+      return this.finishFile(fd, entry);
     } finally {
       closeSync(fd);
     }
@@ -54,6 +63,7 @@ export class StagedEntries {
     const stat = this.#existing(name);
     if ((stat.mode & MODE_MASK) !== (entry.mode | OWNER_WORKS)) this.directory.setMode(name, entry.mode | OWNER_WORKS);
     this.directory.setMtime(name, entry.mtimeNs);
+    this.#owners?.giveStagedName(this.directory, name, entry.owner, stat);
     return stat;
   }
 
@@ -61,7 +71,19 @@ export class StagedEntries {
     this.discard(name);
     this.directory.makeSymlink(name, entry.target);
     this.directory.setMtime(name, entry.mtimeNs);
-    return this.#existing(name);
+    const stat = this.#existing(name);
+    this.#owners?.giveStagedName(this.directory, name, entry.owner, stat);
+    return stat;
+  }
+
+  /** Gives a file that has its content all else: time, permission bits, owner. */
+  finishFile(fd: number, entry: FileEntry): Stat {
+    setFdTimes(fd, entry.mtimeNs);
+    const stat = statOf(fd);
+    // A new file has the bits already, unless the umask or a default ACL took some.
+    if ((stat.mode & 0o7777) !== entry.mode) setFdMode(fd, entry.mode);
+    this.#owners?.giveStaged(fd, entry.owner, stat);
+    return stat;
   }
 
   /** A further name of a file, in place of what a crash left under the staged one. */
@@ -122,12 +144,4 @@ export class StagedEntries {
     if (stat === undefined) throw new LockstepError('INTERNAL', `"${name}" vanished from staging`);
     return stat;
   }
-}
-
-function finishFile(fd: number, entry: FileEntry): Stat {
-  setFdTimes(fd, entry.mtimeNs);
-  const stat = statOf(fd);
-  // A new file has the bits already, unless the umask or a default ACL took some.
-  if ((stat.mode & 0o7777) !== entry.mode) setFdMode(fd, entry.mode);
-  return stat;
 }

@@ -9,6 +9,7 @@ import { errnoOf } from '../../../common/ops/errors.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { isInside, rebase, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
+import type { OwnerKeeper } from './owner-keeper.ts';
 import { OWNER_WORKS } from './staged-entries.ts';
 
 const MAY_WRITE_ANYWHERE = process.geteuid?.() === 0;
@@ -16,12 +17,14 @@ const MAY_WRITE_ANYWHERE = process.geteuid?.() === 0;
 export class TouchedDirectories {
   readonly #root: SafeRoot;
   readonly #index: TreeIndex;
+  readonly #owners: OwnerKeeper | undefined;
   /** By path; the value says whether nobody else had changed the directory's names before the group did. */
   readonly #touched = new Map<TreePath, boolean>();
 
-  constructor(root: SafeRoot, index: TreeIndex) {
+  constructor(root: SafeRoot, index: TreeIndex, owners?: OwnerKeeper) {
     this.#root = root;
     this.#index = index;
+    this.#owners = owners;
   }
 
   /** Every directory touched since the last `restore`. */
@@ -66,13 +69,16 @@ export class TouchedDirectories {
     }
   }
 
-  /** Gives each its mode and time of the index. `onError` gets what cannot be restored. */
+  /** Gives each its owner, mode and time of the index. `onError` gets what cannot be restored. */
   restore(onError: (path: TreePath, error: unknown) => void): void {
     for (const path of this.#touched.keys()) {
       const entry = this.#index.get(path);
       if (entry?.kind !== 'directory') continue;
       try {
         const directory = this.#root.directory(path);
+        // What the system refuses is kept as far as can be, and not counted again.
+        if (this.#owners?.isKept(entry.owner, directory.stat()) === false)
+          this.#owners.giveDirectory(directory, entry.owner, entry.mode);
         if ((directory.stat().mode & 0o7777) !== entry.mode) directory.setOwnMode(entry.mode);
         directory.setOwnMtimeNearest(entry.mtimeNs);
       } catch (error) {

@@ -12,6 +12,7 @@ import { displayPath, isReserved, joinPath, type TreePath } from '../../../commo
 import type { VerificationPage, VerificationRow } from './applier-api.ts';
 import type { Mismatch, PageFindings } from './content-api.ts';
 import { hasSameMetadata } from './disk-identity.ts';
+import type { OwnerKeeper } from './owner-keeper.ts';
 import { errnoText } from './performer.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { Steps } from './steps.ts';
@@ -21,6 +22,7 @@ const ENTRY_BYTES = 4096;
 
 export function* verifyPage(
   root: SafeRoot,
+  owners: OwnerKeeper | undefined,
   digestFunction: DigestFunction,
   path: TreePath,
   after: string,
@@ -40,7 +42,7 @@ export function* verifyPage(
   for (const row of page.rows) {
     names.delete(row.name);
     const child = joinPath(path, row.name);
-    const result = yield* verifyRow(root, digestFunction, path, child, row, onRead);
+    const result = yield* verifyRow(root, owners, digestFunction, path, child, row, onRead);
     if (result !== undefined) mismatches.push(result);
     else if (row.kind === 'file') contentBytes += row.sizeBytes;
     onRead(ENTRY_BYTES);
@@ -59,6 +61,7 @@ export function* verifyPage(
 
 function* verifyRow(
   root: SafeRoot,
+  owners: OwnerKeeper | undefined,
   digestFunction: DigestFunction,
   parent: TreePath,
   path: TreePath,
@@ -73,7 +76,10 @@ function* verifyRow(
     if (stat.kind !== row.kind) return mismatch('kind', path, `is a ${stat.kind} and should be a ${row.kind}`);
     const hasContent = yield* hasRightContent(directory, digestFunction, row, stat, onRead);
     if (!hasContent) return mismatch('content', path, 'has another content than the index says');
-    if (!hasSameMetadata(row, stat)) return mismatch('metadata', path, 'has another mode or time than the index says');
+    if (!hasSameMetadata(row, stat, undefined))
+      return mismatch('metadata', path, 'has another mode or time than the index says');
+    if (owners?.isKept(row.owner, stat) === false)
+      return mismatch('metadata', path, 'has another owner than the index says');
     return undefined;
   } catch (error) {
     if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;

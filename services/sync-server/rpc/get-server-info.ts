@@ -51,6 +51,7 @@ function folderInfo({ replica, leases, place }: ServedFolder): FolderInfo {
     stateReason: info.stateReason,
     holder: leases.holder?.holder ?? '',
     place: [...place],
+    keepsOwners: info.keepsOwners,
   };
 }
 

@@ -5,11 +5,18 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { decodeBatchMessage } from '../../../common/rpc/batch-codec.ts';
 import { Batch, type Change } from '../../../gen/lockstep/sync/v1/change.ts';
-import type { Entry, EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
+import type { Entry, EntryKind, Owner } from '../../../gen/lockstep/sync/v1/entry.ts';
 
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength });
 const text = fc.oneof(fc.string({ maxLength: 30 }), fc.string({ unit: 'grapheme', maxLength: 10 }));
 const rarely = <T>(usual: T, other: fc.Arbitrary<T>) => fc.oneof({ weight: 5, arbitrary: fc.constant(usual) }, other);
+
+const owner: fc.Arbitrary<Owner> = fc.record({
+  uid: fc.oneof(fc.nat(70_000), fc.integer({ min: 0, max: 2 ** 32 - 1 })),
+  gid: fc.oneof(fc.nat(70_000), fc.integer({ min: 0, max: 2 ** 32 - 1 })),
+  user: text,
+  group: text,
+});
 
 const entry: fc.Arbitrary<Entry> = fc.record({
   path: text,
@@ -23,6 +30,7 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   size: fc.oneof(fc.nat(10_000).map(BigInt), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })),
   digest: fc.oneof(fc.uint8Array({ minLength: 32, maxLength: 32 }), bytes(40)),
   target: rarely(new Uint8Array(0), bytes(10)),
+  owner: fc.option(owner, { nil: undefined }),
 });
 
 const put: fc.Arbitrary<Change> = fc.record({ entry, value: bytes(300) }).map(({ entry: wire, value }) => ({
@@ -82,7 +90,7 @@ describe('the decoder of batches', () => {
 
   it('gives contents as views of the message', () => {
     const value = Buffer.from('content');
-    const wire: Entry = { path: 'a', kind: 1, mode: 0, mtimeNs: 1n, size: 7n, digest: value, target: value };
+    const wire = { path: 'a', kind: 1, mode: 0, mtimeNs: 1n, size: 7n, digest: value, owner: undefined } as const;
     const original: Change = {
       operation: {
         $case: 'putFile',

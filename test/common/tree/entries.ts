@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { DiskIdentity, Entry, EntryRecord } from '../../../common/tree/entry.ts';
+import { MAX_ID, type Owner, ownerKey } from '../../../common/tree/owner.ts';
 import { type IndexOptions, TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { treePath } from './paths.ts';
@@ -36,7 +37,19 @@ const anyInt64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 const anyMtimeNs = fc.oneof(fc.constantFrom(0n, -1n, 1n), anyInt64);
 const anyMode = fc.integer({ min: 0, max: 0o777 });
 
-export const anyRecord: fc.Arbitrary<EntryRecord> = fc.oneof(
+const anyId = fc.oneof(fc.nat(3), fc.integer({ min: 0, max: MAX_ID }));
+const anyAccountName = fc.oneof(
+  fc.constantFrom('', 'root', 'WORK\\ann$'),
+  fc.stringMatching(/^[a-z_][a-z0-9_-]{0,31}$/),
+);
+export const anyOwner: fc.Arbitrary<Owner> = fc.record({
+  uid: anyId,
+  gid: anyId,
+  user: anyAccountName,
+  group: anyAccountName,
+});
+
+const anyPlainRecord: fc.Arbitrary<EntryRecord> = fc.oneof(
   fc
     .record({ mode: anyMode, mtimeNs: anyMtimeNs, content: fc.string({ maxLength: 4 }), sizeBytes: fc.maxSafeNat() })
     .map(({ mode, mtimeNs, content, sizeBytes }): EntryRecord => {
@@ -51,6 +64,10 @@ export const anyRecord: fc.Arbitrary<EntryRecord> = fc.oneof(
     .record({ mtimeNs: anyMtimeNs, target: fc.uint8Array({ minLength: 1, maxLength: 8 }) })
     .map(({ mtimeNs, target }): EntryRecord => ({ kind: 'symlink', mtimeNs, target: Buffer.from(target) })),
 );
+
+export const anyRecord: fc.Arbitrary<EntryRecord> = fc
+  .tuple(anyPlainRecord, fc.option(anyOwner, { nil: undefined }))
+  .map(([record, owner]) => ({ ...record, ...ownerKey(owner) }));
 
 export const anyIdentity: fc.Arbitrary<DiskIdentity | undefined> = fc.option(
   fc.record({ dev: anyInt64, ino: anyInt64, ctimeNs: anyInt64, mtimeNs: anyInt64, sizeBytes: fc.maxSafeNat() }),

@@ -52,6 +52,46 @@ describe('tree digest', () => {
     }
   });
 
+  it('covers an owner where there is one, in the documented bytes', () => {
+    const owner = { uid: 4_294_967_294, gid: 5, user: 'ann', group: '' };
+    const ownerBytes = Buffer.from([0xfe, 0xff, 0xff, 0xff, 5, 0, 0, 0, 3, 0x61, 0x6e, 0x6e, 0]);
+    const encoded = Buffer.concat([
+      Buffer.from([0x82, 1, 0, 0x61, 0xed, 0x01]),
+      u64(-5n),
+      ownerBytes,
+      digest,
+      Buffer.from([0x81, 1, 0, 0x62, 0xa4, 0x01]),
+      u64(7n),
+      ownerBytes,
+      u64(1n),
+      digest,
+      Buffer.from([0x83, 1, 0, 0x63, 0xff, 0x01]),
+      u64(0n),
+      ownerBytes,
+      Buffer.from([1, 0, 0x2e]),
+    ]);
+    const children: TreeDigestChild[] = [
+      { name: 'a', kind: 'directory', mode: 0o755, mtimeNs: -5n, treeDigest: digest, owner },
+      { name: 'b', kind: 'file', mode: 0o644, mtimeNs: 7n, sizeBytes: 1, digest, owner },
+      { name: 'c', kind: 'symlink', mtimeNs: 0n, target: Buffer.from('.'), owner },
+    ];
+    expect(treeDigestOf('blake3', children).equals(digestOf('blake3', encoded))).to.equal(true);
+  });
+
+  it('of entries without an owner is what it was before there were any', () => {
+    const children: TreeDigestChild[] = [
+      { name: 'directory', kind: 'directory', mode: 0o755, mtimeNs: 1_700_000_000_000_000_001n, treeDigest: digest },
+      { name: 'file', kind: 'file', mode: 0o640, mtimeNs: -1n, sizeBytes: 12, digest },
+      { name: 'link', kind: 'symlink', mtimeNs: 0n, target: Buffer.from('file') },
+    ];
+    expect(treeDigestOf('sha256', children).toString('hex')).to.equal(
+      '9215b560ad6e6ffbb59f4749232abd9efc5f8c0c14bec03ecf8dd23a63c4fa9e',
+    );
+    expect(treeDigestOf('blake3', children).toString('hex')).to.equal(
+      '77726b42909a4695c92d4936d32d1c77d1d4b873d0e2899341df59dafcb70dbd',
+    );
+  });
+
   it('does not depend on how the children are buffered', () => {
     const children = Array.from({ length: 2_000 }, (_, index): TreeDigestChild => {
       const name = String(index).padStart(255, '0');

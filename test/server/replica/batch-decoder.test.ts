@@ -7,7 +7,7 @@ import type { Entry as WireEntry } from '../../../gen/lockstep/sync/v1/entry.ts'
 import { decodeBatch } from '../../../services/sync-server/replica/batch-decoder.ts';
 import { ChangeFailure } from '../../../services/sync-server/replica/change-failure.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../../../services/sync-server/replica/replica-options.ts';
-import { encodeBatch, FUNCTION, metadata, mkdir, move, put, remove, symlink, T0 } from './support.ts';
+import { encodeBatch, FUNCTION, metadata, mkdir, move, put, remove, symlink, T0, withOwner } from './support.ts';
 
 const options = { digestFunction: FUNCTION, limits: DEFAULT_REPLICA_LIMITS } as const;
 
@@ -37,6 +37,33 @@ function altered(change: Change, alter: (put: PutFile & { entry: WireEntry }) =>
 }
 
 describe('a hostile batch', () => {
+  it('cannot name an owner that there cannot be', () => {
+    const owner = { uid: 4_294_967_294, gid: 0, user: 'ann', group: '' };
+    const wrong = [
+      { uid: 4_294_967_295 },
+      { gid: 4_294_967_295 },
+      { user: 'a:b' },
+      { user: '-x' },
+      { group: 'a\nb' },
+      { group: 'x'.repeat(65) },
+      { group: 'g\u0000' },
+    ];
+    for (const change of [put('a', 'x'), mkdir('a'), symlink('a', 'b'), metadata('a', 'file', 0o644, T0)]) {
+      expect(reasonsOf(withOwner(change, owner))).to.deep.equal(['fine']);
+      for (const part of wrong)
+        expect(reasonsOf(withOwner(change, { ...owner, ...part })), JSON.stringify(part)).to.deep.equal([
+          'INVALID_ARGUMENT',
+        ]);
+    }
+  });
+
+  it("cannot give the folder's root away", () => {
+    const owner = { uid: 1, gid: 1, user: '', group: '' };
+    const root = withOwner(metadata('', 'directory', 0o755, T0), owner);
+    const [change] = decodeBatch(encodeBatch([root]), 'batch', options).changes;
+    expect(change).to.not.have.property('owner');
+  });
+
   it('cannot name what is not in the folder (E02, E03, S04)', () => {
     const paths = [
       '..',

@@ -19,6 +19,7 @@ const INFO: ApplierInfo = {
   contentBytes: 0,
   state: 'ready',
   stateReason: '',
+  keepsOwners: false,
   log: { sizeBytes: 0, checkpoints: { count: 0, lastMs: 0 }, isSyncInDoubt: false, rewrittenFiles: 0 },
 };
 

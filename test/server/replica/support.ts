@@ -9,8 +9,9 @@ import { join } from 'node:path';
 import { digestOf } from '../../../common/content/digest.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import type { Entry, EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
+import type { Owner } from '../../../common/tree/owner.ts';
 import { joinPath, ROOT, toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
-import { Batch, type Change } from '../../../gen/lockstep/sync/v1/change.ts';
+import { Batch, Change } from '../../../gen/lockstep/sync/v1/change.ts';
 import { type Entry as WireEntry, EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { Applier, type GroupOutcome } from '../../../services/sync-server/replica/applier.ts';
 import { Checkpointer } from '../../../services/sync-server/replica/checkpoint.ts';
@@ -61,6 +62,7 @@ export function settingsFor(directory: string, overrides: Partial<ReplicaSetting
     stateDirectory: join(directory, '.lockstep'),
     digestFunction: FUNCTION,
     limits: DEFAULT_REPLICA_LIMITS,
+    keepsOwners: false,
     driftIntervalMs: 3_600_000,
     checkpointBytes: 64 * 2 ** 20,
     feedBytes: 32 * 2 ** 20,
@@ -219,8 +221,19 @@ export function metadata(path: string, kind: 'file' | 'directory' | 'symlink', m
     size: 0n,
     digest: Buffer.alloc(0),
     target: Buffer.alloc(0),
+    owner: undefined,
   };
   return { operation: { $case: 'setMetadata', value: { entry } } };
+}
+
+/** The same change of an entry that is to have this owner. */
+export function withOwner(change: Change, owner: Owner): Change {
+  const copy = Change.decode(Change.encode(change).finish());
+  const value = copy.operation?.value;
+  if (value === undefined || !('entry' in value) || value.entry === undefined)
+    throw new Error('a change without entry');
+  value.entry.owner = { ...owner };
+  return copy;
 }
 
 export function move(from: string, to: string): Change {

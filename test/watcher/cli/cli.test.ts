@@ -233,6 +233,7 @@ describe('sync-watcher', function () {
       size: BigInt(content.length),
       digest: digestOf('blake3', Buffer.from(content)),
       target: Buffer.alloc(0),
+      owner: undefined,
     });
 
     function write(path: string, content: string): void {

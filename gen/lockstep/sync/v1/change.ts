@@ -58,7 +58,7 @@ export interface Change {
     /** Create a symbolic link, or replace the file or link at its path. */
     { $case: "makeSymlink"; value: MakeSymlink }
     | //
-    /** Set permission bits and modification time of an entry. */
+    /** Set permission bits, modification time and owner of an entry. */
     { $case: "setMetadata"; value: SetMetadata }
     | //
     /** Rename an entry, a directory with all that is below it. */
@@ -109,11 +109,11 @@ export interface MakeSymlink {
 }
 
 /**
- * Sets permission bits and modification time of this path, also where the file has other names: those keep theirs.
+ * Sets permission bits, modification time and owner of this path, also where the file has other names: those keep theirs.
  * The entry's kind must be the one given.
  */
 export interface SetMetadata {
-  /** Path, kind, mode and mtime_ns count; the rest is ignored. The empty path is the folder's root. */
+  /** Path, kind, mode, mtime_ns and owner count; the rest is ignored. The empty path is the folder's root. */
   entry: Entry | undefined;
 }
 

@@ -91,6 +91,28 @@ export interface Entry {
   digest: Uint8Array;
   /** Symbolic links: the target, its exact bytes, 1 to 4095 of them. */
   target: Uint8Array;
+  /**
+   * Who owns it. Absent: not carried; then whatever is on the server's disk stays, and nothing is remembered. Not used for
+   * the folder's root, which holds the server's own state.
+   */
+  owner: Owner | undefined;
+}
+
+/**
+ * The user and the group that an entry belongs to. A folder whose server keeps owners (FolderInfo.keeps_owners) gives the
+ * entry to the user and the group of these names where its system knows them, else to these numbers; what the system does
+ * not permit is left undone, and told by FolderInfo.state_reason. Any other folder remembers the owner and leaves it at that. In
+ * both, what is remembered, and covered by tree digests, is what was sent.
+ */
+export interface Owner {
+  /** The user's number, 0 to 4294967294. */
+  uid: number;
+  /** The group's number, 0 to 4294967294. */
+  gid: number;
+  /** The user's name, or empty: 1 to 64 of the letters and digits of ASCII and `_.@+$-\`, not beginning with `@`, `+`, `$`, `-` or `\`. */
+  user: string;
+  /** The group's name, or empty, of the same characters. */
+  group: string;
 }
 
 /**
@@ -117,7 +139,16 @@ export interface DeltaSegment {
 }
 
 function createBaseEntry(): Entry {
-  return { path: "", kind: 0, mode: 0, mtimeNs: 0n, size: 0n, digest: new Uint8Array(0), target: new Uint8Array(0) };
+  return {
+    path: "",
+    kind: 0,
+    mode: 0,
+    mtimeNs: 0n,
+    size: 0n,
+    digest: new Uint8Array(0),
+    target: new Uint8Array(0),
+    owner: undefined,
+  };
 }
 
 export const Entry: MessageFns<Entry> = {
@@ -148,6 +179,9 @@ export const Entry: MessageFns<Entry> = {
     }
     if (message.target.length !== 0) {
       writer.uint32(58).bytes(message.target);
+    }
+    if (message.owner !== undefined) {
+      Owner.encode(message.owner, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -221,6 +255,14 @@ export const Entry: MessageFns<Entry> = {
             message.target = reader.bytes();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.owner = Owner.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -245,6 +287,98 @@ export const Entry: MessageFns<Entry> = {
     message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
     message.digest = object.digest ?? new Uint8Array(0);
     message.target = object.target ?? new Uint8Array(0);
+    message.owner = (object.owner !== undefined && object.owner !== null) ? Owner.fromPartial(object.owner) : undefined;
+    return message;
+  },
+};
+
+function createBaseOwner(): Owner {
+  return { uid: 0, gid: 0, user: "", group: "" };
+}
+
+export const Owner: MessageFns<Owner> = {
+  encode(message: Owner, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.gid !== 0) {
+      writer.uint32(16).uint32(message.gid);
+    }
+    if (message.user !== "") {
+      writer.uint32(26).string(message.user);
+    }
+    if (message.group !== "") {
+      writer.uint32(34).string(message.group);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Owner {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOwner();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.gid = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Owner>, I>>(base?: I): Owner {
+    return Owner.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Owner>, I>>(object: I): Owner {
+    const message = createBaseOwner();
+    message.uid = object.uid ?? 0;
+    message.gid = object.gid ?? 0;
+    message.user = object.user ?? "";
+    message.group = object.group ?? "";
     return message;
   },
 };

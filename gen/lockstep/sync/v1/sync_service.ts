@@ -76,7 +76,7 @@ export const ChangeOperation = {
   CHANGE_OPERATION_UNSPECIFIED: 0,
   /** CHANGE_OPERATION_PUT - The entry was created or replaced. */
   CHANGE_OPERATION_PUT: 1,
-  /** CHANGE_OPERATION_METADATA - Permission bits or modification time were set. */
+  /** CHANGE_OPERATION_METADATA - Permission bits, modification time or owner were set. */
   CHANGE_OPERATION_METADATA: 2,
   /** CHANGE_OPERATION_MOVE - The entry was renamed. */
   CHANGE_OPERATION_MOVE: 3,
@@ -111,7 +111,7 @@ export const MismatchKind = {
   MISMATCH_KIND_KIND: 3,
   /** MISMATCH_KIND_CONTENT - Another content or link target. */
   MISMATCH_KIND_CONTENT: 4,
-  /** MISMATCH_KIND_METADATA - Other permission bits or modification time. */
+  /** MISMATCH_KIND_METADATA - Other permission bits, modification time or owner. */
   MISMATCH_KIND_METADATA: 5,
   /** MISMATCH_KIND_UNREADABLE - Could not be read. */
   MISMATCH_KIND_UNREADABLE: 6,
@@ -222,6 +222,8 @@ export interface FolderInfo {
    * innermost first. Says nothing to others.
    */
   place: Uint8Array[];
+  /** Entry.owner is applied to the replica. Whoever wants owners kept looks here first. */
+  keepsOwners: boolean;
 }
 
 /** Asks for the right to write. */
@@ -1097,6 +1099,7 @@ function createBaseFolderInfo(): FolderInfo {
     stateReason: "",
     holder: "",
     place: [],
+    keepsOwners: false,
   };
 }
 
@@ -1146,6 +1149,9 @@ export const FolderInfo: MessageFns<FolderInfo> = {
     }
     for (const v of message.place) {
       writer.uint32(90).bytes(v!);
+    }
+    if (message.keepsOwners !== false) {
+      writer.uint32(96).bool(message.keepsOwners);
     }
     return writer;
   },
@@ -1251,6 +1257,14 @@ export const FolderInfo: MessageFns<FolderInfo> = {
             message.place.push(reader.bytes());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.keepsOwners = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1285,6 +1299,7 @@ export const FolderInfo: MessageFns<FolderInfo> = {
     message.stateReason = object.stateReason ?? "";
     message.holder = object.holder ?? "";
     message.place = object.place?.map((e) => e) || [];
+    message.keepsOwners = object.keepsOwners ?? false;
     return message;
   },
 };

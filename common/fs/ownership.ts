@@ -1,0 +1,31 @@
+/**
+ * Giving files to others: the owner of an open file, and how the system says that it does not permit that. Knows no paths.
+ */
+import { fchownSync } from 'node:fs';
+import { errnoOf } from '../ops/errors.ts';
+
+/** In the place of a number: the user, or the group, stays. */
+export const LEAVE_ID = -1;
+
+/** Not for O_PATH handles. */
+export function setFdOwner(fd: number, uid: number, gid: number): void {
+  fchownSync(fd, uid, gid);
+}
+
+/**
+ * No right to, a number that this user namespace does not have (EINVAL, EOVERFLOW), a file system without owners. Everything else
+ * is a fault of the moment.
+ */
+const REFUSALS: ReadonlySet<string | undefined> = new Set([
+  'EPERM',
+  'EACCES',
+  'EINVAL',
+  'EOVERFLOW',
+  'ENOTSUP',
+  'EOPNOTSUPP',
+  'ENOSYS',
+]);
+
+export function isOwnerRefusal(error: unknown): boolean {
+  return REFUSALS.has(errnoOf(error));
+}
