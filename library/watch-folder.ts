@@ -52,6 +52,8 @@ export interface WatchFolderOptions extends LogOptions {
   readonly hardLinks?: boolean | undefined;
   /** As "2MB/s". */
   readonly bandwidthLimit?: string | undefined;
+  /** Carry owners, which the server has to be told to keep. Default: "off". */
+  readonly owner?: 'off' | 'name' | 'number' | undefined;
   /** Take the folder from another watcher that holds it. */
   readonly takeOver?: boolean | undefined;
 }

@@ -227,11 +227,12 @@ export class Watcher {
 
   async #open(isFirst: boolean, signal: AbortSignal): Promise<OpenedSession> {
     const { address, security, takeOver } = this.#options;
-    const { directory, stateDirectory, folder, mode, acknowledgement } = this.#options.engine;
+    const { directory, stateDirectory, folder, mode, acknowledgement, owner = 'off' } = this.#options.engine;
+    const carriesOwners = owner !== 'off';
     const connection = new Connection({ address, security, watched: directory });
     try {
       if (mode === 'dry-run') {
-        const session = await Inspection.open({ connection, folder, engine: this.#engine }, signal);
+        const session = await Inspection.open({ connection, folder, carriesOwners, engine: this.#engine }, signal);
         return { session, close: () => connection.close() };
       }
       const session = await Session.open(
@@ -242,6 +243,7 @@ export class Watcher {
           holder: holderText(directory),
           takeOver: takeOver && isFirst,
           acknowledgement,
+          carriesOwners,
           compress: !address.isLoopback,
           content: this.#content,
           engine: this.#engine,
@@ -413,10 +415,10 @@ function holderText(directory: string): string {
   return displayText(`${hostname()}:${shown}:${process.pid}`);
 }
 
-/** "put  docs/a.txt  1.2 kB". */
+/** "put  docs/a.txt  1.2 kB"; behind "metadata  docs/a.txt" the letters of an owner that is another one. */
 function planLine(change: AcknowledgedChange): string {
-  const { operation, contentBytes } = change;
+  const { operation, contentBytes, owner } = change;
   const what = shownPaths(change);
   const size = operation === 'put' ? `  ${formatBytes(contentBytes)}` : '';
-  return `${operation.padEnd(8)}  ${what}${size}`;
+  return `${operation.padEnd(8)}  ${what}${size}${owner === undefined ? '' : `  ${owner}`}`;
 }

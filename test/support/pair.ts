@@ -41,6 +41,8 @@ export interface PairOptions {
   readonly watcherState?: string;
   /** The user that the watcher runs as; needs root. */
   readonly watcherUid?: number;
+  /** The user that the server runs as; needs root. */
+  readonly serverUid?: number;
 }
 
 /** What lies between the two. */
@@ -80,6 +82,9 @@ export class Pair {
       for (const directory of [this.base, this.source, this.watcherState]) {
         chownSync(directory, options.watcherUid, options.watcherUid);
       }
+    }
+    if (options.serverUid !== undefined) {
+      for (const directory of [this.base, this.replica]) chownSync(directory, options.serverUid, options.serverUid);
     }
   }
 
@@ -272,13 +277,14 @@ export class Pair {
     const former = name === 'sync-server' ? this.#server : this.#watcher;
     if (former?.isRunning === true) throw new Error(`${name} runs already`);
     if (former !== undefined) this.#former.push(former);
-    const { watcherUid, environment, serverEnvironment, watcherEnvironment } = this.options;
+    const { watcherUid, serverUid, environment, serverEnvironment, watcherEnvironment } = this.options;
     const { serverWrapper, watcherWrapper } = this.options;
+    const uid = name === 'sync-watcher' ? watcherUid : serverUid;
     return new BinProgram(name, {
       arguments: args,
       wrapper: name === 'sync-server' ? serverWrapper : watcherWrapper,
       environment: { ...environment, ...(name === 'sync-server' ? serverEnvironment : watcherEnvironment)?.() },
-      ...(name === 'sync-watcher' && watcherUid !== undefined ? { uid: watcherUid } : {}),
+      ...(uid === undefined ? {} : { uid }),
     });
   }
 }

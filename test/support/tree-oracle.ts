@@ -20,6 +20,8 @@ export interface CompareOptions {
   readonly withRoot?: boolean;
   /** Names of one file must be names of one file on the other side, and of no other. Default: false. */
   readonly withHardLinks?: boolean;
+  /** Users and groups count, too, of links as well; those of the two directories themselves do not. Default: false. */
+  readonly withOwners?: boolean;
   /** Differences beyond this many are only counted. */
   readonly limit?: number;
 }
@@ -101,6 +103,7 @@ class Comparison {
       this.#differs(path, `${leftKind} became ${rightKind}`);
       return;
     }
+    if (this.#options.withOwners === true) this.#owners(path, leftStat, rightStat);
     if (leftKind === 'symlink') {
       const [leftTarget, rightTarget] = [targetOf(left), targetOf(right)];
       if (!leftTarget.equals(rightTarget)) {
@@ -121,6 +124,11 @@ class Comparison {
       const offset = firstDifference(left, right);
       if (offset !== undefined) this.#differs(path, `content differs from byte ${offset} on`);
     }
+  }
+
+  #owners(path: string, left: BigIntStats, right: BigIntStats): void {
+    if (left.uid === right.uid && left.gid === right.gid) return;
+    this.#differs(path, `owner ${left.uid}:${left.gid} became ${right.uid}:${right.gid}`);
   }
 
   /** Names in latin1 spelling, which keeps every byte. Kinds that are never synchronized are left out on both sides. */

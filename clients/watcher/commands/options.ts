@@ -16,6 +16,7 @@ import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
 import { parseInvitation } from '../../../common/rpc/invitation.ts';
 import { parseFingerprint } from '../../../common/rpc/key-fingerprint.ts';
+import { OWNER_MODES } from '../observe/local-owners.ts';
 import { bandwidthSchedule } from './bandwidth-schedule.ts';
 
 const onOff = z.boolean();
@@ -92,6 +93,15 @@ export const serverOptions = defineOptions({
   },
 });
 
+const ownerOption = defineOptions({
+  owner: {
+    flag: '--owner <how>',
+    description: 'carry owners: off, name (and numbers where there is none) or number; the server needs --owner, too',
+    schema: z.enum(OWNER_MODES),
+    default: 'off',
+  },
+});
+
 const timeoutOption = defineOptions({
   timeout: {
     flag: '--timeout <duration>',
@@ -149,6 +159,7 @@ export const processOptions = defineOptions({
 export const watchOptions = defineOptions({
   ...localOptions,
   ...serverOptions,
+  ...ownerOption,
   ...timeoutOption,
   create: { flag: '--create', description: 'make DIR when it does not exist', schema: onOff, default: false },
   takeOver: {
@@ -219,6 +230,6 @@ export const waitOptions = defineOptions({
   },
 });
 
-export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption });
+export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...ownerOption, ...timeoutOption });
 
 export const doctorOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption, ...jsonOption });

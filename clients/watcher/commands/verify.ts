@@ -12,6 +12,7 @@ import { compareTreePaths, displayPath, ROOT, type TreePath } from '../../../com
 import { Connection } from '../push/connection.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from '../push/handshake.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
+import { localOwners } from '../observe/local-owners.ts';
 import { compareTrees, recordDifferences, type TreeDifference } from '../verify/compare-trees.ts';
 import { walkLocalTree } from '../verify/local-tree.ts';
 import { resolveCommand } from './configuration.ts';
@@ -27,7 +28,8 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
   const choice = serverChoice(resolved);
   const { folder } = choice;
   using root = SafeRoot.open(values.dir);
-  const { connection, server } = await connect(choice, values.timeout);
+  const owners = localOwners(values.owner);
+  const { connection, server } = await connect(choice, values.timeout, owners !== undefined);
   const counts = { entries: 0, contentBytes: 0 };
   let differences = 0;
   const print = ({ what, path, detail }: TreeDifference) => {
@@ -43,7 +45,7 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
       for (const difference of recordDifferences(ROOT, here, fromWireEntry(entry))) print(difference);
     }
     const ignore = new IgnoreRules(values.exclude);
-    const local = walkLocalTree(root, ignore, digestFunctionFromWire(server.folder.digestFunction));
+    const local = walkLocalTree(root, ignore, digestFunctionFromWire(server.folder.digestFunction), owners);
     const isIgnored = (path: TreePath, isDirectory: boolean) => ignore.isIgnored(path, isDirectory);
     const remote = remoteTree(connection, folder);
     for await (const difference of compareTrees(local, remote, isIgnored, counts)) print(difference);
@@ -59,13 +61,14 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
 async function connect(
   { address, folder, security }: ServerChoice,
   timeoutMs: number,
+  carriesOwners: boolean,
 ): Promise<{ readonly connection: Connection; readonly server: ServerFacts }> {
   const signal = AbortSignal.timeout(Math.max(1, timeoutMs));
   const backoff = new Backoff({ initialMs: 100, maxMs: 1000 });
   for (;;) {
     const connection = new Connection({ address, security });
     try {
-      return { connection, server: await greet(connection, folder, signal) };
+      return { connection, server: await greet(connection, folder, signal, { carriesOwners }) };
     } catch (error) {
       connection.close();
       const isAbsent =

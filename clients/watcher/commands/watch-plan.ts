@@ -108,6 +108,7 @@ function engineOptions(values: WatchValues, folder: string, directory: string, s
     changeSource: values.watcher,
     scanIntervalMs: values.scanInterval ?? defaultScanIntervalMs(values),
     excludes: values.exclude,
+    owner: values.owner,
     // Who names a limit means it, however small the tree.
     maxDelete:
       values.maxDelete === undefined ? DEFAULT_MASS_DELETE_LIMIT : { limit: values.maxDelete, floorEntries: 0 },

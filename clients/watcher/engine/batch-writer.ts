@@ -3,9 +3,10 @@
  * from disk into their final place, and never copied. The layout is that of proto/lockstep/sync/v1/change.proto; a
  * property test holds it against the generated code.
  */
-import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
+import { EntryKind, Owner as WireOwner } from '../../../gen/lockstep/sync/v1/entry.ts';
 import type { Digest } from '../../../common/content/digest.ts';
 import type { EntryRecord, FileRecord } from '../../../common/tree/entry.ts';
+import type { MayHaveOwner, Owner } from '../../../common/tree/owner.ts';
 import { type TreePath, toWirePath } from '../../../common/tree/tree-path.ts';
 
 const BATCH_ID_BYTES = 16;
@@ -35,13 +36,14 @@ const ENTRY_MTIME_NS = tag(4, VARINT);
 const ENTRY_SIZE = tag(5, VARINT);
 const ENTRY_DIGEST = tag(6, LENGTH_DELIMITED);
 const ENTRY_TARGET = tag(7, LENGTH_DELIMITED);
+const ENTRY_OWNER = tag(8, LENGTH_DELIMITED);
 const LINK_EXISTING = tag(2, LENGTH_DELIMITED);
 const MOVE_FROM = tag(1, LENGTH_DELIMITED);
 const MOVE_TO = tag(2, LENGTH_DELIMITED);
 const DELETE_PATH = tag(1, LENGTH_DELIMITED);
 
 /** What a file's record says before its content was read. */
-export interface FileHead {
+export interface FileHead extends MayHaveOwner {
   readonly mode: number;
   readonly mtimeNs: bigint;
   readonly sizeBytes: number;
@@ -182,7 +184,8 @@ export class BatchWriter {
       2 +
       (mode === 0 ? 0 : 1 + varintBytes(mode)) +
       (record.mtimeNs === 0n ? 0 : 1 + bigVarintBytes(record.mtimeNs)) +
-      (target.length === 0 ? 0 : lengthDelimitedBytes(target.length));
+      (target.length === 0 ? 0 : lengthDelimitedBytes(target.length)) +
+      ownerFieldBytes(record.owner);
     this.#begin(operation, lengthDelimitedBytes(entryBytes));
     this.#byte(HOLDER_ENTRY);
     this.#varint(entryBytes);
@@ -195,6 +198,7 @@ export class BatchWriter {
       this.#byte(ENTRY_TARGET);
       this.#bytes(target);
     }
+    this.#owner(record.owner);
     this.#changes++;
   }
 
@@ -212,7 +216,14 @@ export class BatchWriter {
     this.#byte(DIGEST_BYTES);
     const digestAt = this.#position;
     this.#position += DIGEST_BYTES;
+    this.#owner(head.owner);
     return digestAt;
+  }
+
+  #owner(owner: Owner | undefined): void {
+    if (owner === undefined) return;
+    this.#byte(ENTRY_OWNER);
+    this.#bytes(serialized(owner));
   }
 
   #reserve(bytes: number): void {
@@ -294,8 +305,25 @@ function fileEntryBytes(pathBytes: number, head: FileHead): number {
     (head.mtimeNs === 0n ? 0 : 1 + bigVarintBytes(head.mtimeNs)) +
     (head.sizeBytes === 0 ? 0 : 1 + varintBytes(head.sizeBytes)) +
     2 +
-    DIGEST_BYTES
+    DIGEST_BYTES +
+    ownerFieldBytes(head.owner)
   );
+}
+
+function ownerFieldBytes(owner: Owner | undefined): number {
+  return owner === undefined ? 0 : lengthDelimitedBytes(serialized(owner).length);
+}
+
+/** There are few owners, and each is one object: their bytes are made once. */
+const serializedOwners = new WeakMap<Owner, Uint8Array>();
+
+function serialized(owner: Owner): Uint8Array {
+  let bytes = serializedOwners.get(owner);
+  if (bytes === undefined) {
+    bytes = WireOwner.encode(owner).finish();
+    serializedOwners.set(owner, bytes);
+  }
+  return bytes;
 }
 
 /** Tag, length and content of the field `entry`. */

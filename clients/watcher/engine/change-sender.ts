@@ -8,6 +8,7 @@ import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, type DigestFunction, digestOf } from '../../../common/content/digest.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
 import { type DiskIdentity, type EntryRecord, type FileRecord, sameRecord } from '../../../common/tree/entry.ts';
+import { hasOwner, type Owner, ownerKey } from '../../../common/tree/owner.ts';
 import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import { readStable } from '../observe/stable-read.ts';
@@ -17,6 +18,7 @@ import type { PlannedChange } from '../plan/plan.ts';
 import { BatchWriter } from './batch-writer.ts';
 import type { HardLinks } from './hard-links.ts';
 import type { SentBatch, SentChange } from './in-flight.ts';
+import type { OwnerLetters } from './messages.ts';
 
 /** Where a batch is closed: large enough to make a log's sync pay, small enough to overlap with the server's work. */
 const TARGET_BATCH_BYTES = 512 * 1024;
@@ -119,7 +121,7 @@ export class ChangeSender {
     this.#targets = NO_PATHS;
     this.#vacated = NO_PATHS;
     this.#touched.clear();
-    const record: FileRecord = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
+    const record = fileRecordOf(now, digest);
     const shared = this.#sharedAs(path, now, record, before);
     if (shared !== undefined) this.#share(path, now, shared);
     else if (before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now))
@@ -146,7 +148,7 @@ export class ChangeSender {
         break;
       case 'metadata':
         if (change.now.kind === 'file') throw new Error('metadata of files are planned as put');
-        this.#metadata(change.path, recordOf(change.now), change.now.identity);
+        this.#metadata(change.path, recordOf(change.now), change.now.identity, change.ownerBefore);
         break;
       case 'move':
         this.#open().move(change.from, change.to);
@@ -167,6 +169,10 @@ export class ChangeSender {
   }
 
   #put({ path, now, before, copyOf }: Extract<PlannedChange, { readonly type: 'put' }>): void {
+    if (now.digest !== undefined && before?.digest.equals(now.digest) && before.sizeBytes === now.sizeBytes) {
+      this.#sameContent(path, now, fileRecordOf(now, now.digest), before);
+      return;
+    }
     const delayMs = this.#vacated.has(path) ? 0 : this.#effects.delay(path, now, before);
     if (delayMs > 0) {
       this.#effects.postpone(path, delayMs, this.#seenMs);
@@ -202,7 +208,7 @@ export class ChangeSender {
       if (read.outcome !== 'read') return undefined;
       const content = buffer.subarray(offset, offset + now.sizeBytes);
       const digest = digestOf(this.#limits.digestFunction, content);
-      record = { kind: 'file', mode: now.mode, mtimeNs: now.mtimeNs, sizeBytes: now.sizeBytes, digest };
+      record = fileRecordOf(now, digest);
       shared = this.#sharedAs(path, now, record, before);
       if (shared !== undefined) return undefined;
       isKnown = before !== undefined && this.#hasContent(before, record) && !this.#mustBeApart(path, now);
@@ -260,15 +266,24 @@ export class ChangeSender {
 
   /** The server has the content: at most the metadata differ. */
   #sameContent(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord): void {
-    if (before.mode !== now.mode || before.mtimeNs !== now.mtimeNs) this.#metadata(path, record, now.identity, now);
+    const isSame = before.mode === now.mode && before.mtimeNs === now.mtimeNs && hasOwner(before, now.owner);
+    if (!isSame) this.#metadata(path, record, now.identity, before.owner, now);
     else if (!this.#targets.has(path)) this.#effects.refresh(path, now.identity);
     if (now.isShared === true) this.#effects.links?.learned(path, now.identity, record);
   }
 
-  #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity, file?: ObservedFile): void {
+  #metadata(
+    path: TreePath,
+    record: EntryRecord,
+    identity: DiskIdentity,
+    ownerBefore: Owner | undefined,
+    file?: ObservedFile,
+  ): void {
     this.#open().setMetadata(path, record);
     const change = sentChange('metadata', path, 0, { type: 'put', entry: { path, ...record }, identity });
-    this.#sentChange(file?.isShared === true ? { ...change, isShared: true } : change);
+    const owner = record.owner && changedOwner(ownerBefore, record.owner);
+    const withOwner = owner === undefined ? change : { ...change, owner };
+    this.#sentChange(file?.isShared === true ? { ...withOwner, isShared: true } : withOwner);
   }
 
   #sentPut(path: TreePath, record: FileRecord, { identity, isShared }: ObservedFile): void {
@@ -368,6 +383,19 @@ function sentChange(
 }
 
 function recordOf(now: Exclude<Observed, ObservedFile>): EntryRecord {
-  if (now.kind === 'symlink') return { kind: 'symlink', mtimeNs: now.mtimeNs, target: now.target };
-  return { kind: 'directory', mode: now.mode, mtimeNs: now.mtimeNs };
+  const owner = ownerKey(now.owner);
+  if (now.kind === 'symlink') return { kind: 'symlink', mtimeNs: now.mtimeNs, target: now.target, ...owner };
+  return { kind: 'directory', mode: now.mode, mtimeNs: now.mtimeNs, ...owner };
+}
+
+function fileRecordOf({ mode, mtimeNs, sizeBytes, owner }: ObservedFile, digest: Digest): FileRecord {
+  return { kind: 'file', mode, mtimeNs, sizeBytes, digest, ...ownerKey(owner) };
+}
+
+/** Undefined when it is the same. */
+function changedOwner(before: Owner | undefined, now: Owner): OwnerLetters | undefined {
+  const isSameUser = before?.uid === now.uid && before.user === now.user;
+  const isSameGroup = before?.gid === now.gid && before.group === now.group;
+  if (isSameUser) return isSameGroup ? undefined : 'g';
+  return isSameGroup ? 'o' : 'og';
 }

@@ -14,6 +14,7 @@ import { SyncedIndex } from '../index/synced-index.ts';
 import type { DirtySet } from '../observe/dirty-set.ts';
 import { monotonicMs, type RescanCause, type RescanReason } from '../observe/hints.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
+import { type LocalOwners, localOwners } from '../observe/local-owners.ts';
 import { MassDeleteGuard } from '../observe/mass-delete-guard.ts';
 import { RootGuard } from '../observe/root-guard.ts';
 import { Scanner } from '../observe/scanner.ts';
@@ -92,6 +93,8 @@ export class Engine {
   readonly #hints: Hints | undefined;
   readonly #emit: EngineDependencies['emit'];
   readonly #clock: EngineClock;
+  /** Undefined where owners are not carried. */
+  readonly #owners: LocalOwners | undefined;
   readonly #rootGuard: RootGuard;
   readonly #revisits = new Revisits();
   readonly #rescans = new Rescans();
@@ -139,6 +142,7 @@ export class Engine {
     this.#hints = hints;
     this.#emit = emit;
     this.#clock = clock;
+    this.#owners = localOwners(options.owner);
     this.#startedMs = clock.nowMs();
     this.#behindSinceMs = this.#startedMs;
     const { nowMs } = clock;
@@ -538,6 +542,7 @@ export class Engine {
     this.#scanner ??= new Scanner({
       root: this.#root,
       index: index.tree,
+      owners: this.#owners,
       isIgnored: (path, isDirectory) => this.#lookout.isIgnored(path, isDirectory),
       noDirectory: (path) => this.#problems.solveNames(path),
       unlisted: (path, reason, message) => this.#report(path, reason, message, 'names'),
@@ -592,8 +597,9 @@ export class Engine {
 
   #openIndex(session: SessionFacts): SyncedIndex {
     if (this.#index !== undefined) return this.#index;
-    const { stateDirectory, folder, hardLinks } = this.#options;
-    const index = SyncedIndex.open(stateDirectory, folder, session.digestFunction, hardLinks);
+    const { stateDirectory, folder, hardLinks: knowsLinks } = this.#options;
+    const listsOwners = this.#owners !== undefined;
+    const index = SyncedIndex.open(stateDirectory, folder, session.digestFunction, { knowsLinks, listsOwners });
     if (index.rebuiltBecause !== undefined) {
       this.#log('warn', `the synced index starts anew: ${index.rebuiltBecause}; all is compared with the server`, {});
     }

@@ -5,6 +5,7 @@
  */
 import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
 import { sameRecord } from '../../../common/tree/entry.ts';
+import { hasOwner } from '../../../common/tree/owner.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { SyncedIndex } from '../index/synced-index.ts';
 import type { ObservedFile } from '../plan/difference.ts';
@@ -70,7 +71,8 @@ export class HardLinks {
     const others = tree.findByInode(now.identity.dev, now.identity.ino, MAX_LOOKED_AT);
     for (const { identity, ...entry } of [...names, ...others]) {
       const isNow = identity !== undefined && isSameState(identity, now.identity);
-      if (isNow && entry.kind === 'file' && entry.mode === now.mode && entry.mtimeNs === now.mtimeNs) {
+      const isAlike = entry.mtimeNs === now.mtimeNs && hasOwner(entry, now.owner);
+      if (isNow && isAlike && entry.kind === 'file' && entry.mode === now.mode) {
         const { path: _, ...record } = entry;
         return record;
       }

@@ -6,6 +6,7 @@
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import type { Reason } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
+import type { OwnerMode } from '../observe/local-owners.ts';
 import type { MassDeleteLimit } from '../observe/mass-delete-guard.ts';
 import type { PackedChanges } from './packed-changes.ts';
 import type { RescanCount } from './rescans.ts';
@@ -173,11 +174,16 @@ export interface UploadResult {
     | { readonly type: 'interrupted' };
 }
 
+/** What of an owner is another one, in rsync's letters. */
+export type OwnerLetters = 'o' | 'g' | 'og';
+
 export interface AcknowledgedChange {
   readonly operation: 'put' | 'link' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
   readonly path: TreePath;
   /** Where a moved entry was; of a hard link, another name of the file. */
   readonly from?: TreePath;
+  /** Of `metadata`: when the owner is among what changed. */
+  readonly owner?: OwnerLetters;
   readonly revision: bigint;
   readonly contentBytes: number;
   /** From the moment the change was seen to its acknowledgement. */
@@ -232,6 +238,8 @@ export interface EngineOptions {
   readonly changeSource: 'auto' | 'chokidar' | 'native' | 'poll';
   readonly scanIntervalMs: number;
   readonly excludes: readonly string[];
+  /** Whether owners are carried, and by what. Default off. */
+  readonly owner?: OwnerMode | undefined;
   readonly maxDelete: MassDeleteLimit;
   readonly acknowledgement: 'durable' | 'applied';
   /** Names of one inode are to be names of one file on the server, too. Default: false. */

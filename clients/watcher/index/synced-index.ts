@@ -62,11 +62,16 @@ export class SyncedIndex {
 
   /**
    * Opens the index of one directory and folder; what does not fit, or is damaged, is replaced by an empty one.
-   * @param knowsLinks whether it is to know which names are one file on the server
+   * @param knows `knowsLinks`: which names are one file on the server; `listsOwners`: see IndexOptions. Default: neither
    */
-  static open(stateDirectory: string, folder: string, digestFunction: DigestFunction, knowsLinks = false): SyncedIndex {
+  static open(
+    stateDirectory: string,
+    folder: string,
+    digestFunction: DigestFunction,
+    { knowsLinks = false, listsOwners = false } = {},
+  ): SyncedIndex {
     const file = join(stateDirectory, FILE_NAME);
-    const options = { digestFunction, indexInodes: true, indexContents: true };
+    const options = { digestFunction, indexInodes: true, indexContents: true, listsOwners };
     let rebuiltBecause: string | undefined;
     try {
       if (!existsSync(file)) return new SyncedIndex(SyncedIndex.#create(file, folder, options), knowsLinks, undefined);

@@ -13,15 +13,19 @@ import {
   MIN_MTIME_NS,
   MODE_MASK,
 } from '../../../common/tree/entry.ts';
+import { ownerKey, sameOwner } from '../../../common/tree/owner.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
 import { isReserved, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference, Observed } from '../plan/difference.ts';
 import { ASIDE_PREFIX } from '../plan/plan.ts';
 import { ExactNames } from './exact-names.ts';
+import type { LocalOwners } from './local-owners.ts';
 
 export interface ScannerOptions {
   readonly root: SafeRoot;
   readonly index: TreeIndex;
+  /** Undefined where owners are not carried; else the index lists them, too. */
+  readonly owners?: LocalOwners | undefined;
   /** Whether the rules exclude a path; then it is as if neither side had it. */
   readonly isIgnored: (path: TreePath, isDirectory: boolean) => boolean;
   /** There is no directory at this path (any more). */
@@ -39,7 +43,7 @@ export interface ScannerOptions {
 }
 
 /** What the comparison needs of an index row. */
-type KnownName = Pick<IndexedEntry, 'kind' | 'identity'>;
+type KnownName = Pick<IndexedEntry, 'kind' | 'identity' | 'owner'>;
 
 /** What looking at some names of a directory found. */
 export interface Findings {
@@ -56,6 +60,7 @@ export interface Findings {
 
 export class Scanner {
   readonly #options: ScannerOptions;
+  readonly #owners: LocalOwners | undefined;
   readonly #rootDevice: bigint;
   readonly #exactNames: ExactNames;
   /** Inodes, each in a state, whose names were given out since `beginLook`. */
@@ -63,6 +68,7 @@ export class Scanner {
 
   constructor(options: ScannerOptions) {
     this.#options = options;
+    this.#owners = options.owners;
     this.#rootDevice = options.root.identity.dev;
     this.#exactNames = new ExactNames(options.root);
   }
@@ -106,7 +112,7 @@ export class Scanner {
     return findings;
   }
 
-  /** The root's own permission bits and time. */
+  /** The root's own permission bits and time; its owner is not carried, because what is in the replica's is the server's. */
   lookAtRoot(): Difference | undefined {
     const { root, index } = this.#options;
     const stat = root.directory(ROOT).stat();
@@ -201,7 +207,8 @@ export class Scanner {
       return;
     }
     if (isDirectory) findings.directories.push(path);
-    if (row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat)) {
+    const looksSame = row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat);
+    if (looksSame && (this.#owners === undefined || sameOwner(row.owner, this.#owners.of(stat)))) {
       const isUnlinked = this.#isShared(stat) && this.#options.isUnlinked?.(path) === true;
       if (isUnlinked) {
         // Its other names are as they were.
@@ -210,8 +217,9 @@ export class Scanner {
       } else this.#options.fine(path);
       return;
     }
-    const now = this.#observe(directory, name, path, stat);
+    const seen = this.#observe(directory, name, path, stat);
     const before = row === undefined ? undefined : this.#options.index.get(path);
+    const now = looksSame ? withContentOf(before, seen) : seen;
     if (now === undefined && before === undefined) return;
     findings.differences.push({ path, before, now });
     if (stat.kind !== 'file' || stat.nlink < 2) return;
@@ -252,6 +260,7 @@ export class Scanner {
   #observe(directory: Directory, name: string, path: TreePath, stat: Stat): Observed | undefined {
     const identity = identityOf(stat);
     const mtimeNs = this.#representable(path, stat.mtimeNs);
+    const owner = ownerKey(this.#owners?.of(stat));
     switch (stat.kind) {
       case 'file':
         return {
@@ -261,11 +270,12 @@ export class Scanner {
           sizeBytes: stat.sizeBytes,
           identity,
           ...(this.#isShared(stat) ? { isShared: true } : {}),
+          ...owner,
         };
       case 'directory':
-        return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity };
+        return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity, ...owner };
       case 'symlink':
-        return { kind: 'symlink', mtimeNs, target: directory.readLink(name), identity };
+        return { kind: 'symlink', mtimeNs, target: directory.readLink(name), identity, ...owner };
       case 'other':
         this.#options.report(path, 'UNSUPPORTED_KIND', 'FIFOs, sockets and devices are not kept in step');
         return undefined;
@@ -364,6 +374,11 @@ export class DirectoryScan {
 }
 
 const ROWS_PER_PAGE = 1000;
+
+/** Only the owner differs, of which the quick check knows nothing: what it says of the content holds. */
+function withContentOf(before: IndexedEntry | undefined, now: Observed | undefined): Observed | undefined {
+  return now?.kind === 'file' && before?.kind === 'file' ? { ...now, digest: before.digest } : now;
+}
 
 function isGone(error: unknown): boolean {
   return errnoOf(error) === 'ENOENT';

@@ -1,13 +1,15 @@
 /**
  * Differences: where the disk is not what the server is known to have. The planner's input; pure data.
  */
+import type { Digest } from '../../../common/content/digest.ts';
 import type { DiskIdentity, IndexedEntry } from '../../../common/tree/entry.ts';
+import type { MayHaveOwner } from '../../../common/tree/owner.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 
 /** What the disk shows at a path. A file's content was not read yet. */
 export type Observed = ObservedFile | ObservedDirectory | ObservedSymlink;
 
-export interface ObservedFile {
+export interface ObservedFile extends MayHaveOwner {
   readonly kind: 'file';
   readonly mode: number;
   readonly mtimeNs: bigint;
@@ -15,16 +17,18 @@ export interface ObservedFile {
   readonly identity: DiskIdentity;
   /** It has other names, and they are to be kept as such. */
   readonly isShared?: boolean;
+  /** Set when the content is the one that the index has at the path, as far as can be told without reading it. */
+  readonly digest?: Digest;
 }
 
-export interface ObservedDirectory {
+export interface ObservedDirectory extends MayHaveOwner {
   readonly kind: 'directory';
   readonly mode: number;
   readonly mtimeNs: bigint;
   readonly identity: DiskIdentity;
 }
 
-export interface ObservedSymlink {
+export interface ObservedSymlink extends MayHaveOwner {
   readonly kind: 'symlink';
   readonly mtimeNs: bigint;
   readonly target: Buffer;

@@ -6,6 +6,7 @@
  * the server has gives what the disk has; a wrong guess about a rename costs bytes, never correctness (E69).
  */
 import type { FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
+import { hasOwner, ownerKey } from '../../../common/tree/owner.ts';
 import { compareTreePaths, depthOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference, Observed, ObservedDirectory } from './difference.ts';
 import { planDirectoryMoves } from './directory-moves.ts';
@@ -51,10 +52,11 @@ export function planChanges(differences: readonly Difference[], options: Planner
     } else if (now.kind === 'symlink') {
       if (before?.kind !== 'symlink' || !before.target.equals(now.target))
         contents.push({ type: 'symlink', path, now });
-      else if (before.mtimeNs !== now.mtimeNs) metadata.push({ type: 'metadata', path, now });
+      else if (before.mtimeNs !== now.mtimeNs || !hasOwner(before, now.owner))
+        metadata.push(metadataOf(path, now, before));
       else if (isAtItsPlace) refreshed.push(difference);
     } else if (before?.kind === 'directory') {
-      if (!sameDirectory(before, now)) metadata.push({ type: 'metadata', path, now });
+      if (!sameDirectory(before, now)) metadata.push(metadataOf(path, now, before));
       else if (isAtItsPlace) refreshed.push(difference);
     }
   }
@@ -98,11 +100,21 @@ function withoutPointlessMoves(differences: readonly Difference[], options: Plan
 
 function fileRecord(entry: IndexedEntry | undefined): FileRecord | undefined {
   if (entry?.kind !== 'file') return undefined;
-  return { kind: 'file', mode: entry.mode, mtimeNs: entry.mtimeNs, sizeBytes: entry.sizeBytes, digest: entry.digest };
+  const { kind, mode, mtimeNs, sizeBytes, digest, owner } = entry;
+  return { kind, mode, mtimeNs, sizeBytes, digest, ...ownerKey(owner) };
+}
+
+function metadataOf(
+  path: TreePath,
+  now: Observed,
+  before: IndexedEntry,
+): Extract<PlannedChange, { readonly type: 'metadata' }> {
+  const { owner } = before;
+  return { type: 'metadata', path, now, ...(owner === undefined ? {} : { ownerBefore: owner }) };
 }
 
 function sameDirectory(before: IndexedEntry & { readonly kind: 'directory' }, now: ObservedDirectory): boolean {
-  return before.mode === now.mode && before.mtimeNs === now.mtimeNs;
+  return before.mode === now.mode && before.mtimeNs === now.mtimeNs && hasOwner(before, now.owner);
 }
 
 function deepestFirst(a: TreePath, b: TreePath): number {

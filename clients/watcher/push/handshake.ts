@@ -38,14 +38,20 @@ export interface SessionLimits {
 
 /**
  * @throws LockstepError PROTOCOL_UNSUPPORTED; FOLDER_NOT_FOUND naming the folders that there are; USAGE when the replica
- *   and the watched directory hold each other; INVALID_ARGUMENT when
- *   what the server says makes no sense; and what calls throw.
+ *   and the watched directory hold each other, or when owners are to be carried and the server does not keep them; INVALID_ARGUMENT
+ *   when what the server says makes no sense; and what calls throw.
  */
-export async function greet(connection: Connection, folderName: string, signal: AbortSignal): Promise<ServerFacts> {
+export async function greet(
+  connection: Connection,
+  folderName: string,
+  signal: AbortSignal,
+  { carriesOwners = false }: { readonly carriesOwners?: boolean | undefined } = {},
+): Promise<ServerFacts> {
   const info = await connection.getServerInfo({ clientVersion: VERSION }, signal);
   if (info.protocolVersion !== PROTOCOL_VERSION) throw unknownProtocol(connection, info);
   const folder = info.folders.find(({ folder }) => folder === folderName);
   if (folder === undefined) throw folderNotFound(connection, folderName, info.folders);
+  if (carriesOwners && !folder.keepsOwners) throw ownersNotKept(connection, folderName);
   if (connection.watched !== undefined) assertApart(connection.watched, folder.place);
   return {
     serverVersion: shownVersion(info),
@@ -54,6 +60,14 @@ export async function greet(connection: Connection, folderName: string, signal: 
     hardLinks: info.hardLinks,
     folder,
   };
+}
+
+/** Carrying on without them would look like success. */
+function ownersNotKept({ address }: Connection, folder: string): LockstepError {
+  return new LockstepError(
+    'USAGE',
+    `the server at ${address.text} does not keep owners for the folder "${folder}"; start it with --owner, or this one without`,
+  );
 }
 
 /** A replica inside of the watched directory, or around it, would be fed to itself (E11). */

@@ -14,6 +14,8 @@ import type { LiveSession, SessionRequest } from './session.ts';
 export interface InspectionOptions {
   readonly connection: Connection;
   readonly folder: string;
+  /** Refuse a server that does not keep owners. Default false. */
+  readonly carriesOwners?: boolean | undefined;
   readonly engine: EnginePort;
 }
 
@@ -45,7 +47,7 @@ export class Inspection implements LiveSession {
   /** @throws LockstepError as Session.open, without those of leases. */
   static async open(options: InspectionOptions, signal: AbortSignal): Promise<Inspection> {
     const { connection, folder } = options;
-    const server = await greet(connection, folder, signal);
+    const server = await greet(connection, folder, signal, options);
     const { entry } = await connection.getEntry({ folder, path: '' }, signal);
     const { maxBatchBytes, maxBatchChanges, maxInlineBytes, maxInFlightBytes } = server.limits;
     const facts: SessionFacts = {

@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly holder: string;
   readonly takeOver: boolean;
   readonly acknowledgement: 'durable' | 'applied';
+  /** Refuse a server that does not keep owners. Default false. */
+  readonly carriesOwners?: boolean | undefined;
   /** Whether whole contents are compressed; not worth it on this machine's own network. */
   readonly compress: boolean;
   readonly content: ContentReader;
@@ -130,7 +132,7 @@ export class Session implements LiveSession {
    */
   static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
     const { connection, folder, holderId, holder, takeOver } = options;
-    const server = await greet(connection, folder, signal);
+    const server = await greet(connection, folder, signal, options);
     // The engine itself knows what it last saw acknowledged: it compares the root's digest, which is asked for here.
     const known = { knownEpoch: '', knownRevision: 0n };
     const lease = await connection.acquireLease({ folder, holderId, holder, takeOver, ...known }, signal);

@@ -4,11 +4,12 @@
  */
 import { mtimeMatches } from '../../../common/fs/times.ts';
 import { type Entry, type EntryRecord, sameContent } from '../../../common/tree/entry.ts';
+import { hasOwner, type Owner } from '../../../common/tree/owner.ts';
 import { compareTreePaths, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { LocalEntry } from './local-tree.ts';
 
 export interface TreeDifference {
-  /** `only here`, `only there`, `kind`, `content`, `target`, `mode`, `mtime`, `unreadable`. */
+  /** `only here`, `only there`, `kind`, `content`, `target`, `owner`, `mode`, `mtime`, `unreadable`. */
   readonly what: string;
   readonly path: TreePath;
   /** More about it, or empty. */
@@ -56,7 +57,7 @@ function* differencesOf(here: LocalEntry, there: Entry | undefined): Generator<T
   else yield* recordDifferences(path, here.record, there);
 }
 
-/** What "in step" means (the contract): kind, content or target, permission bits, and time but for links. */
+/** What "in step" means: kind, content or target, owner where it is carried, permission bits, and time but for links. */
 export function* recordDifferences(
   path: TreePath,
   here: EntryRecord,
@@ -67,9 +68,18 @@ export function* recordDifferences(
     return;
   }
   if (!sameContent(here, there)) yield { what: here.kind === 'symlink' ? 'target' : 'content', path, detail: '' };
+  if (!hasOwner(there, here.owner)) {
+    yield { what: 'owner', path, detail: `${ownerText(here.owner)} here, ${ownerText(there.owner)} there` };
+  }
   if (here.kind === 'symlink' || there.kind === 'symlink') return;
   if (here.mode !== there.mode) {
     yield { what: 'mode', path, detail: `${here.mode.toString(8)} here, ${there.mode.toString(8)} there` };
   }
   if (!mtimeMatches(there.mtimeNs, here.mtimeNs)) yield { what: 'mtime', path, detail: '' };
+}
+
+/** As `chown` takes it: names where they are known. */
+function ownerText(owner: Owner | undefined): string {
+  if (owner === undefined) return 'none';
+  return `${owner.user || owner.uid}:${owner.group || owner.gid}`;
 }

@@ -10,7 +10,9 @@ import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { type Stat, statOf } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { type EntryRecord, MODE_MASK } from '../../../common/tree/entry.ts';
+import { ownerKey } from '../../../common/tree/owner.ts';
 import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { LocalOwners } from '../observe/local-owners.ts';
 import { readIgnoreFile } from '../observe/ignore-file.ts';
 import type { IgnoreRules } from '../observe/ignore-rules.ts';
 
@@ -26,11 +28,12 @@ export function* walkLocalTree(
   root: SafeRoot,
   ignore: IgnoreRules,
   digestFunction: DigestFunction,
+  owners?: LocalOwners,
 ): Generator<LocalEntry, void> {
   const pending: TreePath[] = namesIn(root, ignore, ROOT).reverse();
   const rootDevice = root.identity.dev;
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-    const entry = entryAt(root, ignore, path, rootDevice, digestFunction);
+    const entry = entryAt(root, ignore, path, rootDevice, digestFunction, owners);
     if (entry === undefined) continue;
     yield entry;
     if (!('record' in entry) || entry.record.kind !== 'directory') continue;
@@ -57,6 +60,7 @@ function entryAt(
   path: TreePath,
   rootDevice: bigint,
   digestFunction: DigestFunction,
+  owners: LocalOwners | undefined,
 ): LocalEntry | undefined {
   try {
     const directory = root.directory(parentOf(path));
@@ -65,7 +69,8 @@ function entryAt(
     if (stat === undefined || stat.kind === 'other') return undefined;
     if (ignore.isIgnored(path, stat.kind === 'directory')) return undefined;
     if (stat.dev !== rootDevice) return { path, unreadable: 'another file system is mounted here' };
-    return { path, record: recordOf(directory, nameOf(path), stat, digestFunction) };
+    const record = recordOf(directory, nameOf(path), stat, digestFunction);
+    return { path, record: { ...record, ...ownerKey(owners?.of(stat)) } };
   } catch (error) {
     return unreadable(path, error);
   }

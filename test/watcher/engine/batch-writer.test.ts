@@ -5,7 +5,9 @@ import { BatchWriter } from '../../../clients/watcher/engine/batch-writer.ts';
 import { digestOf } from '../../../common/content/digest.ts';
 import { toWireEntry } from '../../../common/rpc/entry-codec.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
+import { ownerKey } from '../../../common/tree/owner.ts';
 import { toWirePath, type TreePath } from '../../../common/tree/tree-path.ts';
+import { anyOwner } from '../../common/tree/entries.ts';
 import { Batch, type Change } from '../../../gen/lockstep/sync/v1/change.ts';
 
 const names = fc
@@ -18,28 +20,52 @@ const mtimes = fc.oneof(
   fc.bigInt(-(2n ** 31n), 9_000_000_000n).map((s) => s * 1_000_000_000n + 123n),
 );
 const modes = fc.integer({ min: 0, max: 0o777 });
+const owned = fc.option(anyOwner, { nil: undefined });
 const contents = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.constant(new Uint8Array(70_000).fill(7)));
 
 const steps = fc.oneof(
-  fc.record({ type: fc.constant('put' as const), path: paths, mode: modes, mtimeNs: mtimes, content: contents }),
-  fc.record({ type: fc.constant('stored' as const), path: paths, mode: modes, mtimeNs: mtimes, content: contents }),
-  fc.record({ type: fc.constant('skipped' as const), path: paths, mode: modes, mtimeNs: mtimes, content: contents }),
+  fc.record({
+    type: fc.constant('put' as const),
+    path: paths,
+    mode: modes,
+    mtimeNs: mtimes,
+    owner: owned,
+    content: contents,
+  }),
+  fc.record({
+    type: fc.constant('stored' as const),
+    path: paths,
+    mode: modes,
+    mtimeNs: mtimes,
+    owner: owned,
+    content: contents,
+  }),
+  fc.record({
+    type: fc.constant('skipped' as const),
+    path: paths,
+    mode: modes,
+    mtimeNs: mtimes,
+    owner: owned,
+    content: contents,
+  }),
   fc.record({
     type: fc.constant('link' as const),
     path: paths,
     mode: modes,
     mtimeNs: mtimes,
+    owner: owned,
     content: contents,
     existing: paths,
   }),
-  fc.record({ type: fc.constant('mkdir' as const), path: paths, mode: modes, mtimeNs: mtimes }),
+  fc.record({ type: fc.constant('mkdir' as const), path: paths, mode: modes, mtimeNs: mtimes, owner: owned }),
   fc.record({
     type: fc.constant('symlink' as const),
     path: paths,
     mtimeNs: mtimes,
+    owner: owned,
     target: fc.uint8Array({ minLength: 1, maxLength: 99 }),
   }),
-  fc.record({ type: fc.constant('metadata' as const), path: paths, mode: modes, mtimeNs: mtimes }),
+  fc.record({ type: fc.constant('metadata' as const), path: paths, mode: modes, mtimeNs: mtimes, owner: owned }),
   fc.record({ type: fc.constant('move' as const), path: paths, to: paths }),
   fc.record({ type: fc.constant('delete' as const), path: paths }),
 );
@@ -75,7 +101,7 @@ function write(writer: BatchWriter, step: typeof steps extends fc.Arbitrary<infe
     case 'skipped': {
       const sizeBytes = step.content.length;
       const digest = digestOf('blake3', step.content);
-      const head = { mode: step.mode, mtimeNs: step.mtimeNs, sizeBytes };
+      const head = { mode: step.mode, mtimeNs: step.mtimeNs, sizeBytes, ...ownerKey(step.owner) };
       const entry = toWireEntry(path, { kind: 'file', ...head, digest });
       if (step.type === 'stored') {
         writer.putStored(path, head, digest);
@@ -97,23 +123,27 @@ function write(writer: BatchWriter, step: typeof steps extends fc.Arbitrary<infe
     case 'link': {
       const { mode, mtimeNs, content, existing } = step;
       const digest = digestOf('blake3', content);
-      const record = { kind: 'file', mode, mtimeNs, sizeBytes: content.length, digest } as const;
+      const owner = ownerKey(step.owner);
+      const record = { kind: 'file', mode, mtimeNs, sizeBytes: content.length, digest, ...owner } as const;
       writer.linkFile(path, record, existing);
       const existingPath = toWirePath(existing);
       return { operation: { $case: 'linkFile', value: { entry: toWireEntry(path, record), existingPath } } };
     }
     case 'mkdir': {
-      const record = { kind: 'directory', mode: step.mode, mtimeNs: step.mtimeNs } as const;
+      const owner = ownerKey(step.owner);
+      const record = { kind: 'directory', mode: step.mode, mtimeNs: step.mtimeNs, ...owner } as const;
       writer.makeDirectory(path, record);
       return { operation: { $case: 'makeDirectory', value: { entry: toWireEntry(path, record) } } };
     }
     case 'symlink': {
-      const record = { kind: 'symlink', mtimeNs: step.mtimeNs, target: Buffer.from(step.target) } as const;
+      const target = Buffer.from(step.target);
+      const record = { kind: 'symlink', mtimeNs: step.mtimeNs, target, ...ownerKey(step.owner) } as const;
       writer.makeSymlink(path, record);
       return { operation: { $case: 'makeSymlink', value: { entry: toWireEntry(path, record) } } };
     }
     case 'metadata': {
-      const record: Entry = { path, kind: 'directory', mode: step.mode, mtimeNs: step.mtimeNs };
+      const owner = ownerKey(step.owner);
+      const record: Entry = { path, kind: 'directory', mode: step.mode, mtimeNs: step.mtimeNs, ...owner };
       writer.setMetadata(path, record);
       return { operation: { $case: 'setMetadata', value: { entry: toWireEntry(path, record) } } };
     }
