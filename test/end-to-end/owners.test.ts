@@ -110,7 +110,8 @@ function putAll(root: string): void {
   });
 });
 
-describe('owners', () => {
+describe('owners', function () {
+  this.timeout(180_000);
   const pairs = usePairs();
   const verify = (pair: Pair) => pair.command('verify', ...pair.watcherArguments, '--owner', 'number');
   const verifyReplica = ({ replica }: Pair) =>
@@ -227,9 +228,9 @@ describe('owners', () => {
     await pair.inStep();
   });
 
-  it('that the system does not permit are told once, and cost nothing else (E79)', async function () {
-    requireRoot.call(this);
-    const pair = await pairs.start({
+  /** A server that may give nothing away, and a tree of many owners. */
+  const restricted = () =>
+    pairs.start({
       ...BY_NUMBER,
       serverUid: STRANGER,
       serverFlags: ['--owner', '--http', '127.0.0.1:0'],
@@ -239,26 +240,39 @@ describe('owners', () => {
         give(source, 'own', STRANGER, STRANGER);
       },
     });
+
+  it('that the system does not permit are told once, counted, and keep nothing else from arriving (E79)', async function () {
+    requireRoot.call(this);
+    const pair = await restricted();
     await pair.inStep();
-    const refusedOwner = `${STRANGER}:${STRANGER}`;
-    expect(ownerOf(join(pair.replica, 'own'))).to.equal(refusedOwner);
-    expect(ownerOf(join(pair.replica, 'of-others/large.bin'))).to.equal(refusedOwner);
-    const { revision, problem_count: problems } = await pair.status();
-    expect(problems ?? 0).to.equal(0);
+    const serversOwn = `${STRANGER}:${STRANGER}`;
+    expect(ownerOf(join(pair.replica, 'own'))).to.equal(serversOwn);
+    expect(ownerOf(join(pair.replica, 'of-others/large.bin'))).to.equal(serversOwn);
     give(pair.source, 'of-others/empty', 8001, 8001);
     await pair.inStep();
-    const warnings = pair.server.report().match(/does not let this server give entries/g) ?? [];
-    expect(warnings).to.have.lengthOf(1);
-    expect(revision).to.not.equal(undefined);
+    expect((await pair.status())['problem_count']).to.equal(0);
+    const report = pair.server.report();
+    expect(report.match(/does not let this server give entries/g)).to.have.lengthOf(1);
+    const address = /"http":"([^"]+)"/.exec(report)?.[1];
+    const metrics = await (await fetch(`http://${address}/metrics`)).text();
+    expect(metrics).to.contain('lockstep_folder_ready{folder="default"} 0');
+    const refusals = /lockstep_owner_refusals_total\{folder="default"\} (\d+)/.exec(metrics)?.[1];
+    expect(Number(refusals)).to.be.greaterThanOrEqual(8);
+  });
 
+  it('that the system does not permit are not asked for again when the server looks through its replica', async function () {
+    requireRoot.call(this);
+    const pair = await restricted();
+    await pair.inStep();
+    const { revision } = await pair.status();
     await pair.server.end('SIGTERM');
     await pair.startServer();
+    put(pair.source, 'of-others/empty', 'no longer');
     await pair.follows();
     await pair.flush();
-    const settled = (await pair.status())['revision'];
-    await pair.command('rescan', ...pair.controlArguments);
-    await pair.flush();
-    expect((await pair.status())['revision']).to.equal(settled);
+    // One for the file.
+    expect(Number((await pair.status())['revision'])).to.equal(Number(revision) + 1);
+    expect(pair.server.report()).to.contain('does not let this server give entries');
   });
 
   it('need no root, only the right to give files away and to work in what is given away', async function () {
@@ -268,7 +282,10 @@ describe('owners', () => {
     const pair = await pairs.start({
       ...BY_NUMBER,
       serverWrapper: ['setpriv', ...user, '--inh-caps', capabilities, '--ambient-caps', capabilities],
-      prepare: ({ source }) => putAll(source),
+      prepare: ({ base, source, replica }) => {
+        for (const own of [base, replica]) chownSync(own, STRANGER, STRANGER);
+        putAll(source);
+      },
     });
     await pair.inStep(WITH_OWNERS);
     put(pair.source, 'of-others/deeper/another');

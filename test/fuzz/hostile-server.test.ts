@@ -159,6 +159,9 @@ const SCRIPTS: Readonly<Record<string, FakeServerScript>> = {
   'children of no kind, with impossible fields': aboutRoot(
     child('x', { kind: 9 as EntryKind, mode: 0xffff, size: HUGE * 2n, mtimeNs: HUGE }),
   ),
+  'children of owners that there cannot be': aboutRoot(
+    child('x', { owner: { uid: 2 ** 32 - 1, gid: 0, user: ESCAPES, group: 'x'.repeat(100_000) } }),
+  ),
   'a link where the directory was': aboutRoot(
     child('d', { kind: EntryKind.ENTRY_KIND_SYMLINK, target: Buffer.from('/etc') }),
   ),

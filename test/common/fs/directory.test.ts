@@ -17,10 +17,12 @@ import { createServer } from 'node:net';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Directory } from '../../../common/fs/directory.ts';
+import { LEAVE_ID } from '../../../common/fs/ownership.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { toStat } from '../../../common/fs/stat.ts';
 import { setFdMode } from '../../../common/fs/times.ts';
 import { joinPath, ROOT } from '../../../common/tree/tree-path.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import { useTemporaryDirectory, WAYS } from './temporary.ts';
 
 for (const way of WAYS)
@@ -146,8 +148,46 @@ for (const way of WAYS)
           ctimeNs: expected.ctimeNs,
           birthtimeNs: expected.birthtimeNs,
           nlink: 1,
+          uid: Number(expected.uid),
+          gid: Number(expected.gid),
         });
         expect(directory.stat().ino).to.equal(statSync(temporary.path, { bigint: true }).ino);
+      });
+    });
+
+    describe('setOwner', () => {
+      it('gives the entry itself away, also a link, and either half of it', function () {
+        if (process.geteuid?.() !== 0) skipBecause(this, 'only root may give files to others');
+        create('file', 'x');
+        directory.makeDirectory('directory', 0o755);
+        directory.makeSymlink('link', Buffer.from('file'));
+        const ownerOf = (name: string) => {
+          const { uid, gid } = lstatSync(onDisk(name));
+          return [uid, gid];
+        };
+        for (const name of ['link', 'directory']) {
+          const stat = directory.lstat(name);
+          expect(stat !== undefined && directory.setOwner(name, 1001, 4_294_967_294, stat)).to.equal(true);
+          expect(ownerOf(name)).to.deep.equal([1001, 4_294_967_294]);
+        }
+        expect(ownerOf('file')).to.deep.equal([0, 0]);
+        const stat = directory.lstat('file');
+        if (stat === undefined) throw new Error('no file');
+        directory.setOwner('file', LEAVE_ID, 1002, stat);
+        expect(ownerOf('file')).to.deep.equal([0, 1002]);
+        directory.setOwner('file', 1003, LEAVE_ID, stat);
+        expect(ownerOf('file')).to.deep.equal([1003, 1002]);
+        directory.setOwnOwner(1004, 1005);
+        expect([directory.stat().uid, directory.stat().gid]).to.deep.equal([1004, 1005]);
+      });
+
+      it('leaves alone what is not the inode that was looked at', () => {
+        create('file', 'x');
+        create('other', 'y');
+        const stat = directory.lstat('file');
+        if (stat === undefined) throw new Error('no file');
+        directory.rename('other', directory, 'file');
+        expect(directory.setOwner('file', stat.uid, stat.gid, stat)).to.equal(false);
       });
     });
 

@@ -41,6 +41,21 @@ describe('folders of a command', () => {
     expect(() => refusing(table('a', 'refuse-escaping-links = "yes"'))).to.throw(/must be true or false/);
   });
 
+  it('keeps owners when told to, for all or for one', () => {
+    expect(allFolders({ ...none, dir: 'x', owner: true }, undefined)[0]).to.have.property('keepsOwners', true);
+    const one = file(
+      '[[folder]]\nname = "a"\ndir = "/srv/a"\nowner = true\n[[folder]]\nname = "b"\ndir = "/srv/b"\nowner = false',
+    );
+    expect(allFolders(none, one).map(({ keepsOwners }) => keepsOwners === true)).to.deep.equal([true, false]);
+    expect(allFolders({ ...none, owner: true }, one).map(({ keepsOwners }) => keepsOwners === true)).to.deep.equal([
+      true,
+      false,
+    ]);
+    expect(allFolders({ ...none, owner: true }, two)[1]).to.have.property('keepsOwners', true);
+    const text = file('[[folder]]\nname = "a"\ndir = "/srv/a"\nowner = "yes"');
+    expect(() => allFolders(none, text)).to.throw(/owner must be true or false/);
+  });
+
   it('has the name that the file gives to the only one', () => {
     expect(allFolders({ ...none, dir: 'x' }, file('folder = "docs"'))[0]).to.have.property('name', 'docs');
   });

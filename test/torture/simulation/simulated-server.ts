@@ -65,6 +65,7 @@ export class SimulatedServer {
   /** Its replica was changed behind its back, and it has not looked since. */
   isEdited = false;
   readonly #pages: DirtyPages;
+  readonly #keepsOwners: boolean;
   #replica: TestReplica | undefined;
   #stepsToCrash = Number.POSITIVE_INFINITY;
   /** Copies of the disk as it was before each of the last two groups; only with the planted fault. */
@@ -73,9 +74,10 @@ export class SimulatedServer {
   /** What it held when power was cut; all of it had been acknowledged as durable. */
   #heldAtCut: ReadonlyMap<TreePath, string> | undefined;
 
-  constructor(directory: string) {
+  constructor(directory: string, keepsOwners: boolean) {
     this.directory = directory;
     this.#pages = new DirtyPages(directory);
+    this.#keepsOwners = keepsOwners;
     this.start();
   }
 
@@ -95,7 +97,8 @@ export class SimulatedServer {
   /** @throws Crash in the middle of recovery */
   start(): void {
     try {
-      this.#replica = TestReplica.open(this.directory, { crashPoint: () => this.#passStep() });
+      const settings = { keepsOwners: this.#keepsOwners };
+      this.#replica = TestReplica.open(this.directory, { crashPoint: () => this.#passStep() }, settings);
     } catch (error) {
       this.#stepsToCrash = Number.POSITIVE_INFINITY;
       throw error;

@@ -6,6 +6,7 @@ import {
   appendFileSync,
   type BigIntStats,
   chmodSync,
+  lchownSync,
   type Dirent,
   linkSync,
   lstatSync,
@@ -34,6 +35,8 @@ const NAMES = ['a', 'b', 'c', 'd', 'e'];
 const SIZES = [0, 1, 20, 60, 61, 200, 5000];
 const MODES = [0o644, 0o600, 0o755];
 const MAX_DEPTH = 4;
+/** Users and groups alike. */
+const OWNERS = [0, 1001, 1002];
 
 export class SimulatedSource {
   readonly directory: string;
@@ -45,11 +48,13 @@ export class SimulatedSource {
   readonly #wasGone = new Set<TreePath>();
   #present = new Set<TreePath>();
   readonly #watched = new Set<bigint>();
+  readonly #changesOwners: boolean;
   /** Changes so far. */
   mutations = 0;
 
-  constructor(directory: string) {
+  constructor(directory: string, changesOwners: boolean) {
     this.directory = directory;
+    this.#changesOwners = changesOwners;
     this.remember();
   }
 
@@ -148,7 +153,8 @@ export class SimulatedSource {
         this.#remove(path);
         return `remove ${path}`;
       case 10:
-        if (random.below(2) === 0)
+        if (this.#changesOwners && random.below(2) === 0) lchownSync(local, random.of(OWNERS), random.of(OWNERS));
+        else if (random.below(2) === 0)
           chmodSync(local, lstatSync(local).isDirectory() ? 0o755 - random.below(2) * 5 : random.of(MODES));
         else utimesSync(local, 0, random.below(2_000_000_000) + 0.5);
         this.#hint(path);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { describeError } from '../../../common/ops/errors.ts';
 import { removeDirectory, temporaryDirectory } from '../../support/pair.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import { Random, seedOfRun } from '../../support/workloads.ts';
 import { shrink } from './shrink.ts';
 import type { PlantedFault } from './simulated-server.ts';
@@ -49,6 +50,19 @@ describe('the simulation', function () {
       return error;
     }
   };
+
+  it('ends with equal owners, too, where both sides keep them (E79, E19)', async function () {
+    if (process.geteuid?.() !== 0) skipBecause(this, 'only root may give files to others');
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS / 6; seed++) {
+      const actions = runOf(seed, ACTIONS_PER_PHASE);
+      const options = { owners: true, hardLinks: seed % RUNS_PER_LINKED_ONE === 0 };
+      const failure = await failureOf(actions, options);
+      if (failure === undefined) continue;
+      const left = await shrink(actions, async (fewer) => (await failureOf(fewer, options)) !== undefined);
+      const what = `LOCKSTEP_TEST_SEED=${seed}: ${describeError(failure)}`;
+      throw new Error(`${what}\n  what is left of it: ${JSON.stringify(left)}`, { cause: failure });
+    }
+  });
 
   it(`ends equal for ${SEEDS} seeds, whatever is cut, lost, late or killed (E19, F01 to F12)`, async () => {
     for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {

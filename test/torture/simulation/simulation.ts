@@ -4,7 +4,7 @@
  * a file system in memory; what stands between them is here. The same actions give the same run.
  */
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, lstatSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { Engine } from '../../../clients/watcher/engine/engine.ts';
@@ -54,6 +54,8 @@ export interface SimulationOptions {
   readonly fault?: PlantedFault;
   /** Names of one file are to be names of one file in the replica, too. */
   readonly hardLinks?: boolean;
+  /** Both sides keep owners, and the source changes them, too; needs root. Default false. */
+  readonly owners?: boolean;
 }
 
 type ToServer = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' }>;
@@ -127,8 +129,9 @@ class Simulation {
     rmSync(directory, { recursive: true, force: true });
     this.#stateDirectory = join(directory, 'state');
     for (const name of ['source', 'replica', 'state']) mkdirSync(join(directory, name), { recursive: true });
-    this.#source = new SimulatedSource(join(directory, 'source'));
-    this.#server = new SimulatedServer(join(directory, 'replica'));
+    const { owners = false } = options;
+    this.#source = new SimulatedSource(join(directory, 'source'), owners);
+    this.#server = new SimulatedServer(join(directory, 'replica'), owners);
     this.#startWatcher();
   }
 
@@ -262,6 +265,7 @@ class Simulation {
         changeSource: 'native',
         scanIntervalMs: 1e12,
         excludes: [],
+        owner: this.#options.owners === true ? 'number' : 'off',
         maxDelete: { limit: { kind: 'percent', percent: 100 }, floorEntries: 0 },
         acknowledgement: 'durable',
         hardLinks: this.#options.hardLinks === true,
@@ -541,7 +545,7 @@ class Simulation {
   #assertEqual(when: string): void {
     const [source, replica] = [treeOf(this.#source.directory), treeOf(this.#server.directory)];
     const differences = [...new Set([...source.keys(), ...replica.keys()])].filter(
-      (path) => source.get(path) !== replica.get(path),
+      (path) => source.get(path) !== replica.get(path) || !this.#hasSameOwner(path),
     );
     const [mine, theirs] = [this.#source.directory, this.#server.directory].map((path) => statSync(path));
     if (differences.length === 0 && this.#options.hardLinks === true) this.#assertLinked(when);
@@ -559,6 +563,12 @@ class Simulation {
         .join('\n  '),
     );
     if (shown[0] !== shown[1]) throw new Error(`${when}: links became others:\n  ${shown.join('\n became\n  ')}`);
+  }
+
+  #hasSameOwner(path: string): boolean {
+    if (this.#options.owners !== true) return true;
+    const [mine, theirs] = [this.#source, this.#server].map(({ directory }) => lstatSync(join(directory, path)));
+    return mine?.uid === theirs?.uid && mine?.gid === theirs?.gid;
   }
 
   #note(what: string): void {

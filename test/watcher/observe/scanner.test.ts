@@ -1,7 +1,8 @@
 import { expect } from 'chai';
-import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Difference } from '../../../clients/watcher/plan/difference.ts';
+import { LocalOwners } from '../../../clients/watcher/observe/local-owners.ts';
 import { Scanner } from '../../../clients/watcher/observe/scanner.ts';
 import { SafeRoot, type SafeRootOptions } from '../../../common/fs/safe-root.ts';
 import { TreeIndex } from '../../../common/tree/tree-index.ts';
@@ -35,10 +36,11 @@ describe('scanner', () => {
     root = SafeRoot.open(tree, options);
   }
 
-  function newScanner(): Scanner {
+  function newScanner(owners?: LocalOwners): Scanner {
     return new Scanner({
       root,
       index,
+      owners,
       isIgnored: () => false,
       report: (at, reason) => reports.push(`${at}: ${reason}`),
       noDirectory: () => {},
@@ -74,6 +76,33 @@ describe('scanner', () => {
     expect(scanner.look(path('sub'), 'two').differences).to.deep.equal([]);
     expect(scanner.open(path('sub'))).to.equal(undefined);
     expect(reports).to.deep.equal([]);
+  });
+
+  it('sees owners only where they are carried, and then also where the server has another or none', () => {
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    know('one', 'two', 'three');
+    const { uid, gid } = statSync(join(tree, 'sub', 'one'));
+    const own = { uid, gid, user: '', group: '' };
+    const put = (name: string, owner: typeof own) => {
+      const known = index.get(path(`sub/${name}`));
+      if (known !== undefined) index.put({ ...known, owner }, known.identity);
+    };
+    put('one', own);
+    put('two', { ...own, uid: uid + 1 });
+    expect(scanner.open(path('sub'))?.next(10).differences).to.deep.equal([]);
+    index.close();
+    index = TreeIndex.open(join(temporary.path, 'index.db'), {
+      digestFunction: 'sha256',
+      indexInodes: true,
+      listsOwners: true,
+    });
+    const found = newScanner(new LocalOwners('number')).open(path('sub'))?.next(10).differences ?? [];
+    expect(found.map((difference) => difference.path)).to.deep.equal(['sub/three', 'sub/two']);
+    for (const { now } of found) {
+      expect(now?.owner).to.deep.equal(own);
+      // Nothing was written: the content need not be read to know that.
+      expect(now).to.have.property('digest');
+    }
   });
 
   it('says of names that are gone, and of those that are as they were, that nothing is wrong with them', () => {

@@ -70,6 +70,32 @@ describe('planner', () => {
     expect(swapOfFiles(true).filter((type) => type === 'move')).to.have.length(3);
   });
 
+  it('plans metadata for another owner, where owners are carried', () => {
+    const ann = { uid: 1, gid: 1, user: '', group: '' };
+    const identity = { dev: 1n, ino: 1n, ctimeNs: 1n, mtimeNs: 1n, sizeBytes: 0 };
+    const [path, target] = ['a' as TreePath, Buffer.from('x')];
+    const entries = [
+      { kind: 'directory', mode: 0o755, mtimeNs: 1n },
+      { kind: 'symlink', mtimeNs: 1n, target },
+    ] as const;
+    for (const record of entries) {
+      const planned = (before: object, now: object) =>
+        planChanges(
+          [{ path, before: { path, identity, ...record, ...before }, now: { ...record, identity, ...now } }],
+          OPTIONS,
+        );
+      const [change] = planned({}, { owner: ann }).changes;
+      expect(change).to.deep.equal({ type: 'metadata', path, now: { ...record, identity, owner: ann } });
+      const bob = { ...ann, gid: 2 };
+      expect(planned({ owner: bob }, { owner: ann }).changes[0]).to.deep.include({
+        type: 'metadata',
+        ownerBefore: bob,
+      });
+      expect(planned({ owner: ann }, { owner: { ...ann } })).to.have.property('changes').that.is.empty;
+      expect(planned({ owner: ann }, {}), 'not carried').to.have.property('changes').that.is.empty;
+    }
+  });
+
   it('makes directories before what they hold, and deletes after what they held was rescued', () => {
     const world = new World(new Map(), true);
     world.mutate({ type: 'mkdir', path: 'a' as TreePath, to: ROOT });
