@@ -153,10 +153,20 @@ function owned<T extends object>(entry: T, value: unknown): T & MayHaveOwner {
   return value === null ? entry : { ...entry, owner: ownerOf(value) };
 }
 
+/** A tree has few owners: each is taken apart once, and is one object for all of its entries. */
+const knownOwners = new Map<string, Owner>();
+const MAX_KNOWN_OWNERS = 1_024;
+
 function ownerOf(value: unknown): Owner {
   if (!(value instanceof Uint8Array)) throw nonsense('owner');
-  const owner = readOwner(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  const key = bytes.toString('latin1');
+  const known = knownOwners.get(key);
+  if (known !== undefined) return known;
+  const owner = readOwner(bytes);
   if (owner === undefined) throw nonsense('owner');
+  if (knownOwners.size >= MAX_KNOWN_OWNERS) knownOwners.clear();
+  knownOwners.set(key, owner);
   return owner;
 }
 

@@ -51,7 +51,7 @@ export class TreeIndex {
 
   /**
    * Opens an existing index and reads it through once (about 0.3 s per million entries).
-   * @throws LockstepError INDEX_DAMAGED when the file is missing, not ours, of another schema version or digest
+   * @throws LockstepError INDEX_DAMAGED when the file is missing, not ours, of an unknown version or another digest
    *   function, or fails the check (E55, E91): the caller decides to rebuild.
    */
   static open(file: string, options: IndexOptions): TreeIndex {

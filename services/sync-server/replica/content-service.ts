@@ -59,7 +59,7 @@ export class ContentService implements ContentApi {
     this.#logger = logger;
     this.#root = root;
     this.#staging = staging;
-    this.#owners = settings.keepsOwners ? new OwnerKeeper({ staging, accounts: new Accounts(), logger }) : undefined;
+    this.#owners = settings.keepsOwners ? new OwnerKeeper({ staging, accounts: new Accounts() }) : undefined;
     this.#uploads = new UploadStore({
       root,
       staging,

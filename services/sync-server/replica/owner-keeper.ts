@@ -18,7 +18,8 @@ export interface OwnerKeeperOptions {
   /** For files to try on what is permitted. */
   readonly staging: Directory;
   readonly accounts: Accounts;
-  readonly logger: ReplicaLog;
+  /** Hears once of what is not permitted. Undefined: somebody else tells. */
+  readonly logger?: ReplicaLog | undefined;
 }
 
 /** Numbers of this system. */
@@ -32,7 +33,7 @@ export class OwnerKeeper {
   refusals = 0;
   readonly #staging: Directory;
   readonly #accounts: Accounts;
-  readonly #logger: ReplicaLog;
+  readonly #logger: ReplicaLog | undefined;
   /** By number: whether the system lets this process give its files to that user, that group. */
   readonly #users = new Map<number, boolean>();
   readonly #groups = new Map<number, boolean>();
@@ -163,7 +164,7 @@ export class OwnerKeeper {
   #complain(what: string, id: number, errno: string): void {
     const message = `the system does not let this server give entries to ${what} ${id} (${errno})`;
     const remedy = 'they keep another owner; run it as root or with CAP_CHOWN, or without --owner';
-    if (this.#complaint === undefined) this.#logger.warn({ [what]: id, errno }, `${message}: ${remedy}`);
+    if (this.#complaint === undefined) this.#logger?.warn({ [what]: id, errno }, `${message}: ${remedy}`);
     this.#complaint ??= `${message}, and perhaps to others: ${remedy}`;
   }
 }
