@@ -55,8 +55,8 @@ export class Accounts {
     this.#nowMs = nowMs;
   }
 
-  /** Another one whenever names and numbers may have changed. Looks at the files now and then. */
-  get version(): number {
+  /** Looks at the files, if that was not done just now. Another number whenever names and numbers may have changed. */
+  refresh(): number {
     const nowMs = this.#nowMs();
     if (nowMs - this.#lookedMs < LOOK_INTERVAL_MS) return this.#version;
     this.#lookedMs = nowMs;
@@ -65,7 +65,7 @@ export class Accounts {
     return this.#version;
   }
 
-  /** As `version` last saw them. */
+  /** As `refresh` last saw them. */
   get users(): AccountTable {
     return this.#users.table;
   }

@@ -20,7 +20,7 @@ export class LocalOwners {
   }
 
   of({ uid, gid }: { readonly uid: number; readonly gid: number }): Owner {
-    const version = this.#accounts?.version ?? 0;
+    const version = this.#accounts?.refresh() ?? 0;
     if (version !== this.#version) this.#known.clear();
     this.#version = version;
     const known = this.#known.get(uid)?.get(gid);

@@ -22,6 +22,9 @@ export interface OwnerKeeperOptions {
   readonly logger?: ReplicaLog | undefined;
 }
 
+/** More than any system has users; a writer could name them all. */
+const MAX_KNOWN_IDS = 65_536;
+
 /** Numbers of this system. */
 interface Ids {
   readonly uid: number;
@@ -103,7 +106,7 @@ export class OwnerKeeper {
 
   /** The names of this system where it has them, else the numbers as they came. */
   #idsOf({ uid, gid, user, group }: Owner): Ids {
-    void this.#accounts.version;
+    this.#accounts.refresh();
     const { users, groups } = this.#accounts;
     return { uid: users.idOf.get(user) ?? uid, gid: groups.idOf.get(group) ?? gid };
   }
@@ -140,6 +143,7 @@ export class OwnerKeeper {
     const before = known.get(id);
     if (before !== undefined) return before;
     const errno = this.#tried(chown);
+    if (known.size >= MAX_KNOWN_IDS) known.clear();
     known.set(id, errno === undefined);
     if (errno !== undefined) this.#complain(what, id, errno);
     return errno === undefined;

@@ -75,7 +75,7 @@ describe('Accounts', () => {
     let nowMs = 0;
     const accounts = new Accounts(files, () => nowMs);
     const ann = () => {
-      const { version } = accounts;
+      const version = accounts.refresh();
       return [version, accounts.users.nameOf.get(1000), accounts.groups.nameOf.get(1000)];
     };
     expect(ann()).to.deep.equal([0, undefined, undefined]);
