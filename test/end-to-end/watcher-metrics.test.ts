@@ -1,7 +1,7 @@
 /**
  * `sync-watcher --metrics`: the metrics and the health of a real watcher, as Prometheus and Kubernetes ask for them.
  */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { REPOSITORY, runToEnd } from '../support/bin-program.ts';
@@ -67,14 +67,15 @@ describe('metrics of the watcher', function () {
     const pair = await pairs.start({
       watcherFlags: ['--metrics', '127.0.0.1:0', '--max-delete', '1'],
       prepare: ({ source }) => {
-        for (const name of ['a', 'b', 'c', 'd']) put(source, name);
+        for (const name of ['gone/a', 'gone/b', 'gone/c', 'd']) put(source, name);
       },
     });
     expect(await (await ask(pair, '/readyz')).text()).to.equal('ready\n');
-    for (const name of ['a', 'b', 'c']) rmSync(join(pair.source, name));
+    // At once: the guard counts what one look finds.
+    renameSync(join(pair.source, 'gone'), join(pair.base, 'gone'));
     await eventuallyAsked(
       'the deletions are held',
-      async () => (await valueOf(pair, 'lockstep_watcher_held_deletes')) === 3,
+      async () => (await valueOf(pair, 'lockstep_watcher_held_deletes')) === 4,
     );
     expect(await valueOf(pair, 'lockstep_watcher_guard_holds_total')).to.equal(1);
     await eventuallyAsked('it is not ready', async () => (await (await ask(pair, '/readyz')).text()) === 'stopped\n');
