@@ -688,7 +688,8 @@ export class Engine {
       isConnected: this.#connected !== undefined,
       isPaused: this.#isPaused,
       isComparing: this.#reconciliation.isRunning,
-      isScanning: this.#wholeScan.state !== 'done',
+      // At the end of a whole scan all is found, and only on its way.
+      isScanning: this.#wholeScan.state === 'wanted' || !this.#lookout.queue.isEmpty,
       hasPending: this.#hasPending(),
       hasIndex: this.#index !== undefined,
       firstSyncDone: this.#firstSyncDone,

@@ -3,7 +3,8 @@
  * model's events; knows neither engine nor connection.
  */
 import type { Logger } from '../../../common/ops/logger.ts';
-import { formatBytes } from '../../../common/ops/units.ts';
+import { ByteCourse, type BytesDone, NO_PACE, type Pace, PaceMeter } from './pace.ts';
+import { nextAgoMs, progressJson, progressText } from './progress-text.ts';
 import type { WatcherEvent, WatcherSnapshot } from './watcher-model.ts';
 
 export type ProgressKind = 'line' | 'plain' | 'json' | 'off';
@@ -27,60 +28,6 @@ const JSON_INTERVAL_MS = 1_000;
 const PLAIN_PATIENCE_MS = 2_000;
 const CLEAR_LINE = '\r\u001b[K';
 
-/** "syncing · 1200 of 5000 entries · 12 MB · 3.4 MB/s". Pure. */
-export function progressText(snapshot: WatcherSnapshot, bytesPerSecond: number): string {
-  const { phase, reason, engine } = snapshot;
-  const parts: string[] = [];
-  switch (phase) {
-    case 'in-step':
-      parts.push('in step', `rev ${engine.revision}`, countOf(engine.entries, 'entry', 'entries'));
-      break;
-    case 'starting':
-      parts.push(
-        engine.phase === 'comparing' ? 'comparing' : 'looking',
-        countOf(engine.scannedEntries, 'entry', 'entries'),
-      );
-      break;
-    case 'syncing':
-      parts.push(
-        engine.phase === 'comparing' ? 'comparing' : 'syncing',
-        countOf(engine.scannedEntries, 'entry', 'entries'),
-      );
-      if (engine.pendingChanges > 0) parts.push(`${engine.pendingChanges} to go`);
-      if (engine.pendingBytes > 0) parts.push(`${formatBytes(engine.pendingBytes)} to go`);
-      parts.push(`${formatBytes(engine.sentContentBytes)} sent`);
-      if (bytesPerSecond >= 1) parts.push(`${formatBytes(bytesPerSecond)}/s`);
-      break;
-    case 'offline':
-    case 'paused':
-    case 'stopped':
-      parts.push(phase);
-      if (engine.pendingChanges > 0) parts.push(countOf(engine.pendingChanges, 'change waits', 'changes wait'));
-      break;
-  }
-  if (engine.problemCount > 0) parts.push(countOf(engine.problemCount, 'problem', 'problems'));
-  if (engine.degraded !== '') parts.push(`degraded: ${engine.degraded}`);
-  if (reason !== '') parts.push(reason);
-  return parts.join(' · ');
-}
-
-function countOf(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
-}
-
-/** Bytes per second over the last seconds. */
-class Rate {
-  readonly #samples: { readonly timeMs: number; readonly bytes: number }[] = [];
-
-  add(timeMs: number, bytes: number): number {
-    this.#samples.push({ timeMs, bytes });
-    while (this.#samples.length > 2 && timeMs - (this.#samples[0]?.timeMs ?? 0) > 3_000) this.#samples.shift();
-    const first = this.#samples[0];
-    if (first === undefined || timeMs - first.timeMs < 1) return 0;
-    return Math.max(0, ((bytes - first.bytes) * 1000) / (timeMs - first.timeMs));
-  }
-}
-
 export interface ProgressSinks {
   readonly logger: Logger;
   /** What each JSON line says besides; default nothing. */
@@ -95,32 +42,44 @@ export class Progress {
   readonly #kind: ProgressKind;
   readonly #sinks: ProgressSinks;
   readonly #now: () => number;
-  readonly #rate = new Rate();
+  readonly #wallClock: () => number;
+  readonly #meter = new PaceMeter();
+  readonly #course = new ByteCourse();
+  #pace: Pace = NO_PACE;
+  #bytes: BytesDone = { done: 0, total: 0 };
   #shownMs = Number.NEGATIVE_INFINITY;
   #line = '';
-  #bytesPerSecond = 0;
   #latest: WatcherSnapshot | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** How long the last change is ago is said anew, also where nothing happens. */
+  #agingTimer: NodeJS.Timeout | undefined;
   #loggedText = '';
 
-  /** `now` is monotonic, in milliseconds. */
-  constructor(kind: ProgressKind, sinks: ProgressSinks, now: () => number = () => performance.now()) {
+  /** `now` is monotonic, in milliseconds; `wallClock` gives milliseconds since 1970. */
+  constructor(
+    kind: ProgressKind,
+    sinks: ProgressSinks,
+    now: () => number = () => performance.now(),
+    wallClock: () => number = Date.now,
+  ) {
     this.#kind = kind;
     this.#sinks = sinks;
     this.#now = now;
+    this.#wallClock = wallClock;
   }
 
   /** For `WatcherModel.subscribe`. */
   readonly see = (event: WatcherEvent): void => {
     if (this.#kind === 'off' || (event.type !== 'state' && event.type !== 'progress')) return;
     this.#latest = event.snapshot;
+    this.#measure(event.snapshot);
     if (this.#kind === 'plain') {
       this.#seeInLines(event.type === 'state', event.snapshot);
       return;
     }
     const dueMs = this.#shownMs + this.#intervalMs() - this.#now();
     if (event.type === 'state' || dueMs <= 0) this.#show();
-    else this.#timer ??= setTimeout(() => this.#show(), dueMs).unref();
+    else this.#showIn(dueMs);
   };
 
   /** Something else is about to be written to the same terminal. */
@@ -136,8 +95,24 @@ export class Progress {
   /** The last state stays on the screen. */
   close(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#agingTimer);
     if (this.#line !== '') this.#sinks.terminal.write('\n');
     this.#line = '';
+  }
+
+  #measure({ phase, engine }: WatcherSnapshot): void {
+    this.#bytes = this.#course.follow(engine);
+    if (phase === 'starting' || phase === 'syncing') {
+      const changes = engine.sentChanges;
+      this.#pace = this.#meter.add({ timeMs: this.#now(), bytes: this.#bytes.done, changes });
+      return;
+    }
+    this.#meter.rest();
+    this.#pace = NO_PACE;
+  }
+
+  #showIn(delayMs: number): void {
+    this.#timer ??= setTimeout(() => this.#show(), delayMs).unref();
   }
 
   #intervalMs(): number {
@@ -148,7 +123,7 @@ export class Progress {
   #seeInLines(isNews: boolean, { phase }: WatcherSnapshot): void {
     if (phase === 'syncing' || phase === 'starting') {
       const waitMs = this.#loggedText === '' || isNews ? PLAIN_PATIENCE_MS : PLAIN_INTERVAL_MS;
-      this.#timer ??= setTimeout(() => this.#show(), waitMs).unref();
+      this.#showIn(waitMs);
       return;
     }
     clearTimeout(this.#timer);
@@ -162,7 +137,6 @@ export class Progress {
     const snapshot = this.#latest;
     if (snapshot === undefined) return;
     this.#shownMs = this.#now();
-    this.#bytesPerSecond = this.#rate.add(this.#shownMs, snapshot.engine.sentContentBytes);
     switch (this.#kind) {
       case 'line':
         this.#draw(snapshot);
@@ -171,7 +145,7 @@ export class Progress {
         this.#log(snapshot);
         break;
       case 'json':
-        this.#sinks.writeLine(JSON.stringify({ ...this.#sinks.fields, ...jsonOf(snapshot, this.#bytesPerSecond) }));
+        this.#sinks.writeLine(JSON.stringify({ ...this.#sinks.fields, ...progressJson(snapshot, this.#pace) }));
         break;
       case 'off':
         break;
@@ -179,17 +153,20 @@ export class Progress {
   }
 
   #draw(snapshot: WatcherSnapshot): void {
-    const { columns } = this.#sinks.terminal;
-    const text = progressText(snapshot, this.#bytesPerSecond);
-    // A line that wraps cannot be taken back.
-    this.#line = text.length < columns ? text : `${text.slice(0, Math.max(0, columns - 2))}…`;
-    this.#sinks.terminal.write(CLEAR_LINE + this.#line);
+    const { terminal } = this.#sinks;
+    const nowMs = this.#wallClock();
+    this.#line = progressText(withBytes(snapshot, this.#bytes), this.#pace, nowMs, terminal.columns);
+    terminal.write(CLEAR_LINE + this.#line);
+    clearTimeout(this.#agingTimer);
+    const { lastChangeMs } = snapshot;
+    if (lastChangeMs === 0) return;
+    this.#agingTimer = setTimeout(() => this.#show(), nextAgoMs(nowMs - lastChangeMs)).unref();
   }
 
   #log(snapshot: WatcherSnapshot): void {
     // The connection's own line has said it, with more.
     if (snapshot.phase === 'offline') return;
-    const text = progressText(snapshot, this.#bytesPerSecond);
+    const text = progressText(withBytes(snapshot, this.#bytes), this.#pace, this.#wallClock());
     // In step again after a change or two: the revision alone is no news.
     const essence = snapshot.phase === 'in-step' ? `in step ${snapshot.reason}` : text;
     if (essence !== this.#loggedText) this.#sinks.logger.info({ state: snapshot.phase }, text);
@@ -197,19 +174,6 @@ export class Progress {
   }
 }
 
-function jsonOf({ phase, reason, engine }: WatcherSnapshot, bytesPerSecond: number): Record<string, unknown> {
-  return {
-    state: phase,
-    reason,
-    revision: String(engine.revision),
-    durable_revision: String(engine.durableRevision),
-    entries: engine.entries,
-    scanned_entries: engine.scannedEntries,
-    pending_changes: engine.pendingChanges,
-    pending_bytes: engine.pendingBytes,
-    sent_changes: engine.sentChanges,
-    sent_bytes: engine.sentContentBytes,
-    bytes_per_second: Math.round(bytesPerSecond),
-    problems: engine.problemCount,
-  };
+function withBytes(snapshot: WatcherSnapshot, { done, total }: BytesDone): WatcherSnapshot {
+  return { ...snapshot, engine: { ...snapshot.engine, sentContentBytes: done, pendingBytes: total - done } };
 }

@@ -25,6 +25,8 @@ export interface WatcherSnapshot {
   readonly sinceMs: number;
   /** Milliseconds since 1970 of the last acknowledged change, 0 for none. */
   readonly lastChangeMs: number;
+  /** From the moment the newest of those was seen to its acknowledgement, in milliseconds; 0 for what the first sync has found. */
+  readonly latencyMs: number;
   readonly engine: EngineStatus;
   /** How often a guard has stopped deletions since the start. */
   readonly guardHolds: number;
@@ -101,6 +103,7 @@ export class WatcherModel {
   #reason = '';
   #sinceMs: number;
   #lastChangeMs = 0;
+  #latencyMs = 0;
   #onSyncedFailure = '';
   #guardHolds = 0;
   #hookRuns: Readonly<Record<HookResult, number>> = { ok: 0, failed: 0, timeout: 0 };
@@ -120,6 +123,7 @@ export class WatcherModel {
       reason: this.#reason,
       sinceMs: this.#sinceMs,
       lastChangeMs: this.#lastChangeMs,
+      latencyMs: this.#latencyMs,
       engine: this.#engine,
       onSyncedFailure: this.#onSyncedFailure,
       guardHolds: this.#guardHolds,
@@ -154,6 +158,7 @@ export class WatcherModel {
 
   acknowledged(changes: PackedChanges): void {
     this.#lastChangeMs = this.#now();
+    this.#latencyMs = this.#engine.firstSyncDone ? changes.milliseconds : 0;
     this.#tell({ type: 'changes', changes });
   }
 

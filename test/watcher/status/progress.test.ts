@@ -1,47 +1,17 @@
 import { expect } from 'chai';
 import { packChanges } from '../../../clients/watcher/engine/packed-changes.ts';
 import { ChangeLog } from '../../../clients/watcher/status/change-log.ts';
-import { Progress, progressKind, progressText } from '../../../clients/watcher/status/progress.ts';
-import { type WatcherPhase, type WatcherSnapshot } from '../../../clients/watcher/status/watcher-model.ts';
-import type { EngineStatus } from '../../../clients/watcher/engine/messages.ts';
+import { Progress, progressKind } from '../../../clients/watcher/status/progress.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import { engineStatus } from '../../support/engine-double.ts';
-
-function snapshot(phase: WatcherPhase, engine: Partial<EngineStatus> = {}, reason = ''): WatcherSnapshot {
-  const nothing = {
-    sinceMs: 0,
-    lastChangeMs: 0,
-    guardHolds: 0,
-    onSyncedFailure: '',
-    hookRuns: { ok: 0, failed: 0, timeout: 0 },
-  };
-  return { phase, reason, ...nothing, engine: engineStatus(engine) };
-}
+import { eventually } from '../../support/eventually.ts';
+import { snapshot } from '../../support/watcher-snapshot.ts';
 
 function logLines(): { readonly lines: Record<string, unknown>[]; readonly logger: ReturnType<typeof createLogger> } {
   const lines: Record<string, unknown>[] = [];
   const destination = { write: (line: string) => lines.push(JSON.parse(line)) };
   return { lines, logger: createLogger({ name: 'test', format: 'json', destination }) };
 }
-
-describe('progressText', () => {
-  it('says in one line where things stand', () => {
-    expect(progressText(snapshot('in-step', { revision: 42n, entries: 7 }), 0)).to.equal(
-      'in step · rev 42 · 7 entries',
-    );
-    const busy = snapshot('syncing', {
-      scannedEntries: 1200,
-      pendingChanges: 5,
-      pendingBytes: 2000,
-      sentContentBytes: 1e6,
-    });
-    expect(progressText(busy, 3.4e6)).to.equal('syncing · 1200 entries · 5 to go · 2 kB to go · 1 MB sent · 3.4 MB/s');
-    expect(progressText(snapshot('offline', { pendingChanges: 1 }, 'not connected'), 0)).to.equal(
-      'offline · 1 change waits · not connected',
-    );
-  });
-});
 
 describe('Progress', () => {
   it('chooses by what it writes to', () => {
@@ -54,12 +24,12 @@ describe('Progress', () => {
     let screen = '';
     const terminal = { columns: 20, write: (text: string) => void (screen += text) };
     const progress = new Progress('line', { logger: logLines().logger, writeLine: () => {}, terminal }, () => 0);
-    progress.see({ type: 'state', snapshot: snapshot('in-step', { revision: 123456789n, entries: 1000 }) });
-    expect(screen).to.equal('\r\u001b[Kin step · rev 1234…');
+    progress.see({ type: 'state', snapshot: snapshot('paused', {}, 'because somebody wanted it') });
+    expect(screen).to.equal('\r\u001b[Kpaused · because s…');
     progress.clear();
     progress.redraw();
     progress.close();
-    expect(screen.endsWith('\r\u001b[Kin step · rev 1234…\n')).to.equal(true);
+    expect(screen.endsWith('\r\u001b[Kpaused · because s…\n')).to.equal(true);
   });
 
   it('writes JSON lines', () => {
@@ -72,6 +42,24 @@ describe('Progress', () => {
     });
     progress.see({ type: 'state', snapshot: snapshot('in-step', { revision: 3n }) });
     expect(JSON.parse(lines[0] ?? '')).to.include({ state: 'in-step', revision: '3' });
+    progress.close();
+  });
+
+  it('says anew how long the last change is ago, though nothing happens', async () => {
+    let screen = '';
+    const terminal = { columns: 80, write: (text: string) => void (screen += text) };
+    let wallMs = 900_999;
+    const sinks = { logger: logLines().logger, writeLine: () => {}, terminal };
+    const progress = new Progress(
+      'line',
+      sinks,
+      () => 0,
+      () => wallMs,
+    );
+    progress.see({ type: 'state', snapshot: { ...snapshot('in-step'), lastChangeMs: 900_000 } });
+    expect(screen).to.include('last change just now');
+    wallMs = 902_000;
+    await eventually('a new text', () => screen.includes('last change 2 s ago') || undefined);
     progress.close();
   });
 
