@@ -1,7 +1,8 @@
 /**
  * Where an embedded engine's log goes: to a function of the embedding program, or nowhere.
  */
-import { createLogger, type Logger, type LogLevel } from '../common/ops/logger.ts';
+import { createLogger, type Logger } from '../common/ops/logger.ts';
+import type { LogLevel } from '../common/ops/log-levels.ts';
 
 export interface LogOptions {
   /** Gets each line of the log, JSON with a line break at its end. Without it nothing is logged. */

@@ -81,9 +81,13 @@ const HOOK_DEADLINE_MS = 2_500;
 
 const MAX_SHOWN_DIRECTORY = 120;
 
+/** Of a directory: each room logs as much as was asked of it. */
+type Rooms = Readonly<Record<'observe' | 'engine' | 'push' | 'status' | 'hooks', Logger>>;
+
 export class Watcher {
   readonly #options: WatcherOptions;
   readonly #around: WatcherSurroundings;
+  readonly #rooms: Rooms;
   readonly #model: WatcherModel;
   readonly #engine: EngineThread;
   readonly #content: ContentReader;
@@ -107,7 +111,8 @@ export class Watcher {
     this.#around = around;
     this.#model = new WatcherModel({ directory, server: options.address.text, folder });
     this.#meter = around.metrics?.add({ model: this.#model, sent: this.#sent });
-    this.#changes = new ChangeLog(around.logger);
+    this.#rooms = roomsOf(around.logger);
+    this.#changes = new ChangeLog(this.#rooms.status);
     this.#content = new ContentReader(directory);
     if (options.readyFile !== undefined) rmSync(options.readyFile, { force: true });
     this.#engine = around.startEngine(options.engine);
@@ -115,7 +120,7 @@ export class Watcher {
       model: this.#model,
       engine: this.#engine,
       bandwidth: around.bandwidth,
-      logger: around.logger.child({ room: 'control' }),
+      logger: this.#rooms.status,
     });
     this.#reconnect = new Reconnect({
       open: (isFirst, signal) => this.#open(isFirst, signal),
@@ -126,7 +131,7 @@ export class Watcher {
       onState: (state) => {
         if (!this.#isEnding) this.#model.connectionIs(state);
       },
-      logger: around.logger,
+      logger: this.#rooms.push,
     });
     this.#model.subscribe(around.progress.see);
     if (options.onSynced !== undefined && mode !== 'dry-run') {
@@ -134,7 +139,7 @@ export class Watcher {
         ...options.onSynced,
         directory,
         durable: options.engine.acknowledgement === 'durable',
-        logger: around.logger,
+        logger: this.#rooms.hooks,
         onEnd: (failure, result) => this.#model.onSyncedEnded(failure, result),
       });
       this.#model.subscribe(this.#onSynced.see);
@@ -206,7 +211,7 @@ export class Watcher {
     try {
       await this.#control.start(stateDirectory);
     } catch (error) {
-      this.#around.logger.warn({ err: error }, 'the control socket cannot be made: status and flush will not work');
+      this.#rooms.status.warn({ err: error }, 'the control socket cannot be made: status and flush will not work');
     }
   }
 
@@ -247,7 +252,7 @@ export class Watcher {
           compress: !address.isLoopback,
           content: this.#content,
           engine: this.#engine,
-          logger: this.#around.logger,
+          logger: this.#rooms.push,
           onAnswered: this.#onAnswered,
           bandwidth: this.#around.bandwidth.bucket,
           sent: this.#sent,
@@ -256,7 +261,7 @@ export class Watcher {
       );
       const { epoch, headRevision } = session.facts;
       const { serverVersion } = session.server;
-      this.#around.logger.info(
+      this.#rooms.push.info(
         { server_version: serverVersion, epoch, revision: headRevision },
         `connected to ${address.text}`,
       );
@@ -298,7 +303,7 @@ export class Watcher {
         this.#control.flushed(event);
         break;
       case 'log':
-        this.#around.logger[event.level](event.fields, event.message);
+        this.#rooms[event.room][event.level](event.fields, event.message);
         break;
       case 'failed':
         this.#result.reject(new LockstepError(isReason(event.reason) ? event.reason : 'INTERNAL', event.message));
@@ -393,10 +398,21 @@ export class Watcher {
       });
     } catch (error) {
       // Its index survives a kill as it survives a crash: the next start compares.
-      this.#around.logger.warn({ err: error }, 'the engine was cut off');
+      this.#rooms.engine.warn({ err: error }, 'the engine was cut off');
     }
     await this.#engine.ended();
   }
+}
+
+function roomsOf(logger: Logger): Rooms {
+  const room = (name: keyof Rooms) => logger.child({ room: name });
+  return {
+    observe: room('observe'),
+    engine: room('engine'),
+    push: room('push'),
+    status: room('status'),
+    hooks: room('hooks'),
+  };
 }
 
 /** The engine counts a content when it is acknowledged; a large one shall be seen moving before that. */

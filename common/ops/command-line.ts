@@ -24,7 +24,9 @@ export function addOptions(command: Command, declarations: OptionDeclarations): 
     if (arityOf(declaration) === 'repeatable') {
       option.argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value]);
     }
-    if (declaration.schema instanceof z.ZodEnum) choices.set(option, declaration.schema.options.map(String));
+    const { schema } = declaration;
+    const offered = declaration.choices ?? (schema instanceof z.ZodEnum ? schema.options.map(String) : undefined);
+    if (offered !== undefined) choices.set(option, offered);
     command.addOption(option);
     const variable = environmentNameOf(key, declaration);
     if (declaration.negatable) {
@@ -38,7 +40,7 @@ export function addOptions(command: Command, declarations: OptionDeclarations): 
 /** Commander's own list would check what is checked already, and say it in the help again. */
 const choices = new WeakMap<Option, readonly string[]>();
 
-/** All values that an option of `addOptions` can have; empty where there are too many. */
+/** Values that a shell offers for an option of `addOptions`; empty where there are too many. */
 export function choicesOf(option: Option): readonly string[] {
   return choices.get(option) ?? [];
 }

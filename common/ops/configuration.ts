@@ -20,6 +20,8 @@ export interface OptionDeclaration {
   readonly schema: z.ZodType;
   /** As the user would write it, so that `--help` can show it. Goes through the schema as well. */
   readonly default?: string | boolean | readonly string[];
+  /** Values that a shell is to offer; default: all of a schema that has a few. */
+  readonly choices?: readonly string[];
   /** A switch that can also be turned off: `--durable` gets a `--no-durable`. */
   readonly negatable?: true;
   /** May be given several times; in the environment the values are separated by commas or line breaks. */

@@ -2,14 +2,13 @@
  * Logging: JSON lines for machines, one readable line per event for people, both to stderr and both synchronous,
  * so that the last line before an exit is never lost. Knows nothing of trees; names arrive escaped by `displayPath`.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { type DestinationStream, type Level, type Logger, pino, stdTimeFunctions } from 'pino';
 import { describeError, LockstepError } from './errors.ts';
+import { DEFAULT_LOG_LEVEL, levelOf, type LogLevel, type LogLevels, logLevels } from './log-levels.ts';
 import { prettyDestination } from './pretty-log.ts';
 
 export type { Logger } from 'pino';
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-export type LogLevel = Level | 'silent';
 
 export const LOG_FORMATS = ['json', 'pretty'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
@@ -17,8 +16,8 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 export interface LoggerOptions {
   /** The program or room that speaks: "watcher", "server". */
   readonly name: string;
-  /** Default "info". */
-  readonly level?: LogLevel | undefined;
+  /** Of everything, or by room. Default: "info". */
+  readonly level?: LogLevel | LogLevels | undefined;
   /** Default: `defaultLogFormat`. */
   readonly format?: LogFormat | undefined;
   /** Where lines go instead of stderr; each `write` gets one whole line. */
@@ -53,17 +52,21 @@ export function defaultLogFormat(onTerminal: boolean): LogFormat {
   return onTerminal ? 'pretty' : 'json';
 }
 
-/** Makes the logger of a program. Rooms get it as an argument, or a `child({ room: 'session' })` of it. */
+/** Makes the logger of a program. Rooms get it as an argument, or a `child({ room: 'session' })` of it, which has that area's level. */
 export function createLogger(options: LoggerOptions): Logger {
   const raw = options.destination ?? pino.destination({ fd: 2, sync: true });
   const onTerminal = options.onTerminal ?? isOnTerminal(options.destination);
   const format = options.format ?? defaultLogFormat(onTerminal);
-  const family = new Set<WeakRef<Logger>>();
+  const levels = logLevels(options.level ?? DEFAULT_LOG_LEVEL);
+  const family: Family = { levels, children: new Set() };
   const logger: Logger = pino(
     {
-      onChild: (child: Logger) => void family.add(new WeakRef(child)),
+      onChild: (child: Logger) => {
+        family.children.add(new WeakRef(child));
+        child.level = levelOf(family.levels, roomOf(child));
+      },
       name: options.name,
-      level: options.level ?? 'info',
+      level: levels.level,
       base: { name: options.name },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
@@ -77,18 +80,33 @@ export function createLogger(options: LoggerOptions): Logger {
   return logger;
 }
 
-/** The children of each logger that `createLogger` made: rooms, of which there are a few. */
-const families = new WeakMap<Logger, ReadonlySet<WeakRef<Logger>>>();
+interface Family {
+  levels: LogLevels;
+  /** Rooms, of which there are a few. */
+  readonly children: Set<WeakRef<Logger>>;
+}
 
-/** Changes the level of a logger of `createLogger` and of all its children. @returns whether it was another one */
-export function setLogLevel(logger: Logger, level: LogLevel): boolean {
-  const isNew = logger.level !== level;
-  logger.level = level;
-  for (const reference of families.get(logger) ?? []) {
-    const child = reference.deref();
-    if (child !== undefined) child.level = level;
+/** Of each logger that `createLogger` made. */
+const families = new WeakMap<Logger, Family>();
+
+/** Changes the levels of a logger of `createLogger` and of all its children. @returns whether they were others */
+export function setLogLevel(logger: Logger, wanted: LogLevel | LogLevels): boolean {
+  const levels = logLevels(wanted);
+  const family = families.get(logger);
+  const before = family?.levels ?? logLevels(logger.level as LogLevel);
+  logger.level = levels.level;
+  if (family !== undefined) {
+    family.levels = levels;
+    for (const reference of family.children) {
+      const child = reference.deref();
+      if (child !== undefined) child.level = levelOf(levels, roomOf(child));
+    }
   }
-  return isNew;
+  return !isDeepStrictEqual(before, levels);
+}
+
+function roomOf(child: Logger): unknown {
+  return child.bindings()['room'];
 }
 
 /** Logs one change in the shape that every room uses: message "put docs/a.txt" and the fields beside it. */

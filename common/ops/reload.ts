@@ -6,10 +6,11 @@ import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import type { Setting } from './configuration.ts';
 import type { LogFile } from './log-file.ts';
-import { type Logger, type LogLevel, setLogLevel } from './logger.ts';
+import { type Logger, setLogLevel } from './logger.ts';
+import type { LogLevel, LogLevels } from './log-levels.ts';
 
 export interface Reloaded {
-  readonly logLevel: LogLevel;
+  readonly logLevel: LogLevel | LogLevels;
   readonly settings: readonly (readonly Setting[])[];
   /** Names of settings whose new values the program has taken over by itself. */
   readonly takenOver?: readonly string[] | undefined;

@@ -3,24 +3,30 @@
  */
 import { z } from 'zod';
 import { defineOptions, parsed } from './configuration.ts';
-import { LOG_FORMATS, LOG_LEVELS } from './logger.ts';
+import { LOG_LEVELS, parseLogLevels } from './log-levels.ts';
+import { LOG_FORMATS } from './logger.ts';
 import { parseNice } from './nice.ts';
 
 export const path = z.string().min(1, 'a path is needed');
 
-export const logOptions = defineOptions({
-  logLevel: {
-    flag: '--log-level <level>',
-    description: LOG_LEVELS.join(', '),
-    schema: z.enum(LOG_LEVELS),
-    default: 'info',
-  },
-  logFormat: {
-    flag: '--log-format <format>',
-    description: 'json or pretty; default: pretty on a terminal, json elsewhere',
-    schema: z.enum(LOG_FORMATS),
-  },
-});
+/** @param areas the rooms that the program's loggers name */
+export function logOptionsOf(areas: readonly [string, ...string[]]) {
+  const levels = LOG_LEVELS.join(', ');
+  return defineOptions({
+    logLevel: {
+      flag: '--log-level <levels>',
+      description: `${levels}; and of areas, as in info,${areas[0]}=debug: ${areas.join(', ')}`,
+      schema: parsed((text) => parseLogLevels(text, areas)),
+      choices: LOG_LEVELS,
+      default: 'info',
+    },
+    logFormat: {
+      flag: '--log-format <format>',
+      description: 'json or pretty; default: pretty on a terminal, json elsewhere',
+      schema: z.enum(LOG_FORMATS),
+    },
+  });
+}
 
 /** Of what runs until it is told to stop. */
 export const logFileOption = defineOptions({

@@ -105,7 +105,8 @@ const DRAIN_GRACE_MS = 4000;
  */
 export async function startServer(setup: ServerSetup, openFolder: OpenFolder, logger: Logger): Promise<RunningServer> {
   requireProtection(setup);
-  quietGrpc(logger);
+  const rooms = { rpc: logger.child({ room: 'rpc' }), auth: logger.child({ room: 'auth' }) };
+  quietGrpc(logger.child({ room: 'grpc' }));
   const { limits = DEFAULT_LIMITS, version } = setup;
   await using undo = new AsyncDisposableStack();
   let state: ServerState = 'starting';
@@ -123,7 +124,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   });
   if (setup.readyFile !== undefined) removeFile(setup.readyFile);
   const credentials =
-    setup.tls === undefined ? ServerCredentials.createInsecure() : createTlsCredentials(setup.tls, logger);
+    setup.tls === undefined ? ServerCredentials.createInsecure() : createTlsCredentials(setup.tls, rooms.auth);
   const registry = new MetricsRegistry();
   undo.defer(registerProcessMetrics(registry));
   registerFolderMetrics(registry, { folders: () => folders.values(), room: (folder) => roomOf(setup, folder) });
@@ -141,7 +142,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     unreadiness: () => unreadiness(state, folders.values()),
     metrics: (viewer) => registry.expose(({ folder }) => folder === undefined || viewer.maySee(folder)),
     live: { subscribe: (listener) => onAnsweredBatch(traffics.values(), listener) },
-    logger,
+    logger: logger.child({ room: 'http' }),
   });
   if (http !== undefined) undo.defer(() => http.close());
   for (const folder of setup.folders) {
@@ -151,13 +152,13 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     folders.set(folder.name, {
       replica,
       place: placeOf(folder.directory),
-      changeLog: new ChangeLog(replica, logger, metrics.changes, traffic),
+      changeLog: new ChangeLog(replica, rooms.rpc, metrics.changes, traffic),
       traffic,
       leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),
     });
   }
 
-  const audit = new Audit(setup.folders, logger);
+  const audit = new Audit(setup.folders, rooms.auth);
   undo.defer(() => audit.close());
   const connections = new ConnectionGuard({
     ...DEFAULT_CONNECTION_BOUNDS,
@@ -168,13 +169,17 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     ...setup.callers,
     audit,
     onAdmitted: (peer) => connections.admit(peer),
-    onTrouble: (error) => logger.warn({ err: error }, 'cannot write down when a token was last used'),
+    onTrouble: (error) => rooms.auth.warn({ err: error }, 'cannot write down when a token was last used'),
     stores: setup.folders.map(({ stateDirectory }) => new TokenStore(stateDirectory)),
     requireCredentials: !setup.listen.isLoopback && setup.tls !== undefined && !setup.insecure,
   });
   undo.defer(() => access.close());
   door.guardWith(access);
-  const context = new SyncContext({ folders, access, audit, limits, metrics, logger, serverVersion: version });
+  const context = new SyncContext({
+    ...{ folders, access, audit, limits, metrics },
+    logger: rooms.rpc,
+    serverVersion: version,
+  });
   const server = createServer({
     maxReceiveMessageBytes: limits.maxMessageBytes,
     maxConnectionIdleMs: limits.idleConnectionMs,
@@ -220,7 +225,7 @@ function requireProtection({ listen: { isLoopback, text }, tls, insecure }: Serv
 
 /** grpc-js writes to stderr by itself; what matters of it comes here as errors anyway. */
 function quietGrpc(logger: Logger): void {
-  const line = (...parts: readonly unknown[]) => logger.debug({ room: 'grpc' }, parts.map(String).join(' '));
+  const line = (...parts: readonly unknown[]) => logger.debug(parts.map(String).join(' '));
   setLogger({ error: line, info: line, debug: line });
 }
 

@@ -55,6 +55,38 @@ describe('SIGHUP', function () {
     expect((await pair.server.end()).code).to.equal(0);
   });
 
+  it('takes the levels of areas over', async () => {
+    const pair = pairs.prepare();
+    const config = (program: string) => join(pair.base, `${program}.toml`);
+    const levels = { server: 'warn,rpc=info', watcher: 'warn,status=info' };
+    for (const [program, level] of Object.entries(levels)) {
+      writeFileSync(config(program), `log-level = "${level}"\n`);
+    }
+    await pair.startServer(['--config', config('server')]);
+    await pair.startWatcher(['--config', config('watcher')]);
+    put(pair.source, 'first');
+    await pair.flush();
+    const roomsOf = (text: string) =>
+      [...text.matchAll(/^\{.*"msg":"(?:put|mkdir|metadata) .*$/gm)].map(([line]) => JSON.parse(line)['room']);
+    expect(new Set(roomsOf(pair.server.stderr))).to.deep.equal(new Set(['rpc']));
+    expect(new Set(roomsOf(pair.watcher.stderr))).to.deep.equal(new Set(['status']));
+    expect(pair.server.stderr + pair.watcher.stderr).not.to.match(/"msg":"(ready|connected)/);
+
+    for (const program of ['server', 'watcher'] as const) {
+      writeFileSync(
+        config(program),
+        'log-level = "info,rpc=warn"\n'.replace('rpc', program === 'server' ? 'rpc' : 'status'),
+      );
+      pair[program].signal('SIGHUP');
+      await pair[program].reaches('it is reloaded', () => pair[program].stderr.includes('needs_restart'));
+    }
+    put(pair.source, 'second');
+    await pair.flush();
+    for (const program of ['server', 'watcher'] as const) {
+      expect(pair[program].stderr).to.include('put first').and.not.include('put second');
+    }
+  });
+
   it('takes over what is to be left out, and what no longer is', async () => {
     const pair = pairs.prepare({
       prepare: ({ source, base }) => {

@@ -7,7 +7,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import {
   jsonOption,
   logFileOption,
-  logOptions,
+  logOptionsOf,
   niceOption,
   path,
   printConfigOption,
@@ -20,6 +20,7 @@ import { OWNER_MODES } from '../observe/local-owners.ts';
 import { bandwidthSchedule } from './bandwidth-schedule.ts';
 
 const onOff = z.boolean();
+const logOptions = logOptionsOf(['observe', 'engine', 'push', 'status', 'hooks']);
 
 function parseTimeout(text: string): number | undefined {
   if (text === 'off') return undefined;

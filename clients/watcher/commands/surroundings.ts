@@ -40,7 +40,8 @@ export class Surroundings {
   voiceOf(directory: string, isOnlyOne: boolean): Voice {
     const dir = displayText(directory);
     const logger = isOnlyOne ? this.logger : this.logger.child({ dir });
-    const kind = progressKind(this.#values.progress, isOnlyOne && isOnTerminal() && this.#values.logLevel !== 'silent');
+    const { progress: asked, logLevel } = this.#values;
+    const kind = progressKind(asked, isOnlyOne && isOnTerminal() && logLevel.level !== 'silent');
     const progress = new Progress(kind, {
       logger,
       fields: isOnlyOne ? {} : { dir: directory },

@@ -8,6 +8,7 @@
  */
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
@@ -247,7 +248,9 @@ export class Engine {
       if (errno === undefined || !PASSING_ERRNOS.has(errno)) throw error;
       this.#troubledSinceMs ??= nowMs;
       if (this.#options.mode !== 'watch' && nowMs - this.#troubledSinceMs > MAX_TROUBLE_MS) throw error;
-      this.#log('warn', `the watched directory cannot be looked at: ${describeError(error)}; trying again`, { errno });
+      this.#logObserved('warn', `the watched directory cannot be looked at: ${describeError(error)}; trying again`, {
+        errno,
+      });
       this.#resumeMs = nowMs + TROUBLE_PAUSE_MS;
       this.#wantWholeScan({ reason: 'file-system', detail: errno }, BEFORE_ALL_MS);
       return false;
@@ -271,10 +274,15 @@ export class Engine {
 
   setChangeSource(name: string): void {
     this.#changeSource = name;
+    this.#logObserved('debug', 'changes are heard', { source: name });
   }
 
   /** Why events cannot be relied on, empty when they can. */
   setDegraded(reason: string): void {
+    if (reason !== this.#degraded) {
+      if (reason === '') this.#logObserved('info', 'events can be relied on again', {});
+      else this.#logObserved('warn', 'events cannot be relied on', { reason: displayText(reason) });
+    }
     this.#degraded = reason;
     this.wake();
   }
@@ -468,7 +476,7 @@ export class Engine {
     this.#lookout.beginWholeScan(this.#wholeScan.oldestSeenMs ?? BEFORE_ALL_MS);
     const { reason, detail } = this.#wholeScan.cause;
     this.#rescans.whole(reason);
-    this.#log('debug', 'scan', { reason, detail });
+    this.#logObserved('debug', 'scan', { reason, detail });
   }
 
   #endWholeScan(connected: Connected): void {
@@ -724,7 +732,12 @@ export class Engine {
   }
 
   #log(level: 'debug' | 'info' | 'warn', message: string, fields: Readonly<Record<string, string | number>>): void {
-    this.#emit({ type: 'log', level, message, fields });
+    this.#emit({ type: 'log', room: 'engine', level, message, fields });
+  }
+
+  /** What is known of the disk, and how. */
+  #logObserved(level: 'debug' | 'info' | 'warn', message: string, fields: Readonly<Record<string, string>>): void {
+    this.#emit({ type: 'log', room: 'observe', level, message, fields });
   }
 }
 

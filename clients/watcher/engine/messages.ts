@@ -85,6 +85,7 @@ export type EngineEvent =
   /** A log line from inside the worker. */
   | {
       readonly type: 'log';
+      readonly room: 'engine' | 'observe';
       readonly level: 'debug' | 'info' | 'warn' | 'error';
       readonly message: string;
       readonly fields: Readonly<Record<string, string | number>>;

@@ -16,7 +16,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import {
   jsonOption,
   logFileOption,
-  logOptions,
+  logOptionsOf,
   niceOption,
   path,
   printConfigOption,
@@ -25,6 +25,8 @@ import { parseDuration, parseSize } from '../../../common/ops/units.ts';
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
 import { SCOPES } from '../auth/token.ts';
 import type { CommandContext } from './context.ts';
+
+const logOptions = logOptionsOf(['replica', 'rpc', 'auth', 'http', 'grpc']);
 
 /** Which folders a command is about. The file's `folder` may be a table per folder, which folders.ts reads. */
 const folderOptions = defineOptions({

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { createLogger, type LogFormat, logChange, type LogLevel } from '../../../common/ops/logger.ts';
+import { createLogger, type LogFormat, logChange } from '../../../common/ops/logger.ts';
+import type { LogLevel } from '../../../common/ops/log-levels.ts';
 
 const newLogger = (format: LogFormat, level: LogLevel = 'info') => {
   const lines: string[] = [];

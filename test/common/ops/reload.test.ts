@@ -6,7 +6,8 @@ import { z } from 'zod';
 import type { Setting } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
-import { createLogger, type LogLevel, setLogLevel } from '../../../common/ops/logger.ts';
+import { createLogger, setLogLevel } from '../../../common/ops/logger.ts';
+import type { LogLevel } from '../../../common/ops/log-levels.ts';
 import { changedSettings, reload } from '../../../common/ops/reload.ts';
 
 const setting = (name: string, written: unknown): Setting => ({
