@@ -2,7 +2,7 @@
  * What a doctor asks of a directory: that it can be used, on which sort of file system it is, and how much room is left. For
  * operators' paths, not for tree paths. Judgements are pure.
  */
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type FileSystemKind, type FreeSpace, fileSystemKind, freeSpace } from '../fs/free-space.ts';
 import { errnoOf } from '../ops/errors.ts';
@@ -81,11 +81,14 @@ function accessFinding({ role, directory, writable, mayBeMissing }: PlaceNeeds):
         remedy: 'name another directory, or make it',
       };
     }
-    if (parent !== undefined && isAllowed(parent, constants.W_OK | constants.X_OK)) {
+    const isWritable = parent !== undefined && isAllowed(parent, constants.W_OK | constants.X_OK);
+    const errno = isWritable ? whyNotMade(directory, parent) : undefined;
+    if (isWritable && errno === undefined) {
       return { check: role, level: 'ok', message: `${shown} does not exist yet and can be made` };
     }
-    const remedy = `give this user the right to write ${displayText(parent ?? '/')}, or choose another directory`;
-    return { check: role, level: 'fail', message: `${shown} does not exist and cannot be made`, remedy };
+    const right = `give this user the right to write ${displayText(parent ?? '/')}, or choose another directory`;
+    const message = `${shown} does not exist and cannot be made${errno === undefined ? '' : ` (${errno})`}`;
+    return { check: role, level: 'fail', message, remedy: errno === undefined ? right : 'choose another directory' };
   }
   if (!stats.isDirectory()) {
     return { check: role, level: 'fail', message: `${shown} is not a directory`, remedy: 'name a directory' };
@@ -104,6 +107,25 @@ function isAllowed(path: string, wanted: number): boolean {
   } catch {
     // Whatever the reason is, it says no.
     return false;
+  }
+}
+
+/**
+ * Tries it, with the first of the names that are missing: rights alone do not say that a file system takes new names (/proc
+ * takes none).
+ */
+function whyNotMade(directory: string, parent: string): string | undefined {
+  let first = resolve(directory);
+  while (dirname(first) !== parent) first = dirname(first);
+  try {
+    mkdirSync(first);
+    rmdirSync(first);
+    return undefined;
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    // Somebody has made it, or uses it, meanwhile.
+    return errno === 'EEXIST' || errno === 'ENOTEMPTY' || errno === 'EBUSY' ? undefined : errno;
   }
 }
 

@@ -325,6 +325,10 @@ describe('a state directory below /proc', () => {
       expect(exit.code, exit.stderr).to.equal(2);
       expectOneSentence(exit, 'cannot make the state directory /proc/lockstep/state', '--state');
     }
+    const token = ['token', 'create', '--scope', 'write', '--dir', pair.replica, '--state', '/proc/lockstep/state'];
+    const exit = await runToEnd('sync-server', { arguments: token });
+    expect(exit.code, exit.stderr).to.equal(2);
+    expectOneSentence(exit, 'cannot make the state directory /proc/lockstep/state', '--state');
   });
 });
 

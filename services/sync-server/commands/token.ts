@@ -8,6 +8,7 @@ import { displayText } from '../../../common/tree/display-path.ts';
 import { type Audited, AuditLog } from '../auth/audit-log.ts';
 import type { Scope } from '../auth/token.ts';
 import { type CreatedToken, type TokenRecord, TokenStore } from '../auth/token-store.ts';
+import { makeStateDirectory } from '../replica/state-files.ts';
 import type { FolderSetup } from '../server.ts';
 import type { CommandContext } from './context.ts';
 import { allFolders, ensureDirectory, oneFolder } from './folders.ts';
@@ -34,6 +35,7 @@ export async function createToken(flags: Flags, context: CommandContext): Promis
 /** Makes a token and notes that in the audit log. @throws LockstepError */
 export function issueToken(folder: FolderSetup, { scope, label, expires }: TokenWish): CreatedToken {
   ensureDirectory(folder);
+  makeStateDirectory(folder.stateDirectory);
   const store = new TokenStore(folder.stateDirectory);
   try {
     const created = store.create({ folder: folder.name, scope, label, expiresInMs: expires });

@@ -1,7 +1,7 @@
 /**
  * What a doctor makes of what it sees.
  */
-import { constants, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -11,6 +11,7 @@ import { clockFinding, descriptorsFinding, nodeFinding } from '../../../common/d
 import { fileSystemFinding, placeFindings, type PlaceNeeds, spaceFindings } from '../../../common/doctor/place.ts';
 import { compareVersions } from '../../../common/ops/versions.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 
 const levelOf = ({ level }: Finding) => level;
 
@@ -115,6 +116,16 @@ describe('findings about a place', () => {
     using _ = failingCalls('readFileSync', 'ENOENT');
     const [, fileSystem] = placeFindings(needs(base));
     expect(fileSystem?.message).to.match(/^(?:local|memory|network)/);
+  });
+
+  it('make nothing, and believe a file system that makes nothing', function () {
+    expect(placeFindings(needs(join(base, 'a', 'b'))).map(levelOf)).not.to.include('fail');
+    expect(readdirSync(base)).to.deep.equal([]);
+    if (!existsSync('/proc/self')) skipBecause(this, 'there is no /proc here');
+    const [finding] = placeFindings(needs('/proc/lockstep/state'));
+    expect(finding).to.include({ level: 'fail' });
+    expect(finding?.message).to.include('cannot be made');
+    expect(finding?.remedy).to.include('choose another directory');
   });
 
   it('fail for what is missing and must not be, and for what is no directory', () => {
