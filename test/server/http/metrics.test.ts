@@ -16,6 +16,7 @@ import { parseAddress, type TcpAddress } from '../../../common/rpc/address.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { openReplica } from '../../../services/sync-server/replica/open-replica.ts';
 import { REPOSITORY } from '../../support/bin-program.ts';
+import { documentedMetrics } from '../../support/documented-metrics.ts';
 import { programOnPath } from '../../support/on-path.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import { putFile, SyncFixture, UploadStream } from '../../support/sync-fixture.ts';
@@ -125,6 +126,10 @@ describe('metrics', function () {
       if (type === 'histogram') for (const part of ['bucket', 'sum', 'count']) names.add(`${name}_${part}`);
       else names.add(name);
     }
+    // A running watcher's page is held against these in its own test.
+    for (const name of documentedMetrics('The watcher')) {
+      for (const part of ['', '_bucket', '_sum', '_count']) names.add(name + part);
+    }
     const dashboard = JSON.parse(read('deploy/grafana/lockstep.json')) as {
       readonly panels: readonly { readonly targets: readonly { readonly expr: string }[] }[];
       readonly templating: { readonly list: readonly { readonly query: string }[] };
@@ -134,7 +139,8 @@ describe('metrics', function () {
       ...dashboard.templating.list.map(({ query }) => query),
       ...[...read(RULES).matchAll(/^ +expr: (.*)$/gm)].map(([, expr = '']) => expr),
     ];
-    expect(expressions.length).to.be.above(30);
+    expect(expressions.length).to.be.above(50);
+    expect(expressions.filter((expression) => expression.includes('lockstep_watcher_'))).not.to.have.length(0);
     for (const expression of expressions) {
       for (const [name] of expression.matchAll(/\b(?:lockstep|process)_\w+/g))
         expect(names, expression).to.include(name);
