@@ -133,7 +133,10 @@ export class Watcher {
       },
       logger: this.#rooms.push,
     });
-    this.#model.subscribe(around.progress.see);
+    this.#model.subscribe((event) => {
+      // A dry run has brought nothing into step.
+      if (mode !== 'dry-run' || this.#model.snapshot.phase !== 'in-step') around.progress.see(event);
+    });
     if (options.onSynced !== undefined && mode !== 'dry-run') {
       this.#onSynced = new OnSynced({
         ...options.onSynced,

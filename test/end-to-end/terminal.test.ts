@@ -61,4 +61,18 @@ describe('sync-watcher on a terminal', function () {
       expect(done.at(-1)).to.be.greaterThan(2_000_000);
     });
   }
+
+  it('lists what a dry run would send on lines of their own, and claims nothing', async () => {
+    const pair = pairs.prepare({ prepare: ({ source }) => putMany(source, 'files', 3, 10) });
+    await pair.startServer();
+    const watcher = new BinProgram('sync-watcher', {
+      arguments: [...pair.watcherArguments, '--dry-run', '--log-level', 'warn'],
+      wrapper: ['bash', '-c', ON_TERMINAL, 'terminal', '80'],
+    });
+    const { code, stdout } = await watcher.ended();
+    expect(code, stdout).to.equal(0);
+    const lines = stdout.split(/\r?\n/).map((line) => line.split(FRAME).at(-1));
+    expect(lines).to.include('mkdir     files').and.to.include('put       files/file-2  10 B');
+    expect(stdout).not.to.include('in step');
+  });
 });

@@ -58,12 +58,12 @@ export class Surroundings {
     return {
       logger,
       progress,
-      writeLine: (line) => writeText(STDOUT, `${prefix}${line}\n`),
+      writeLine: (line) => this.#beside(() => writeText(STDOUT, `${prefix}${line}\n`)),
       complain: (sentence) => this.#beside(() => writeText(STDERR, `sync-watcher: ${prefix}${sentence}\n`)),
     };
   }
 
-  /** Logs and the living line share a terminal: whoever writes a line lifts the living one first. */
+  /** Lines and the living one share a terminal: whoever writes a line lifts the living one first. */
   #beside(write: () => void): void {
     this.#living?.clear();
     write();
