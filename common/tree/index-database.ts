@@ -61,6 +61,15 @@ export class IndexDatabase {
     return typeof value === 'string' ? value : undefined;
   }
 
+  /** Those whose keys begin with `prefix` (ASCII, not empty), by what follows it. */
+  allMeta(prefix: string): ReadonlyMap<string, string> {
+    const rows = this.#query('SELECT key, value FROM meta WHERE key >= ? AND key < ?').all(
+      prefix,
+      `${prefix}\u{10ffff}`,
+    );
+    return new Map(rows.map(([key, value]) => [String(key).slice(prefix.length), String(value)]));
+  }
+
   setMeta(key: string, value: string): void {
     this.#query('INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(key, value);
   }

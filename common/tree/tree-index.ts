@@ -76,6 +76,11 @@ export class TreeIndex {
     return this.#database.getMeta(key);
   }
 
+  /** Those whose keys begin with `prefix` (ASCII, not empty), by what follows it: one reading instead of many. */
+  allMeta(prefix: string): ReadonlyMap<string, string> {
+    return this.#database.allMeta(prefix);
+  }
+
   /** Part of the transaction that is open, if one is. Keys beginning with `index.` are the index's own. */
   setMeta(key: string, value: string): void {
     this.#database.setMeta(key, value);

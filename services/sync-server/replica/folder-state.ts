@@ -8,6 +8,7 @@ import type { AppliedProblem } from './replica.ts';
 
 /** Answers that are remembered: more than can be on their way. */
 const ANSWERS = 4_096;
+const ANSWER_PREFIX = 'answer.';
 
 export interface RememberedAnswer {
   readonly revision: bigint;
@@ -66,9 +67,10 @@ export class FolderState {
     this.#answers = new Map();
     this.#slots = [];
     this.#nextSlot = Number(getMeta('next_answer') ?? 0);
+    const stored = this.#index.allMeta(ANSWER_PREFIX);
     for (let step = 0; step < ANSWERS; step++) {
       const slot = (this.#nextSlot + step) % ANSWERS;
-      const text = getMeta(`answer.${slot}`);
+      const text = stored.get(String(slot));
       if (text === undefined) continue;
       const { batchId, revision, problems } = JSON.parse(text) as StoredAnswer;
       this.#answers.set(batchId, { revision: BigInt(revision), problems });
@@ -113,7 +115,7 @@ export class FolderState {
     this.#nextSlot = (slot + 1) % ANSWERS;
     this.#answers.set(key, answer);
     const stored: StoredAnswer = { batchId: key, revision: String(answer.revision), problems: answer.problems };
-    this.#index.setMeta(`answer.${slot}`, JSON.stringify(stored));
+    this.#index.setMeta(`${ANSWER_PREFIX}${slot}`, JSON.stringify(stored));
   }
 }
 

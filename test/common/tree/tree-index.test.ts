@@ -294,6 +294,19 @@ describe('TreeIndex', () => {
     });
   });
 
+  it('tells all values of one prefix, and none of others', () => {
+    withIndex((index) => {
+      for (const key of ['answe', 'answer.', 'answer.0', 'answer.10', 'answer/', 'answers.1'])
+        index.setMeta(key, `of ${key}`);
+      expect([...index.allMeta('answer.')]).to.deep.equal([
+        ['', 'of answer.'],
+        ['0', 'of answer.0'],
+        ['10', 'of answer.10'],
+      ]);
+      expect(index.allMeta('none.').size).to.equal(0);
+    });
+  });
+
   it('does not commit a transaction in which a statement failed', () => {
     withIndex((index) => {
       index.begin();
