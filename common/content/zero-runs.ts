@@ -14,6 +14,12 @@ export interface ZeroRun {
 
 const NONE: readonly ZeroRun[] = [];
 
+/** Those of `zeroRuns` that are at least a block long: to tell less as a number saves nothing. */
+export function longZeroRuns(data: Uint8Array, position: number): readonly ZeroRun[] {
+  const runs = zeroRuns(data, position);
+  return runs.length === 0 ? runs : runs.filter(({ start, end }) => end - start >= HOLE_BYTES);
+}
+
 /**
  * The blocks of `data`, which stands at `position` of its file, that are nothing but zeros; neighbours in one run. Blocks begin at
  * multiples of HOLE_BYTES in the file, so that the first and the last one of the data may be shorter.

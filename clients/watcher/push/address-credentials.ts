@@ -2,12 +2,13 @@
  * Channel credentials for a server that is named by its IP address. TLS has no place for an address as the server's name (RFC 6066),
  * so none is sent; the certificate must have the address itself among its alternative names, as ever.
  *
- * grpc-js 1.14 puts the address where only a name may be, which Node calls deprecated (DEP0123) on standard error. So this wraps
- * its connector, by composition, and makes the TLS connection itself. To be removed when grpc-js leaves addresses out.
+ * grpc-js 1.14 puts the address where only a name may be, which Node calls deprecated (DEP0123) on standard error. So this makes
+ * the TLS connection itself. To be removed when grpc-js leaves addresses out.
  */
 import type { Socket } from 'node:net';
 import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
+import { type SecureConnector, WrappingCredentials } from './wrapping-credentials.ts';
 
 export interface AddressOptions {
   readonly context: SecureContext;
@@ -17,36 +18,16 @@ export interface AddressOptions {
   readonly rejectUnauthorized: boolean;
 }
 
-type SecureConnector = ReturnType<ChannelCredentials['_createSecureConnector']>;
-
-export class AddressCredentials extends ChannelCredentials {
+export class AddressCredentials extends WrappingCredentials {
   readonly #options: AddressOptions;
-  readonly #inner: ChannelCredentials;
 
   constructor(options: AddressOptions) {
-    super();
+    super(ChannelCredentials.createFromSecureContext(options.context));
     this.#options = options;
-    this.#inner = ChannelCredentials.createFromSecureContext(options.context);
   }
 
-  override _isSecure(): boolean {
-    return true;
-  }
-
-  override _equals(other: ChannelCredentials): boolean {
-    return this === other;
-  }
-
-  override _createSecureConnector(
-    ...parameters: Parameters<ChannelCredentials['_createSecureConnector']>
-  ): SecureConnector {
-    const connector = this.#inner._createSecureConnector(...parameters);
-    return {
-      connect: async (socket) => ({ socket: await this.#encrypted(socket), secure: true }),
-      waitForReady: () => connector.waitForReady(),
-      getCallCredentials: () => connector.getCallCredentials(),
-      destroy: () => connector.destroy(),
-    };
+  protected override async connect(socket: Socket): ReturnType<SecureConnector['connect']> {
+    return { socket: await this.#encrypted(socket), secure: true };
   }
 
   #encrypted(socket: Socket): Promise<TLSSocket> {

@@ -5,7 +5,7 @@
 import { closeSync } from 'node:fs';
 import { ContentHasher } from '../../../common/content/digest.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
-import { HOLE_BYTES, zeroRuns } from '../../../common/content/zero-runs.ts';
+import { longZeroRuns } from '../../../common/content/zero-runs.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
@@ -150,8 +150,7 @@ function withoutZeros(raw: Uint8Array<ArrayBuffer>, position: number, list: Step
     kept += end - from;
     list.data(end - from);
   };
-  for (const { start, end } of zeroRuns(raw, position)) {
-    if (end - start < HOLE_BYTES) continue;
+  for (const { start, end } of longZeroRuns(raw, position)) {
     keepUpTo(start);
     list.zeros(end - start);
     from = end;

@@ -7,7 +7,7 @@ import { DeltaEncoder } from '../../../common/content/delta.ts';
 import type { DeltaSink } from '../../../common/content/delta-output.ts';
 import { decodeSignature, encodeSignature } from '../../../common/content/signature-codec.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
-import { HOLE_BYTES, zeroRuns } from '../../../common/content/zero-runs.ts';
+import { longZeroRuns } from '../../../common/content/zero-runs.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
@@ -112,8 +112,7 @@ export class DeltaTransfer implements Transfer, DeltaSink {
 
   literal(data: Uint8Array): void {
     let from = 0;
-    for (const { start, end } of this.#tellsZeros ? zeroRuns(data, this.#toldBytes) : []) {
-      if (end - start < HOLE_BYTES) continue;
+    for (const { start, end } of this.#tellsZeros ? longZeroRuns(data, this.#toldBytes) : []) {
       this.#append(data.subarray(from, start));
       this.#startNextIfFull();
       this.#part.list.zeros(end - start);

@@ -3,13 +3,15 @@
  * whatever its certificate says of names, dates and authorities. The key is looked at before a byte of HTTP/2 is sent,
  * so that no token ever reaches another server.
  *
- * Node cannot do this by `checkServerIdentity`: it is not asked about certificates of unknown authorities. So this wraps
- * grpc-js 1.14's connector, by composition: where a release has renamed its method, no connection comes about at all.
+ * Node cannot do this by `checkServerIdentity`: it is not asked about certificates of unknown authorities. So this looks
+ * at the connection that other credentials make.
  */
 import { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { ChannelCredentials } from '@grpc/grpc-js';
+import type { ChannelCredentials } from '@grpc/grpc-js';
 import { isKeyOf, keyDigestOf } from '../../../common/rpc/key-fingerprint.ts';
+import { type SecureConnector, WrappingCredentials } from './wrapping-credentials.ts';
 
 export interface PinnedOptions {
   /** They make the connection; what they verify must hold as well. */
@@ -20,43 +22,23 @@ export interface PinnedOptions {
   readonly onMismatch: (presented: Uint8Array) => void;
 }
 
-type SecureConnector = ReturnType<ChannelCredentials['_createSecureConnector']>;
-
-export class PinnedCredentials extends ChannelCredentials {
+export class PinnedCredentials extends WrappingCredentials {
   readonly #options: PinnedOptions;
 
   constructor(options: PinnedOptions) {
-    super();
+    super(options.inner);
     this.#options = options;
   }
 
-  override _isSecure(): boolean {
-    return true;
-  }
-
-  override _equals(other: ChannelCredentials): boolean {
-    return this === other;
-  }
-
-  override _createSecureConnector(
-    ...parameters: Parameters<ChannelCredentials['_createSecureConnector']>
-  ): SecureConnector {
-    const connector = this.#options.inner._createSecureConnector(...parameters);
-    return {
-      connect: async (socket) => {
-        const connected = await connector.connect(socket);
-        try {
-          this.#check(connected.socket);
-        } catch (error) {
-          connected.socket.destroy();
-          throw error;
-        }
-        return connected;
-      },
-      waitForReady: () => connector.waitForReady(),
-      getCallCredentials: () => connector.getCallCredentials(),
-      destroy: () => connector.destroy(),
-    };
+  protected override async connect(socket: Socket, connector: SecureConnector): ReturnType<SecureConnector['connect']> {
+    const connected = await connector.connect(socket);
+    try {
+      this.#check(connected.socket);
+    } catch (error) {
+      connected.socket.destroy();
+      throw error;
+    }
+    return connected;
   }
 
   /** @throws when the other side did not prove that it has the key */

@@ -14,7 +14,8 @@ import type { FolderSetup } from '../server.ts';
 
 export const DEFAULT_FOLDER = 'default';
 
-const REFUSE_LINKS = 'refuse-escaping-links';
+/** The key by which a folder says for itself what `--refuse-escaping-links` says for all. */
+export const REFUSE_LINKS = 'refuse-escaping-links';
 const folderTable = z.strictObject({
   name: z.string(),
   dir: z.string().min(1),

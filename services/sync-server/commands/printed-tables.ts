@@ -7,7 +7,7 @@ import { tablesOf } from '../../../common/ops/configuration-tables.ts';
 import { defaultLogFormat, isOnTerminal } from '../../../common/ops/logger.ts';
 import type { PrintedTable } from '../../../common/ops/print-configuration.ts';
 import type { FolderSetup } from '../server.ts';
-import { DEFAULT_FOLDER } from './folders.ts';
+import { DEFAULT_FOLDER, REFUSE_LINKS } from './folders.ts';
 import type { ResolvedCommand, serveOptions } from './options.ts';
 
 type Resolved = Omit<ResolvedCommand<typeof serveOptions>, 'values'> & {
@@ -16,8 +16,6 @@ type Resolved = Omit<ResolvedCommand<typeof serveOptions>, 'values'> & {
 
 /** What tells how to look at settings is none. */
 const LEFT_OUT = new Set(['config', 'print-config']);
-/** Shown of a folder that says it for itself. */
-const REFUSE_LINKS = 'refuse-escaping-links';
 const OF_FOLDERS = new Set(['dir', 'state', 'folder']);
 
 /** One folder without a table: all in one; with tables: what is for all, and a table for each. */
