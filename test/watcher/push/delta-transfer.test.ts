@@ -117,7 +117,7 @@ describe('a pass over a file', () => {
     ['nothing new', noise, noise],
     ['nothing at all', noise, Buffer.alloc(0)],
     ['all of it new, in more than one message', text(10_000), randomBytes(2_500_000)],
-    ['an edit', noise, Buffer.concat([noise.subarray(0, 900_000), text(50_000), noise.subarray(900_000)])],
+    ['an edit', noise, Buffer.concat([noise.subarray(0, 900_000), text(500_000), noise.subarray(900_000)])],
     ['more copied than one message stands for', text(20_000_000), Buffer.concat([text(20_000_000), text(40_000)])],
     ['a beginning that is gone', noise, noise.subarray(1_000_000)],
   ];
@@ -133,7 +133,8 @@ describe('a pass over a file', () => {
           expect(decodeSignature(last.signature).digest.equals(digestOf('blake3', content))).to.equal(true);
         }
         const sentBytes = chunks.reduce((sum, { data }) => sum + data.length, 0);
-        if (zstd && what === 'an edit') expect(sentBytes).to.be.lessThan(30_000);
+        // Next to nothing for the text, and up to a block of noise on each side of it.
+        if (zstd && what === 'an edit') expect(sentBytes).to.be.lessThan(2 * chunkingParameters(8192).maxBytes + 5_000);
       });
     }
   }
