@@ -1,7 +1,7 @@
 /**
  * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`. `--jobs N`: so many
- * files at a time, for tests that mostly wait. With NODE_V8_COVERAGE in the environment only what the tests of measured-tests.ts start is
- * measured as well: the others would take almost half as long again.
+ * files at a time, for tests that mostly wait. With NODE_V8_COVERAGE in the environment the whole suite measures only what the tests of
+ * measured-tests.ts start, because the others would take almost half as long again; what is named is measured.
  * Exit status 0 when nothing failed, else 1.
  */
 import { existsSync, globSync, statSync } from 'node:fs';
@@ -25,8 +25,8 @@ function filesOf(selection: readonly string[]): string[] {
   });
 }
 
-/** The environment of the processes that a test starts, while it runs. */
-function measureOnly(runner: Mocha.Runner, data: string): void {
+/** Sets the environment of the processes that a test starts, while it runs. */
+function measureSome(runner: Mocha.Runner, data: string): void {
   runner.on('suite', ({ file }) => {
     if (file === undefined) return;
     const isMeasured = MEASURED_TESTS.some((directory) => relative(root, file).startsWith(`${directory}/`));
@@ -49,4 +49,4 @@ const runner = mocha.run((failures) => {
   process.exit(failures === 0 && passes > 0 ? 0 : 1);
 });
 const { NODE_V8_COVERAGE: data } = process.env;
-if (data !== undefined && data !== '') measureOnly(runner, data);
+if (data !== undefined && data !== '' && positionals.length === 0) measureSome(runner, data);

@@ -49,9 +49,10 @@ describe('what bin/ starts', () => {
     dated('dist/folded', NEW);
   }
 
-  function chosen(): string {
+  function chosen(coverage = ''): string {
     const words = `root=${root}; . ${SCRIPT}; choose_main clients/watcher; printf %s "$main"`;
-    return execFileSync('sh', ['-c', words], { encoding: 'utf8' }).slice(root.length + 1);
+    const env = { ...process.env, NODE_V8_COVERAGE: coverage };
+    return execFileSync('sh', ['-c', words], { encoding: 'utf8', env }).slice(root.length + 1);
   }
 
   it('is the sources where nothing was folded', () => {
@@ -61,6 +62,11 @@ describe('what bin/ starts', () => {
   it('is what was folded while no source is newer', () => {
     fold();
     expect(chosen()).to.equal('dist/clients/watcher/main.js');
+  });
+
+  it('is the sources while their branches are counted', () => {
+    fold();
+    expect(chosen('somewhere')).to.equal('clients/watcher/main.ts');
   });
 
   for (const name of ['common/a/b.ts', 'package-lock.json']) {
