@@ -94,6 +94,20 @@ for (const changeSource of CHANGE_SOURCES) {
       expect(statSync(replica('large', 'a')).nlink).to.equal(4);
     });
 
+    it('are names of one file also when all that the server had of it is gone', async () => {
+      put(shared.pair.base, 'kept', noise(3000, 'kept'));
+      mkdirSync(source('gone'));
+      for (const name of ['a', 'b']) linkSync(join(shared.pair.base, 'kept'), source('gone', name));
+      await follows();
+      rmSync(source('gone'), { recursive: true });
+      await follows();
+      await shared.pair.command('pause', ...shared.pair.controlArguments);
+      for (const name of ['again-1', 'again-2']) linkSync(join(shared.pair.base, 'kept'), source(name));
+      await shared.pair.command('resume', ...shared.pair.controlArguments);
+      await follows();
+      expect(statSync(replica('again-1')).nlink).to.equal(2);
+    });
+
     it('to names outside of the tree do not count', async () => {
       put(shared.pair.base, 'outside', 'x');
       linkSync(join(shared.pair.base, 'outside'), source('inside'));

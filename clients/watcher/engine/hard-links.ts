@@ -150,6 +150,11 @@ export class HardLinks {
     this.#refusals.set(path, isFinal ? MAX_REFUSALS : (this.#refusals.get(path) ?? 0) + 1);
   }
 
+  /** The server linked it: refusals before are no sign that it cannot. */
+  accepted(path: TreePath): void {
+    this.#refusals.delete(path);
+  }
+
   #mayLink(path: TreePath): boolean {
     return (this.#refusals.get(path) ?? 0) < MAX_REFUSALS;
   }

@@ -172,7 +172,8 @@ export class Outgoing {
     });
     if (result.durable) this.#options.durable(revision);
     this.sentChanges += done.length;
-    for (const { path, contentBytes, update, isShared } of done) {
+    for (const { operation, path, contentBytes, update, isShared } of done) {
+      if (operation === 'link') links?.accepted(path);
       if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
       // Other names may have been sent at the same time, neither knowing of the other.
       if (isShared || (update.type === 'put' && this.sharedInodes.has(update.identity)))
@@ -290,6 +291,8 @@ export class Outgoing {
     seenMs: number,
   ): void {
     const { revisits, reconciliation, report, log } = this.#options;
+    // The server does not have this there, and no other name is to be linked to it.
+    if (change !== undefined) this.#connected?.links?.left(change.path);
     if (change?.operation === 'link' && (kind === 'content-needed' || kind === 'failed')) {
       // Without the link it becomes a file of its own.
       log(kind === 'failed' ? 'warn' : 'debug', `not linked: ${message}`, { path: displayPath(path), reason });
