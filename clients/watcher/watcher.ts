@@ -8,14 +8,12 @@ import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
 import { Deferred, withTimeout } from '../../common/ops/async.ts';
 import { describeError, ExitCode, isReason, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
-import { formatBytes } from '../../common/ops/units.ts';
 import type { Address } from '../../common/rpc/address.ts';
 import { telemetrySettings } from '../../common/telemetry/settings.ts';
 import { displayText } from '../../common/tree/display-path.ts';
 import type { FlushResponse } from '../../gen/lockstep/watcher/v1/watcher_service.ts';
 import { displayPath } from '../../common/tree/tree-path.ts';
-import type { AcknowledgedChange, EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
-import { type PackedChanges, unpackChanges } from './engine/packed-changes.ts';
+import type { EngineEvent, EngineOptions, EngineStatus } from './engine/messages.ts';
 import type { EngineThread } from './engine-thread.ts';
 import { OnSynced } from './hooks/on-synced.ts';
 import type { Bandwidth } from './push/bandwidth.ts';
@@ -27,7 +25,7 @@ import { Inspection } from './push/inspection.ts';
 import { type OpenedSession, Reconnect } from './push/reconnect.ts';
 import { SentBytes } from './push/sent-bytes.ts';
 import { Session } from './push/session.ts';
-import { ChangeLog, shownPaths } from './status/change-log.ts';
+import { ChangeLog } from './status/change-log.ts';
 import { ControlService } from './status/control-service.ts';
 import type { Progress } from './status/progress.ts';
 import { holderIdOf } from './status/state-directory.ts';
@@ -294,7 +292,11 @@ export class Watcher {
         this.#reconnect.handle(event);
         break;
       case 'changes':
-        this.#show(event.changes);
+        this.#model.acknowledged(event.changes);
+        this.#changes.write(event.changes);
+        break;
+      case 'would-send':
+        for (const line of event.lines) this.#around.writeLine(line);
         break;
       case 'status':
         // What is being taken apart is no news.
@@ -317,12 +319,6 @@ export class Watcher {
         this.#engineClosed.resolve();
         break;
     }
-  }
-
-  #show(changes: PackedChanges): void {
-    this.#model.acknowledged(changes);
-    if (this.#options.engine.mode !== 'dry-run') this.#changes.write(changes);
-    else for (const change of unpackChanges(changes)) this.#around.writeLine(planLine(change));
   }
 
   /** Whether this status is what somebody is waiting for. */
@@ -432,12 +428,4 @@ function withUploads(status: EngineStatus, reachedBytes: number): EngineStatus {
 function holderText(directory: string): string {
   const shown = directory.length > MAX_SHOWN_DIRECTORY ? `…${directory.slice(-MAX_SHOWN_DIRECTORY)}` : directory;
   return displayText(`${hostname()}:${shown}:${process.pid}`);
-}
-
-/** "put  docs/a.txt  1.2 kB"; behind "metadata  docs/a.txt" the letters of an owner that is another one. */
-function planLine(change: AcknowledgedChange): string {
-  const { operation, contentBytes, owner } = change;
-  const what = shownPaths(change);
-  const size = operation === 'put' ? `  ${formatBytes(contentBytes)}` : '';
-  return `${operation.padEnd(8)}  ${what}${size}${owner === undefined ? '' : `  ${owner}`}`;
 }

@@ -168,8 +168,8 @@ describe('sync-watcher --dry-run', () => {
     const second = await pair.command(...pair.watcherArguments, '--dry-run');
     expect(second.code, second.stderr).to.equal(0);
     expect(second.stdout)
-      .to.match(/put +files\/file-3/)
-      .and.match(/delete +files\/file-4/);
+      .to.match(/^>fcst\.{6} files\/file-3$/m)
+      .and.match(/^\*deleting {3}files\/file-4$/m);
     expect(second.stdout).to.not.include('large.bin');
     expect(pair.differences()).to.have.length.above(0);
 

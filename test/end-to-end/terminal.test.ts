@@ -72,7 +72,7 @@ describe('sync-watcher on a terminal', function () {
     const { code, stdout } = await watcher.ended();
     expect(code, stdout).to.equal(0);
     const lines = stdout.split(/\r?\n/).map((line) => line.split(FRAME).at(-1));
-    expect(lines).to.include('mkdir     files').and.to.include('put       files/file-2  10 B');
+    expect(lines).to.include('cd+++++++++ files/').and.to.include('>f+++++++++ files/file-2');
     expect(stdout).not.to.include('in step');
   });
 });

@@ -127,7 +127,12 @@ export const processOptions = defineOptions({
     default: true,
     negatable: true,
   },
-  dryRun: { flag: '--dry-run', description: 'print what would be sent, send nothing', schema: onOff, default: false },
+  dryRun: {
+    flag: '--dry-run',
+    description: 'print what would be sent, as rsync -n -i does; send nothing',
+    schema: onOff,
+    default: false,
+  },
   progress: {
     flag: '--progress <kind>',
     description: 'auto, plain, json or off',

@@ -8,7 +8,7 @@ import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { type Digest, type DigestFunction, digestOf } from '../../../common/content/digest.ts';
 import { compressLiterals } from '../../../common/content/literals.ts';
 import { type DiskIdentity, type EntryRecord, type FileRecord, sameRecord } from '../../../common/tree/entry.ts';
-import { hasOwner, type Owner, ownerKey } from '../../../common/tree/owner.ts';
+import { hasOwner, ownerKey } from '../../../common/tree/owner.ts';
 import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import { readStable } from '../observe/stable-read.ts';
@@ -18,7 +18,6 @@ import type { PlannedChange } from '../plan/plan.ts';
 import { BatchWriter } from './batch-writer.ts';
 import type { HardLinks } from './hard-links.ts';
 import type { SentBatch, SentChange } from './in-flight.ts';
-import type { OwnerLetters } from './messages.ts';
 
 /** Where a batch is closed: large enough to make a log's sync pay, small enough to overlap with the server's work. */
 const TARGET_BATCH_BYTES = 512 * 1024;
@@ -148,7 +147,7 @@ export class ChangeSender {
         break;
       case 'metadata':
         if (change.now.kind === 'file') throw new Error('metadata of files are planned as put');
-        this.#metadata(change.path, recordOf(change.now), change.now.identity, change.ownerBefore);
+        this.#metadata(change.path, recordOf(change.now), change.now.identity);
         break;
       case 'move':
         this.#open().move(change.from, change.to);
@@ -267,23 +266,15 @@ export class ChangeSender {
   /** The server has the content: at most the metadata differ. */
   #sameContent(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord): void {
     const isSame = before.mode === now.mode && before.mtimeNs === now.mtimeNs && hasOwner(before, now.owner);
-    if (!isSame) this.#metadata(path, record, now.identity, before.owner, now);
+    if (!isSame) this.#metadata(path, record, now.identity, now);
     else if (!this.#targets.has(path)) this.#effects.refresh(path, now.identity);
     if (now.isShared === true) this.#effects.links?.learned(path, now.identity, record);
   }
 
-  #metadata(
-    path: TreePath,
-    record: EntryRecord,
-    identity: DiskIdentity,
-    ownerBefore: Owner | undefined,
-    file?: ObservedFile,
-  ): void {
+  #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity, file?: ObservedFile): void {
     this.#open().setMetadata(path, record);
     const change = sentChange('metadata', path, 0, { type: 'put', entry: { path, ...record }, identity });
-    const owner = record.owner && changedOwner(ownerBefore, record.owner);
-    const withOwner = owner === undefined ? change : { ...change, owner };
-    this.#sentChange(file?.isShared === true ? { ...withOwner, isShared: true } : withOwner);
+    this.#sentChange(file?.isShared === true ? { ...change, isShared: true } : change);
   }
 
   #sentPut(path: TreePath, record: FileRecord, { identity, isShared }: ObservedFile): void {
@@ -390,12 +381,4 @@ function recordOf(now: Exclude<Observed, ObservedFile>): EntryRecord {
 
 function fileRecordOf({ mode, mtimeNs, sizeBytes, owner }: ObservedFile, digest: Digest): FileRecord {
   return { kind: 'file', mode, mtimeNs, sizeBytes, digest, ...ownerKey(owner) };
-}
-
-/** Undefined when it is the same. */
-function changedOwner(before: Owner | undefined, now: Owner): OwnerLetters | undefined {
-  const isSameUser = before?.uid === now.uid && before.user === now.user;
-  const isSameGroup = before?.gid === now.gid && before.group === now.group;
-  if (isSameUser) return isSameGroup ? undefined : 'g';
-  return isSameGroup ? 'o' : 'og';
 }

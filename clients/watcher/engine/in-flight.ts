@@ -4,15 +4,13 @@
  */
 import { isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
-import type { AcknowledgedChange, OwnerLetters } from './messages.ts';
+import type { AcknowledgedChange } from './messages.ts';
 
 export interface SentChange {
   readonly operation: AcknowledgedChange['operation'];
   readonly path: TreePath;
   readonly from: TreePath | undefined;
   readonly contentBytes: number;
-  /** Of metadata that have another owner now: what of it. */
-  readonly owner?: OwnerLetters;
   readonly update: IndexUpdate;
   /** Of a hard link: another name of the file. */
   readonly existing?: TreePath;

@@ -78,8 +78,10 @@ export type EngineEvent =
       readonly reason: Reason;
       readonly message: string;
     }
-  /** Changes were acknowledged (in a dry run: would be sent), in their order; for logs and the event stream. */
+  /** Changes were acknowledged, in their order; for logs and the event stream. */
   | { readonly type: 'changes'; readonly changes: PackedChanges }
+  /** In a dry run, instead: what would be sent, for people (dry-run-listing.ts). */
+  | { readonly type: 'would-send'; readonly lines: readonly string[] }
   | { readonly type: 'status'; readonly status: EngineStatus }
   | { readonly type: 'flushed'; readonly id: number; readonly revision: bigint; readonly problemCount: number }
   /** A log line from inside the worker. */
@@ -175,16 +177,11 @@ export interface UploadResult {
     | { readonly type: 'interrupted' };
 }
 
-/** What of an owner is another one, in rsync's letters. */
-export type OwnerLetters = 'o' | 'g' | 'og';
-
 export interface AcknowledgedChange {
   readonly operation: 'put' | 'link' | 'mkdir' | 'symlink' | 'metadata' | 'move' | 'delete';
   readonly path: TreePath;
   /** Where a moved entry was; of a hard link, another name of the file. */
   readonly from?: TreePath;
-  /** Of `metadata`: when the owner is among what changed. */
-  readonly owner?: OwnerLetters;
   readonly revision: bigint;
   readonly contentBytes: number;
   /** From the moment the change was seen to its acknowledgement. */

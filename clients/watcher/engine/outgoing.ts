@@ -17,6 +17,7 @@ import { ASIDE_PREFIX, type Plan } from '../plan/plan.ts';
 import { planChanges } from '../plan/planner.ts';
 import type { SenderEffects } from './change-sender.ts';
 import { BEFORE_ALL_MS, type Connected } from './connected.ts';
+import { DryRunListing } from './dry-run-listing.ts';
 import { hashFile } from './file-hash.ts';
 import { InFlight, type SentBatch, type SentChange } from './in-flight.ts';
 import type { BatchResult, EngineEvent, EngineOptions, SessionEvent, UploadResult } from './messages.ts';
@@ -88,6 +89,8 @@ export class Outgoing {
   readonly #options: OutgoingOptions;
   readonly #hot = new HotFiles();
   readonly #retries = new Retries();
+  /** Undefined where changes are sent. */
+  readonly #listing: DryRunListing | undefined;
   /** What a renamed directory makes look at again, once the rename is acknowledged. */
   #afterStructural: AfterStructural = NOTHING_AFTER;
   #isScanning = false;
@@ -96,6 +99,9 @@ export class Outgoing {
 
   constructor(options: OutgoingOptions) {
     this.#options = options;
+    if (options.mode === 'dry-run') {
+      this.#listing = new DryRunListing((lines) => options.emit({ type: 'would-send', lines }));
+    }
     this.uploads = new UploadDesk({
       signatureOf: options.packedSignatureOf,
       request: (request) => options.emitInSession({ type: 'upload', request }),
@@ -167,7 +173,10 @@ export class Outgoing {
     const done = refused.size === 0 ? batch.changes : batch.changes.filter((_, at) => !refused.has(at));
     const groups = links === undefined ? NO_GROUPS : groupsOf(done, index.tree);
     index.tree.transaction(() => {
-      for (const { update } of done) index.apply(update);
+      for (const change of done) {
+        this.#listing?.add(change, index.tree);
+        index.apply(change.update);
+      }
       reconciliation.reached(index, { epoch: session.epoch, revision, batchId: batch.batchId });
     });
     if (result.durable) this.#options.durable(revision);
@@ -187,7 +196,8 @@ export class Outgoing {
       for (const other of links?.leftBehind(path, update.identity, update.entry, group) ?? [])
         revisits.again(other, batch.seenMs);
     }
-    if (done.length > 0) {
+    this.#listing?.flush();
+    if (done.length > 0 && this.#listing === undefined) {
       const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : this.#options.nowMs() - batch.seenMs;
       const changes = packChanges(done, revision, milliseconds);
       this.#options.emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);

@@ -4,7 +4,7 @@
  * nobody looks at single ones. Pure data.
  */
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import type { AcknowledgedChange, OwnerLetters } from './messages.ts';
+import type { AcknowledgedChange } from './messages.ts';
 
 type Operation = AcknowledgedChange['operation'];
 
@@ -18,8 +18,6 @@ export interface PackedChanges {
   readonly contentBytes: number;
   /** A letter each. */
   readonly operations: string;
-  /** Likewise; empty when none of them changed an owner. */
-  readonly owners: string;
   /** Separated by NUL, which no path holds. */
   readonly paths: string;
   /** Where moved entries were, and other names of linked files, likewise; of these only. */
@@ -35,7 +33,6 @@ export interface PackableChange {
   /** Of a hard link: another name of the file. */
   readonly existing?: TreePath | undefined;
   readonly contentBytes: number;
-  readonly owner?: OwnerLetters;
 }
 
 const LETTERS = { put: 'p', link: 'l', mkdir: 'd', symlink: 's', metadata: 'm', move: 'v', delete: 'x' } as const;
@@ -48,12 +45,6 @@ const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ['v', 'move'],
   ['x', 'delete'],
 ]);
-const OWNER_CODES = { o: 'o', g: 'g', og: 'b' } as const;
-const OWNER_LETTERS: ReadonlyMap<string, OwnerLetters> = new Map([
-  ['o', 'o'],
-  ['g', 'g'],
-  ['b', 'og'],
-]);
 const SEPARATOR = '\0';
 
 export function packChanges(changes: readonly PackableChange[], revision: bigint, milliseconds: number): PackedChanges {
@@ -61,14 +52,12 @@ export function packChanges(changes: readonly PackableChange[], revision: bigint
   const paths: TreePath[] = [];
   const sources: TreePath[] = [];
   let operations = '';
-  let owners = '';
   let contentBytes = 0;
   for (const change of changes) {
     sizes[paths.length] = change.contentBytes;
     paths.push(change.path);
     const source = change.from ?? change.existing;
     if (source !== undefined) sources.push(source);
-    if (change.owner !== undefined) owners = owners.padEnd(operations.length, '-') + OWNER_CODES[change.owner];
     operations += LETTERS[change.operation];
     contentBytes += change.contentBytes;
   }
@@ -78,7 +67,6 @@ export function packChanges(changes: readonly PackableChange[], revision: bigint
     count: changes.length,
     contentBytes,
     operations,
-    owners,
     paths: paths.join(SEPARATOR),
     sources: sources.join(SEPARATOR),
     sizes,
@@ -87,7 +75,7 @@ export function packChanges(changes: readonly PackableChange[], revision: bigint
 
 /** One by one, as far as the caller wants to see them. */
 export function* unpackChanges(packed: PackedChanges): Generator<AcknowledgedChange, void, void> {
-  const { revision, milliseconds, count, operations, owners, sizes } = packed;
+  const { revision, milliseconds, count, operations, sizes } = packed;
   const paths = packed.paths.split(SEPARATOR);
   const sources = packed.sources.split(SEPARATOR);
   let moves = 0;
@@ -103,8 +91,6 @@ export function* unpackChanges(packed: PackedChanges): Generator<AcknowledgedCha
       milliseconds,
     };
     const from = operation === 'move' || operation === 'link' ? sources[moves++] : undefined;
-    const owner = OWNER_LETTERS.get(owners.charAt(at));
-    if (owner !== undefined) yield { ...change, owner };
-    else yield from === undefined ? change : { ...change, from: from as TreePath };
+    yield from === undefined ? change : { ...change, from: from as TreePath };
   }
 }

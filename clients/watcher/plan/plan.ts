@@ -2,7 +2,6 @@
  * What a plan consists of. Pure data; the engine encodes and sends it.
  */
 import type { FileRecord } from '../../../common/tree/entry.ts';
-import type { Owner } from '../../../common/tree/owner.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { Difference, Observed, ObservedDirectory, ObservedFile, ObservedSymlink } from './difference.ts';
 
@@ -21,8 +20,7 @@ export type PlannedChange =
     }
   | { readonly type: 'mkdir'; readonly path: TreePath; readonly now: ObservedDirectory }
   | { readonly type: 'symlink'; readonly path: TreePath; readonly now: ObservedSymlink }
-  /** `ownerBefore` counts only where `now` has an owner. */
-  | { readonly type: 'metadata'; readonly path: TreePath; readonly now: Observed; readonly ownerBefore?: Owner }
+  | { readonly type: 'metadata'; readonly path: TreePath; readonly now: Observed }
   | { readonly type: 'move'; readonly from: TreePath; readonly to: TreePath }
   | { readonly type: 'delete'; readonly path: TreePath };
 

@@ -53,10 +53,10 @@ export function planChanges(differences: readonly Difference[], options: Planner
       if (before?.kind !== 'symlink' || !before.target.equals(now.target))
         contents.push({ type: 'symlink', path, now });
       else if (before.mtimeNs !== now.mtimeNs || !hasOwner(before, now.owner))
-        metadata.push(metadataOf(path, now, before));
+        metadata.push({ type: 'metadata', path, now });
       else if (isAtItsPlace) refreshed.push(difference);
     } else if (before?.kind === 'directory') {
-      if (!sameDirectory(before, now)) metadata.push(metadataOf(path, now, before));
+      if (!sameDirectory(before, now)) metadata.push({ type: 'metadata', path, now });
       else if (isAtItsPlace) refreshed.push(difference);
     }
   }
@@ -102,15 +102,6 @@ function fileRecord(entry: IndexedEntry | undefined): FileRecord | undefined {
   if (entry?.kind !== 'file') return undefined;
   const { kind, mode, mtimeNs, sizeBytes, digest, owner } = entry;
   return { kind, mode, mtimeNs, sizeBytes, digest, ...ownerKey(owner) };
-}
-
-function metadataOf(
-  path: TreePath,
-  now: Observed,
-  before: IndexedEntry,
-): Extract<PlannedChange, { readonly type: 'metadata' }> {
-  const { owner } = before;
-  return { type: 'metadata', path, now, ...(owner === undefined ? {} : { ownerBefore: owner }) };
 }
 
 function sameDirectory(before: IndexedEntry & { readonly kind: 'directory' }, now: ObservedDirectory): boolean {

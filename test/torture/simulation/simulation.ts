@@ -375,6 +375,7 @@ class Simulation {
         throw new Error(`the engine makes no sense of its server: ${event.message}`);
       case 'log':
       case 'cancel-upload':
+      case 'would-send':
       case 'failed':
       case 'closed':
         return;

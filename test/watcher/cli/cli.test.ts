@@ -163,8 +163,8 @@ describe('sync-watcher', function () {
     mkdirSync(join(directory, 'd'));
     const address = await serve();
     const { code, stdout } = await run(['--dir', directory, '--server', address, '--dry-run', '--log-level', 'warn']);
-    expect(stdout).to.match(/^put\s+a\.txt\s+6 B$/m);
-    expect(stdout).to.match(/^mkdir\s+d$/m);
+    expect(stdout).to.match(/^>f\+{9} a\.txt$/m);
+    expect(stdout).to.match(/^cd\+{9} d\/$/m);
     expect(code).to.equal(0);
     expect(server?.batches).to.have.length(0);
     expect(server?.acquisitions).to.have.length(0);

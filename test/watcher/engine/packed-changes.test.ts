@@ -13,13 +13,6 @@ const change: fc.Arbitrary<PackableChange> = fc.oneof(
     from: fc.constant(undefined),
     contentBytes: fc.nat(),
   }),
-  fc.record({
-    operation: fc.constant('metadata' as const),
-    path,
-    from: fc.constant(undefined),
-    contentBytes: fc.constant(0),
-    owner: fc.constantFrom('o' as const, 'g' as const, 'og' as const),
-  }),
   fc.record({ operation: fc.constant('move' as const), path, from: path, contentBytes: fc.constant(0) }),
 );
 

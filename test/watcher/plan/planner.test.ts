@@ -87,10 +87,7 @@ describe('planner', () => {
       const [change] = planned({}, { owner: ann }).changes;
       expect(change).to.deep.equal({ type: 'metadata', path, now: { ...record, identity, owner: ann } });
       const bob = { ...ann, gid: 2 };
-      expect(planned({ owner: bob }, { owner: ann }).changes[0]).to.deep.include({
-        type: 'metadata',
-        ownerBefore: bob,
-      });
+      expect(planned({ owner: bob }, { owner: ann }).changes[0]).to.deep.include({ type: 'metadata', path });
       expect(planned({ owner: ann }, { owner: { ...ann } })).to.have.property('changes').that.is.empty;
       expect(planned({ owner: ann }, {}), 'not carried').to.have.property('changes').that.is.empty;
     }
