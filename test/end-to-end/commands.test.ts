@@ -232,6 +232,22 @@ describe('sync-watcher status', () => {
       .and.include(pair.source);
   });
 
+  it('tells what a first sync is doing, how far it is and how long it still takes', async () => {
+    const watcherFlags = ['--bandwidth-limit', '200kB/s'];
+    const pair = pairs.prepare({ watcherFlags, prepare: ({ source }) => putMany(source, 'files', 200, 20_000) });
+    await pair.startServer();
+    const watcher = pair.launchWatcher();
+    await watcher.reaches('its control socket', () => existsSync(join(pair.watcherState, 'control.sock')));
+    const isGoingOn = ({ activity, left_seconds }: Readonly<Record<string, unknown>>) =>
+      activity === 'sending' && left_seconds !== null;
+    const status = await pair.statusWhere('sending', isGoingOn);
+    expect(status).to.include({ first_sync_done: false, scanned_entries: 201 });
+    expect(status['bytes_per_second']).to.be.within(20_000, 2_000_000);
+    expect(status['left_seconds']).to.be.within(1, 600);
+    const { stdout } = await pair.command('status', ...pair.controlArguments);
+    expect(stdout).to.match(/^ {2}doing {8}sending · \d+ of 201 entries · \S+ \w+ of 4 MB · .+\/s · .+ left$/m);
+  });
+
   it('says that the server is away, and that it is back', async () => {
     const pair = await pairs.start();
     await pair.server.end('SIGKILL');

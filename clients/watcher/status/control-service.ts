@@ -19,6 +19,7 @@ import {
   type LimitBandwidthResponse,
   type WatchEventsRequest,
   type WatchEventsResponse,
+  WatcherActivity,
   type WatcherServiceServer,
   WatcherServiceService,
   WatcherState,
@@ -29,11 +30,14 @@ import type { Bandwidth } from '../push/bandwidth.ts';
 import type { EnginePort } from '../push/engine-port.ts';
 import { VERSION } from '../version.ts';
 import { type ControlSocket, controlSocketOf, removeStaleSocket } from './control-socket.ts';
+import { type Activity, workOf } from './progress-text.ts';
 import type { WatcherEvent, WatcherModel, WatcherPhase } from './watcher-model.ts';
 
 /** Events that may wait for one listener; a slower one is told to come back. */
 const MAX_WAITING_EVENTS = 10_000;
 const SHUTDOWN_GRACE_MS = 500;
+/** What the message holds. */
+const MAX_LEFT_SECONDS = 2 ** 32 - 1;
 
 export interface ControlServiceOptions {
   readonly model: WatcherModel;
@@ -103,7 +107,9 @@ export class ControlService {
 
   #status(): GetStatusResponse {
     const { directory, server, folder } = this.#model.identity;
-    const { phase, reason, sinceMs, lastChangeMs, engine, onSyncedFailure } = this.#model.snapshot;
+    const { snapshot } = this.#model;
+    const { phase, reason, sinceMs, lastChangeMs, latencyMs, engine, onSyncedFailure } = snapshot;
+    const work = workOf(snapshot);
     return {
       state: stateOf(phase),
       reason,
@@ -127,6 +133,15 @@ export class ControlService {
       onSyncedFailure,
       bandwidthLimit: this.#announcedRate(),
       rescans: engine.rescans.map(({ scope, reason, count }) => ({ scope, reason, count: BigInt(count) })),
+      activity: activityCode(work.activity),
+      firstSyncDone: work.firstSyncDone,
+      scannedEntries: BigInt(work.scannedEntries),
+      sentChanges: BigInt(work.sentChanges),
+      sentBytes: BigInt(work.sentBytes),
+      changesPerSecond: work.changesPerSecond,
+      bytesPerSecond: work.bytesPerSecond,
+      leftSeconds: Math.min(work.leftSeconds ?? 0, MAX_LEFT_SECONDS),
+      latencyMs,
     };
   }
 
@@ -272,6 +287,23 @@ function stateOf(phase: WatcherPhase): WatcherState {
       return WatcherState.WATCHER_STATE_PAUSED;
     case 'stopped':
       return WatcherState.WATCHER_STATE_STOPPED;
+  }
+}
+
+function activityCode(activity: Activity | undefined): WatcherActivity {
+  switch (activity) {
+    case undefined:
+      return WatcherActivity.WATCHER_ACTIVITY_UNSPECIFIED;
+    case 'connecting':
+      return WatcherActivity.WATCHER_ACTIVITY_CONNECTING;
+    case 'comparing':
+      return WatcherActivity.WATCHER_ACTIVITY_COMPARING;
+    case 'scanning':
+      return WatcherActivity.WATCHER_ACTIVITY_SCANNING;
+    case 'sending':
+      return WatcherActivity.WATCHER_ACTIVITY_SENDING;
+    case 'making-durable':
+      return WatcherActivity.WATCHER_ACTIVITY_MAKING_DURABLE;
   }
 }
 

@@ -80,6 +80,27 @@ export class ByteCourse {
   }
 }
 
+export interface Course {
+  readonly bytes: BytesDone;
+  readonly pace: Pace;
+}
+
+export const NO_COURSE: Course = { bytes: { done: 0, total: 0 }, pace: NO_PACE };
+
+/** Both, followed from what the engine says. */
+export class CourseMeter {
+  readonly #pace = new PaceMeter();
+  readonly #bytes = new ByteCourse();
+
+  /** `timeMs` is monotonic. What is said while it is not at work has no pace. */
+  follow(engine: EngineStatus, isAtWork: boolean, timeMs: number): Course {
+    const bytes = this.#bytes.follow(engine);
+    if (isAtWork) return { bytes, pace: this.#pace.add({ timeMs, bytes: bytes.done, changes: engine.sentChanges }) };
+    this.#pace.rest();
+    return { bytes, pace: NO_PACE };
+  }
+}
+
 /** Seconds until nothing is pending; undefined while that cannot be known: before all has been found, or when nothing moves. */
 export function secondsLeft(engine: EngineStatus, pace: Pace): number | undefined {
   if (engine.phase !== 'sending' || pace.observedMs < MIN_OBSERVED_MS) return undefined;

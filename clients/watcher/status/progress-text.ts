@@ -1,10 +1,9 @@
 /**
  * What progress looks like: the words of the living line, as many of them as there is room for, and the fields of a JSON
- * line. Pure.
+ * line; those of the work also for whoever asks for the status. Pure.
  */
 import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
-import type { EngineStatus } from '../engine/messages.ts';
-import { type Pace, secondsLeft } from './pace.ts';
+import { type BytesDone, secondsLeft } from './pace.ts';
 import type { WatcherSnapshot } from './watcher-model.ts';
 
 export type Activity = 'connecting' | 'comparing' | 'scanning' | 'sending' | 'making-durable';
@@ -19,6 +18,42 @@ export function activityOf({ phase, engine }: WatcherSnapshot): Activity | undef
   return engine.phase === 'starting' ? 'connecting' : engine.phase;
 }
 
+/** What is being done now, how far and how fast: of a watcher in this process, or of one that was asked. */
+export interface Work {
+  readonly activity: Activity | undefined;
+  readonly firstSyncDone: boolean;
+  readonly entries: number;
+  readonly scannedEntries: number;
+  readonly pendingChanges: number;
+  /** For the eye. */
+  readonly bytes: BytesDone;
+  readonly sentChanges: number;
+  readonly sentBytes: number;
+  readonly changesPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Undefined while that cannot be known. */
+  readonly leftSeconds: number | undefined;
+}
+
+export function workOf(snapshot: WatcherSnapshot): Work {
+  const { engine, course } = snapshot;
+  const { bytes, pace } = course;
+  const left = secondsLeft({ ...engine, pendingBytes: bytes.total - bytes.done }, pace);
+  return {
+    activity: activityOf(snapshot),
+    firstSyncDone: engine.firstSyncDone,
+    entries: engine.entries,
+    scannedEntries: engine.scannedEntries,
+    pendingChanges: engine.pendingChanges,
+    bytes,
+    sentChanges: engine.sentChanges,
+    sentBytes: engine.sentContentBytes,
+    changesPerSecond: pace.changesPerSecond,
+    bytesPerSecond: pace.bytesPerSecond,
+    leftSeconds: left === undefined ? undefined : Math.ceil(left),
+  };
+}
+
 /** What a line never leaves out. */
 const HEAD = 9;
 
@@ -29,55 +64,61 @@ interface Part {
 }
 
 /** One line without its break, shorter than the columns. `nowMs` in milliseconds since 1970. */
-export function progressText(
-  snapshot: WatcherSnapshot,
-  pace: Pace,
-  nowMs: number,
-  columns = Number.POSITIVE_INFINITY,
-): string {
+export function progressText(snapshot: WatcherSnapshot, nowMs: number, columns = Number.POSITIVE_INFINITY): string {
   const { reason, engine } = snapshot;
-  const parts = partsOf(snapshot, pace, nowMs);
+  const parts = partsOf(snapshot, nowMs);
   if (engine.problemCount > 0) parts.push(part(7, countOf(engine.problemCount, 'problem', 'problems')));
   if (engine.degraded !== '') parts.push(part(0, `degraded: ${engine.degraded}`));
   if (reason !== '') parts.push(part(HEAD, reason));
   return fitted(parts, columns);
 }
 
-function partsOf(snapshot: WatcherSnapshot, pace: Pace, nowMs: number): Part[] {
+function partsOf(snapshot: WatcherSnapshot, nowMs: number): Part[] {
   const { phase, engine } = snapshot;
   if (phase === 'offline' || phase === 'paused' || phase === 'stopped') {
     const waiting = countOf(engine.pendingChanges, 'change waits', 'changes wait');
     return [part(HEAD, phase), ...(engine.pendingChanges > 0 ? [part(6, waiting)] : [])];
   }
-  const activity = activityOf(snapshot);
-  if (!engine.firstSyncDone && activity !== undefined) return firstSyncParts(engine, activity, pace);
+  const work = workOf(snapshot);
+  const { activity, bytes } = work;
+  if (!engine.firstSyncDone && activity !== undefined) return firstSyncParts(work, activity);
   if (phase === 'in-step') return [part(HEAD, 'in step'), ...lastParts(snapshot, nowMs)];
   const behind = engine.pendingChanges > 0 ? `behind by ${engine.pendingChanges}` : (activity ?? 'syncing');
-  const bytes = engine.pendingBytes > 0 ? [part(4, `${formatBytes(engine.pendingBytes)} to go`)] : [];
-  return [part(HEAD, behind), ...bytes, ...paceParts(engine, pace), ...lastParts(snapshot, nowMs)];
+  const left = bytes.total - bytes.done;
+  const toGo = left > 0 ? [part(4, `${formatBytes(left)} to go`)] : [];
+  return [part(HEAD, behind), ...toGo, ...paceParts(work), ...lastParts(snapshot, nowMs)];
+}
+
+/** What is being done now, in one line; undefined when nothing is. */
+export function workText(work: Work): string | undefined {
+  const { activity } = work;
+  if (activity === undefined) return undefined;
+  return textOf(work.firstSyncDone ? [activityPart(activity), ...paceParts(work)] : firstSyncParts(work, activity));
 }
 
 /** What is found while it is still being looked for is not all there is: "12 of 40+ entries". */
-function firstSyncParts(engine: EngineStatus, activity: Activity, pace: Pace): Part[] {
-  if (activity === 'connecting') return [part(HEAD, activity)];
-  if (activity === 'comparing') return [part(HEAD, 'comparing'), part(4, countOf(engine.entries, 'entry', 'entries'))];
-  const { scannedEntries, pendingChanges, pendingBytes, sentContentBytes } = engine;
+function firstSyncParts(work: Work, activity: Activity): Part[] {
+  const head = activityPart(activity);
+  if (activity === 'connecting') return [head];
+  if (activity === 'comparing') return [head, part(4, countOf(work.entries, 'entry', 'entries'))];
+  const { scannedEntries, pendingChanges } = work;
   const more = activity === 'scanning' ? '+' : '';
   const done = Math.max(0, scannedEntries - pendingChanges);
-  const bytes = `${formatBytes(sentContentBytes)} of ${formatBytes(sentContentBytes + pendingBytes)}${more}`;
+  const bytes = `${formatBytes(work.bytes.done)} of ${formatBytes(work.bytes.total)}${more}`;
   return [
-    part(HEAD, activity.replace('-', ' ')),
+    head,
     part(4, `${done} of ${scannedEntries}${more} ${scannedEntries === 1 ? 'entry' : 'entries'}`),
-    ...(sentContentBytes + pendingBytes > 0 ? [part(5, bytes)] : []),
-    ...(activity === 'making-durable' ? [] : paceParts(engine, pace)),
+    ...(work.bytes.total > 0 ? [part(5, bytes)] : []),
+    ...(activity === 'making-durable' ? [] : paceParts(work)),
   ];
 }
 
-function paceParts(engine: EngineStatus, pace: Pace): Part[] {
-  const left = secondsLeft(engine, pace);
+const activityPart = (activity: Activity) => part(HEAD, activity.replace('-', ' '));
+
+function paceParts({ bytesPerSecond, leftSeconds }: Work): Part[] {
   return [
-    ...(pace.bytesPerSecond >= 1 ? [part(3, `${formatBytes(pace.bytesPerSecond)}/s`)] : []),
-    ...(left === undefined ? [] : [part(6, `${formatDuration(Math.ceil(left) * 1000)} left`)]),
+    ...(bytesPerSecond >= 1 ? [part(3, `${formatBytes(bytesPerSecond)}/s`)] : []),
+    ...(leftSeconds === undefined ? [] : [part(6, `${formatDuration(leftSeconds * 1000)} left`)]),
   ];
 }
 
@@ -85,15 +126,17 @@ function lastParts({ lastChangeMs, latencyMs, engine }: WatcherSnapshot, nowMs: 
   return [
     ...(lastChangeMs === 0 ? [] : [part(5, `last change ${ago(nowMs - lastChangeMs)}`)]),
     part(4, `rev ${engine.revision}`),
-    ...(latencyMs > 0 ? [part(3, `latency ${formatDuration(latencyMs)}`)] : []),
+    ...(latencyMs > 0 ? [part(3, latencyText(latencyMs))] : []),
     part(2, countOf(engine.entries, 'entry', 'entries')),
   ];
 }
 
+export const latencyText = (latencyMs: number) => `latency ${formatDuration(latencyMs)}`;
+
 const MINUTE_MS = 60_000;
 
 /** In whole seconds, later in whole minutes: a text that moves with each look would not be read. */
-function ago(passedMs: number): string {
+export function ago(passedMs: number): string {
   if (passedMs < 1000) return 'just now';
   const stepMs = passedMs < MINUTE_MS ? 1000 : MINUTE_MS;
   return `${formatDuration(Math.floor(passedMs / stepMs) * stepMs)} ago`;
@@ -126,27 +169,33 @@ function countOf(count: number, one: string, many: string): string {
 }
 
 /** Names end with their units. Revisions are text: they may exceed what JSON numbers hold; what is not known is null. */
-export function progressJson(snapshot: WatcherSnapshot, pace: Pace): Record<string, unknown> {
+export function progressJson(snapshot: WatcherSnapshot): Record<string, unknown> {
   const { phase, reason, lastChangeMs, latencyMs, engine } = snapshot;
-  const left = secondsLeft(engine, pace);
   return {
     state: phase,
-    activity: activityOf(snapshot) ?? null,
     reason,
-    first_sync_done: engine.firstSyncDone,
     revision: String(engine.revision),
     durable_revision: String(engine.durableRevision),
     entries: engine.entries,
-    scanned_entries: engine.scannedEntries,
     pending_changes: engine.pendingChanges,
     pending_bytes: engine.pendingBytes,
-    sent_changes: engine.sentChanges,
-    sent_bytes: engine.sentContentBytes,
-    changes_per_second: Math.round(pace.changesPerSecond),
-    bytes_per_second: Math.round(pace.bytesPerSecond),
-    left_seconds: left === undefined ? null : Math.ceil(left),
     last_change: lastChangeMs === 0 ? null : new Date(lastChangeMs).toISOString(),
-    latency_ms: latencyMs > 0 ? Number(latencyMs.toFixed(1)) : null,
     problems: engine.problemCount,
+    ...workJson(workOf(snapshot), latencyMs),
+  };
+}
+
+/** Of these fields those that tell of the work. */
+export function workJson(work: Work, latencyMs: number): Record<string, unknown> {
+  return {
+    activity: work.activity ?? null,
+    first_sync_done: work.firstSyncDone,
+    scanned_entries: work.scannedEntries,
+    sent_changes: work.sentChanges,
+    sent_bytes: work.sentBytes,
+    changes_per_second: Math.round(work.changesPerSecond),
+    bytes_per_second: Math.round(work.bytesPerSecond),
+    left_seconds: work.leftSeconds ?? null,
+    latency_ms: latencyMs > 0 ? Number(latencyMs.toFixed(1)) : null,
   };
 }

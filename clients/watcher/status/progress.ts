@@ -3,7 +3,6 @@
  * model's events; knows neither engine nor connection.
  */
 import type { Logger } from '../../../common/ops/logger.ts';
-import { ByteCourse, type BytesDone, NO_PACE, type Pace, PaceMeter } from './pace.ts';
 import { nextAgoMs, progressJson, progressText } from './progress-text.ts';
 import type { WatcherEvent, WatcherSnapshot } from './watcher-model.ts';
 
@@ -43,10 +42,6 @@ export class Progress {
   readonly #sinks: ProgressSinks;
   readonly #now: () => number;
   readonly #wallClock: () => number;
-  readonly #meter = new PaceMeter();
-  readonly #course = new ByteCourse();
-  #pace: Pace = NO_PACE;
-  #bytes: BytesDone = { done: 0, total: 0 };
   #shownMs = Number.NEGATIVE_INFINITY;
   #line = '';
   #latest: WatcherSnapshot | undefined;
@@ -72,7 +67,6 @@ export class Progress {
   readonly see = (event: WatcherEvent): void => {
     if (this.#kind === 'off' || (event.type !== 'state' && event.type !== 'progress')) return;
     this.#latest = event.snapshot;
-    this.#measure(event.snapshot);
     if (this.#kind === 'plain') {
       this.#seeInLines(event.type === 'state', event.snapshot);
       return;
@@ -98,17 +92,6 @@ export class Progress {
     clearTimeout(this.#agingTimer);
     if (this.#line !== '') this.#sinks.terminal.write('\n');
     this.#line = '';
-  }
-
-  #measure({ phase, engine }: WatcherSnapshot): void {
-    this.#bytes = this.#course.follow(engine);
-    if (phase === 'starting' || phase === 'syncing') {
-      const changes = engine.sentChanges;
-      this.#pace = this.#meter.add({ timeMs: this.#now(), bytes: this.#bytes.done, changes });
-      return;
-    }
-    this.#meter.rest();
-    this.#pace = NO_PACE;
   }
 
   #showIn(delayMs: number): void {
@@ -145,7 +128,7 @@ export class Progress {
         this.#log(snapshot);
         break;
       case 'json':
-        this.#sinks.writeLine(JSON.stringify({ ...this.#sinks.fields, ...progressJson(snapshot, this.#pace) }));
+        this.#sinks.writeLine(JSON.stringify({ ...this.#sinks.fields, ...progressJson(snapshot) }));
         break;
       case 'off':
         break;
@@ -155,7 +138,7 @@ export class Progress {
   #draw(snapshot: WatcherSnapshot): void {
     const { terminal } = this.#sinks;
     const nowMs = this.#wallClock();
-    this.#line = progressText(withBytes(snapshot, this.#bytes), this.#pace, nowMs, terminal.columns);
+    this.#line = progressText(snapshot, nowMs, terminal.columns);
     terminal.write(CLEAR_LINE + this.#line);
     clearTimeout(this.#agingTimer);
     const { lastChangeMs } = snapshot;
@@ -166,14 +149,10 @@ export class Progress {
   #log(snapshot: WatcherSnapshot): void {
     // The connection's own line has said it, with more.
     if (snapshot.phase === 'offline') return;
-    const text = progressText(withBytes(snapshot, this.#bytes), this.#pace, this.#wallClock());
+    const text = progressText(snapshot, this.#wallClock());
     // In step again after a change or two: the revision alone is no news.
     const essence = snapshot.phase === 'in-step' ? `in step ${snapshot.reason}` : text;
     if (essence !== this.#loggedText) this.#sinks.logger.info({ state: snapshot.phase }, text);
     this.#loggedText = essence;
   }
-}
-
-function withBytes(snapshot: WatcherSnapshot, { done, total }: BytesDone): WatcherSnapshot {
-  return { ...snapshot, engine: { ...snapshot.engine, sentContentBytes: done, pendingBytes: total - done } };
 }

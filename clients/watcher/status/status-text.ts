@@ -5,9 +5,11 @@ import { formatBytes, formatDuration, formatRate } from '../../../common/ops/uni
 import { displayText } from '../../../common/tree/display-path.ts';
 import {
   type GetStatusResponse,
+  WatcherActivity,
   type WatchEventsResponse,
   WatcherState,
 } from '../../../gen/lockstep/watcher/v1/watcher_service.ts';
+import { type Activity, ago, latencyText, type Work, workJson, workText } from './progress-text.ts';
 
 /** Words for states, stable: programs compare them. */
 export function stateName(state: WatcherState): string {
@@ -29,12 +31,49 @@ export function stateName(state: WatcherState): string {
   }
 }
 
+/** Undefined for none, and for one of a newer watcher. */
+function activityOf(activity: WatcherActivity): Activity | undefined {
+  switch (activity) {
+    case WatcherActivity.WATCHER_ACTIVITY_CONNECTING:
+      return 'connecting';
+    case WatcherActivity.WATCHER_ACTIVITY_COMPARING:
+      return 'comparing';
+    case WatcherActivity.WATCHER_ACTIVITY_SCANNING:
+      return 'scanning';
+    case WatcherActivity.WATCHER_ACTIVITY_SENDING:
+      return 'sending';
+    case WatcherActivity.WATCHER_ACTIVITY_MAKING_DURABLE:
+      return 'making-durable';
+    default:
+      return undefined;
+  }
+}
+
+function workOf(status: GetStatusResponse): Work {
+  const sentBytes = Number(status.sentBytes);
+  return {
+    activity: activityOf(status.activity),
+    firstSyncDone: status.firstSyncDone,
+    entries: Number(status.entries),
+    scannedEntries: Number(status.scannedEntries),
+    pendingChanges: Number(status.pendingChanges),
+    bytes: { done: sentBytes, total: sentBytes + Number(status.pendingBytes) },
+    sentChanges: Number(status.sentChanges),
+    sentBytes,
+    changesPerSecond: status.changesPerSecond,
+    bytesPerSecond: status.bytesPerSecond,
+    leftSeconds: status.leftSeconds === 0 ? undefined : status.leftSeconds,
+  };
+}
+
 /** Several lines without the last line break. `nowMs` in milliseconds since 1970. */
 export function statusText(status: GetStatusResponse, nowMs: number): string {
   const forMs = Math.max(0, nowMs - Number(status.sinceMs));
   const reason = status.reason === '' ? '' : ` · ${displayText(status.reason)}`;
   const lines = [`${stateName(status.state)} for ${formatDuration(forMs)} · rev ${status.revision}${reason}`];
   const row = (name: string, value: string) => lines.push(`  ${name.padEnd(11)}  ${value}`);
+  const work = workText(workOf(status));
+  if (work !== undefined) row('doing', work);
   row('directory', displayText(status.directory));
   row('server', `${displayText(status.server)}, folder ${displayText(status.folder)}`);
   row('entries', String(status.entries));
@@ -42,7 +81,8 @@ export function statusText(status: GetStatusResponse, nowMs: number): string {
     row('behind by', `${status.pendingChanges} changes, ${formatBytes(Number(status.pendingBytes))}`);
   }
   const lastMs = Number(status.lastChangeMs);
-  row('last change', lastMs === 0 ? 'none since the start' : `${formatDuration(Math.max(0, nowMs - lastMs))} ago`);
+  const latency = status.latencyMs > 0 ? ` · ${latencyText(status.latencyMs)}` : '';
+  row('last change', lastMs === 0 ? 'none since the start' : `${ago(nowMs - lastMs)}${latency}`);
   if (status.bandwidthLimit > 0n) row('limited to', formatRate(Number(status.bandwidthLimit)));
   if (status.changeSource !== '') row('events from', status.changeSource);
   if (status.degraded !== '') row('degraded', displayText(status.degraded));
@@ -85,6 +125,7 @@ export function statusJson(status: GetStatusResponse): Record<string, unknown> {
     on_synced_failure: status.onSyncedFailure,
     pid: status.pid,
     version: status.version,
+    ...workJson(workOf(status), status.latencyMs),
   };
 }
 

@@ -7,6 +7,7 @@ import type { EngineStatus } from '../engine/messages.ts';
 import type { HookResult } from '../hooks/on-synced.ts';
 import type { PackedChanges } from '../engine/packed-changes.ts';
 import type { ConnectionState } from '../push/reconnect.ts';
+import { type Course, CourseMeter, NO_COURSE } from './pace.ts';
 
 /** As WatcherService.WatcherState, in the program's own words. */
 export type WatcherPhase = 'starting' | 'in-step' | 'syncing' | 'offline' | 'paused' | 'stopped';
@@ -28,6 +29,8 @@ export interface WatcherSnapshot {
   /** From the moment the newest of those was seen to its acknowledgement, in milliseconds; 0 for what the first sync has found. */
   readonly latencyMs: number;
   readonly engine: EngineStatus;
+  /** How far it is, and how fast. */
+  readonly course: Course;
   /** How often a guard has stopped deletions since the start. */
   readonly guardHolds: number;
   /** How the user's command failed the last time, in one sentence; else empty. */
@@ -96,8 +99,11 @@ function heldReason({ heldDeletes }: EngineStatus): string {
 export class WatcherModel {
   readonly identity: WatcherIdentity;
   readonly #now: () => number;
+  readonly #monotonic: () => number;
+  readonly #courseMeter = new CourseMeter();
   readonly #listeners = new Set<(event: WatcherEvent) => void>();
   #engine: EngineStatus = NOTHING_YET;
+  #course = NO_COURSE;
   #connection: ConnectionState = { phase: 'connecting' };
   #phase: WatcherPhase = 'starting';
   #reason = '';
@@ -110,10 +116,15 @@ export class WatcherModel {
   /** Wire spelling of the problems that were told about. */
   #toldProblems = new Set<string>();
 
-  /** `now` gives milliseconds since 1970. */
-  constructor(identity: WatcherIdentity, now: () => number = Date.now) {
+  /** `now` gives milliseconds since 1970, `monotonic` those of a clock that is never set. */
+  constructor(
+    identity: WatcherIdentity,
+    now: () => number = Date.now,
+    monotonic: () => number = () => performance.now(),
+  ) {
     this.identity = identity;
     this.#now = now;
+    this.#monotonic = monotonic;
     this.#sinceMs = now();
   }
 
@@ -125,6 +136,7 @@ export class WatcherModel {
       lastChangeMs: this.#lastChangeMs,
       latencyMs: this.#latencyMs,
       engine: this.#engine,
+      course: this.#course,
       onSyncedFailure: this.#onSyncedFailure,
       guardHolds: this.#guardHolds,
       hookRuns: this.#hookRuns,
@@ -168,6 +180,8 @@ export class WatcherModel {
     if (phase !== this.#phase) this.#sinceMs = this.#now();
     this.#phase = phase;
     this.#reason = reason;
+    const isAtWork = phase === 'starting' || phase === 'syncing';
+    this.#course = this.#courseMeter.follow(this.#engine, isAtWork, this.#monotonic());
     this.#tell({ type: isNew ? 'state' : 'progress', snapshot: this.snapshot });
   }
 

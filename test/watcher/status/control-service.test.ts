@@ -9,6 +9,7 @@ import { Bandwidth } from '../../../clients/watcher/push/bandwidth.ts';
 import { ControlClient } from '../../../clients/watcher/status/control-client.ts';
 import { ControlService } from '../../../clients/watcher/status/control-service.ts';
 import { controlSocketOf } from '../../../clients/watcher/status/control-socket.ts';
+import { statusJson, statusText } from '../../../clients/watcher/status/status-text.ts';
 import { WatcherModel } from '../../../clients/watcher/status/watcher-model.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
@@ -24,13 +25,15 @@ describe('ControlService', () => {
   let service: ControlService;
   let client: ControlClient;
   let bandwidth: Bandwidth;
+  let monotonicMs = 0;
   const logger = createLogger({ name: 'test', level: 'silent' });
 
   async function start(directory: string): Promise<void> {
     state = directory;
     engine = new EngineDouble();
     bandwidth = new Bandwidth({ rate: 2_000_000, schedule: [] });
-    model = new WatcherModel({ directory: '/watched', server: '127.0.0.1:1', folder: 'default' });
+    const identity = { directory: '/watched', server: '127.0.0.1:1', folder: 'default' };
+    model = new WatcherModel(identity, Date.now, () => monotonicMs);
     model.connectionIs({ phase: 'connected' });
     service = new ControlService({ model, engine, bandwidth, logger });
     await service.start(state);
@@ -96,6 +99,59 @@ describe('ControlService', () => {
     });
     expect(status.problems[0]?.path).to.equal('a%FF');
     expect(status.pid).to.equal(process.pid);
+  });
+
+  it('tells what is being done, how far and how fast', async () => {
+    model.engineSays(engineStatus({ phase: 'starting' }));
+    expect(statusJson(await client.status())).to.include({
+      state: 'starting',
+      activity: 'connecting',
+      left_seconds: null,
+    });
+    const found = { scannedEntries: 50, entries: 3, pendingChanges: 40, pendingBytes: 4_000_000 };
+    model.engineSays(engineStatus({ phase: 'scanning', ...found }));
+    monotonicMs += 2000;
+    const sent = { pendingChanges: 30, pendingBytes: 3_000_000, sentChanges: 10, sentContentBytes: 1_000_000 };
+    model.engineSays(engineStatus({ phase: 'sending', ...found, ...sent }));
+    const status = await client.status();
+    expect(statusText(status, Date.now())).to.include(
+      '\n  doing        sending · 20 of 50 entries · 1 MB of 4 MB · 500 kB/s · 6 s left\n',
+    );
+    expect(statusJson(status)).to.include({
+      activity: 'sending',
+      first_sync_done: false,
+      scanned_entries: 50,
+      sent_changes: 10,
+      sent_bytes: 1_000_000,
+      changes_per_second: 5,
+      bytes_per_second: 500_000,
+      left_seconds: 6,
+      latency_ms: null,
+    });
+  });
+
+  it('tells the last change with its latency, and of a later look only what is done', async () => {
+    const known = { firstSyncDone: true, entries: 3, revision: 5n, durableRevision: 5n };
+    model.engineSays(engineStatus({ phase: 'idle', inStep: true, ...known }));
+    const put = { operation: 'put', path: 'f' as TreePath, from: undefined, contentBytes: 1 } as const;
+    model.acknowledged(packChanges([put], 5n, 17.25));
+    const rests = await client.status();
+    expect(statusText(rests, Number(rests.lastChangeMs) + 12_300)).to.include(
+      '\n  last change  12 s ago · latency 17 ms\n',
+    );
+    expect(statusText(rests, Date.now())).not.to.include('doing');
+    expect(statusJson(rests)).to.include({ activity: null, first_sync_done: true, latency_ms: 17.3 });
+    model.engineSays(engineStatus({ phase: 'scanning', ...known }));
+    expect(statusText(await client.status(), Date.now())).to.include('\n  doing        scanning\n');
+    for (const [phase, activity] of [
+      ['comparing', 'comparing'],
+      ['sending', 'sending'],
+    ] as const) {
+      model.engineSays(engineStatus({ phase, ...known }));
+      expect(statusJson(await client.status())).to.include({ activity });
+    }
+    model.engineSays(engineStatus({ phase: 'idle', revision: 6n, durableRevision: 5n }));
+    expect(statusText(await client.status(), Date.now())).to.include('\n  doing        making durable');
   });
 
   it('flushes: returns when the engine says so, and fails when entries are left out (E124)', async () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { EngineStatus } from '../../../clients/watcher/engine/messages.ts';
 import type { ConnectionState } from '../../../clients/watcher/push/reconnect.ts';
+import { NO_PACE } from '../../../clients/watcher/status/pace.ts';
 import { phaseOf, type WatcherEvent, WatcherModel } from '../../../clients/watcher/status/watcher-model.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { engineStatus } from '../../support/engine-double.ts';
@@ -44,6 +45,26 @@ describe('phaseOf', () => {
 });
 
 describe('WatcherModel', () => {
+  it('tells how far and how fast it is while it is at work, and forgets the pace when it rests', () => {
+    let timeMs = 0;
+    const identity = { directory: '/d', server: 's', folder: 'f' };
+    const model = new WatcherModel(
+      identity,
+      () => 0,
+      () => timeMs,
+    );
+    model.connectionIs({ phase: 'connected' });
+    const says = (status: Parameters<typeof engineStatus>[0]) => model.engineSays(engineStatus(status));
+    says({ phase: 'sending', pendingChanges: 10, pendingBytes: 10_000 });
+    timeMs = 2000;
+    says({ phase: 'sending', pendingChanges: 8, pendingBytes: 8000, sentChanges: 2, sentContentBytes: 2000 });
+    const { bytes, pace } = model.snapshot.course;
+    expect(bytes).to.deep.equal({ done: 2000, total: 10_000 });
+    expect(pace).to.deep.equal({ bytesPerSecond: 1000, changesPerSecond: 1, observedMs: 2000 });
+    says({ phase: 'idle', inStep: true, sentChanges: 10, sentContentBytes: 10_000 });
+    expect(model.snapshot.course).to.deep.equal({ bytes: { done: 10_000, total: 10_000 }, pace: NO_PACE });
+  });
+
   it('tells of states once, and since when they hold', () => {
     let nowMs = 1000;
     const events: WatcherEvent[] = [];

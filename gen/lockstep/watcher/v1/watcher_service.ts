@@ -54,6 +54,35 @@ export namespace WatcherState {
   export type UNRECOGNIZED = typeof WatcherState.UNRECOGNIZED;
 }
 
+/** What is being done just now. */
+export const WatcherActivity = {
+  /** WATCHER_ACTIVITY_UNSPECIFIED - Nothing. */
+  WATCHER_ACTIVITY_UNSPECIFIED: 0,
+  /** WATCHER_ACTIVITY_CONNECTING - The server is asked to let the watcher in. */
+  WATCHER_ACTIVITY_CONNECTING: 1,
+  /** WATCHER_ACTIVITY_COMPARING - The trees of both sides are held against each other. */
+  WATCHER_ACTIVITY_COMPARING: 2,
+  /** WATCHER_ACTIVITY_SCANNING - The directory is looked through; what was found is on its way. */
+  WATCHER_ACTIVITY_SCANNING: 3,
+  /** WATCHER_ACTIVITY_SENDING - All has been found; it is on its way. */
+  WATCHER_ACTIVITY_SENDING: 4,
+  /** WATCHER_ACTIVITY_MAKING_DURABLE - All of the first sync has arrived; it is not durable yet. */
+  WATCHER_ACTIVITY_MAKING_DURABLE: 5,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type WatcherActivity = typeof WatcherActivity[keyof typeof WatcherActivity];
+
+export namespace WatcherActivity {
+  export type WATCHER_ACTIVITY_UNSPECIFIED = typeof WatcherActivity.WATCHER_ACTIVITY_UNSPECIFIED;
+  export type WATCHER_ACTIVITY_CONNECTING = typeof WatcherActivity.WATCHER_ACTIVITY_CONNECTING;
+  export type WATCHER_ACTIVITY_COMPARING = typeof WatcherActivity.WATCHER_ACTIVITY_COMPARING;
+  export type WATCHER_ACTIVITY_SCANNING = typeof WatcherActivity.WATCHER_ACTIVITY_SCANNING;
+  export type WATCHER_ACTIVITY_SENDING = typeof WatcherActivity.WATCHER_ACTIVITY_SENDING;
+  export type WATCHER_ACTIVITY_MAKING_DURABLE = typeof WatcherActivity.WATCHER_ACTIVITY_MAKING_DURABLE;
+  export type UNRECOGNIZED = typeof WatcherActivity.UNRECOGNIZED;
+}
+
 /** Asks for the status. */
 export interface GetStatusRequest {
 }
@@ -114,6 +143,27 @@ export interface GetStatusResponse {
   bandwidthLimit: bigint;
   /** How often the tree, or a part of it, was looked through since the start, by reason. */
   rescans: Rescans[];
+  /** What is being done just now. */
+  activity: WatcherActivity;
+  /** Whether all that was there at the start has arrived, durably. */
+  firstSyncDone: boolean;
+  /** Entries found since the start, changed or not. During the first sync: of these, pending_changes have not arrived. */
+  scannedEntries: bigint;
+  /** Changes acknowledged since the start. */
+  sentChanges: bigint;
+  /** Bytes of content that have reached the server since the start. */
+  sentBytes: bigint;
+  /** How fast work goes on, smoothed over some seconds; 0 when there is none. */
+  changesPerSecond: number;
+  /** The same in bytes of content. */
+  bytesPerSecond: number;
+  /** Seconds until nothing is pending, at that pace; 0 while that cannot be known. */
+  leftSeconds: number;
+  /**
+   * From the moment the last change was seen to its acknowledgement, in milliseconds; 0 for none, and for what the first
+   * sync has found.
+   */
+  latencyMs: number;
 }
 
 /** Looks at the tree that did not follow single events. */
@@ -354,6 +404,15 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     onSyncedFailure: "",
     bandwidthLimit: 0n,
     rescans: [],
+    activity: 0,
+    firstSyncDone: false,
+    scannedEntries: 0n,
+    sentChanges: 0n,
+    sentBytes: 0n,
+    changesPerSecond: 0,
+    bytesPerSecond: 0,
+    leftSeconds: 0,
+    latencyMs: 0,
   };
 }
 
@@ -454,6 +513,42 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.rescans) {
       Rescans.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.activity !== 0) {
+      writer.uint32(184).int32(message.activity);
+    }
+    if (message.firstSyncDone !== false) {
+      writer.uint32(192).bool(message.firstSyncDone);
+    }
+    if (message.scannedEntries !== 0n) {
+      if (BigInt.asUintN(64, message.scannedEntries) !== message.scannedEntries) {
+        throw new globalThis.Error("value provided for field message.scannedEntries of type uint64 too large");
+      }
+      writer.uint32(200).uint64(message.scannedEntries);
+    }
+    if (message.sentChanges !== 0n) {
+      if (BigInt.asUintN(64, message.sentChanges) !== message.sentChanges) {
+        throw new globalThis.Error("value provided for field message.sentChanges of type uint64 too large");
+      }
+      writer.uint32(208).uint64(message.sentChanges);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(216).uint64(message.sentBytes);
+    }
+    if (message.changesPerSecond !== 0) {
+      writer.uint32(225).double(message.changesPerSecond);
+    }
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(233).double(message.bytesPerSecond);
+    }
+    if (message.leftSeconds !== 0) {
+      writer.uint32(240).uint32(message.leftSeconds);
+    }
+    if (message.latencyMs !== 0) {
+      writer.uint32(249).double(message.latencyMs);
     }
     return writer;
   },
@@ -647,6 +742,78 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.rescans.push(Rescans.decode(reader, reader.uint32()));
             continue;
           }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.activity = reader.int32() as any;
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.firstSyncDone = reader.bool();
+            continue;
+          }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.scannedEntries = reader.uint64() as bigint;
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.sentChanges = reader.uint64() as bigint;
+            continue;
+          }
+          case 27: {
+            if (tag !== 216) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 28: {
+            if (tag !== 225) {
+              break;
+            }
+
+            message.changesPerSecond = reader.double();
+            continue;
+          }
+          case 29: {
+            if (tag !== 233) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.double();
+            continue;
+          }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.leftSeconds = reader.uint32();
+            continue;
+          }
+          case 31: {
+            if (tag !== 249) {
+              break;
+            }
+
+            message.latencyMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -700,6 +867,19 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
       ? BigInt(object.bandwidthLimit)
       : 0n;
     message.rescans = object.rescans?.map((e) => Rescans.fromPartial(e)) || [];
+    message.activity = object.activity ?? 0;
+    message.firstSyncDone = object.firstSyncDone ?? false;
+    message.scannedEntries = (object.scannedEntries !== undefined && object.scannedEntries !== null)
+      ? BigInt(object.scannedEntries)
+      : 0n;
+    message.sentChanges = (object.sentChanges !== undefined && object.sentChanges !== null)
+      ? BigInt(object.sentChanges)
+      : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
+    message.changesPerSecond = object.changesPerSecond ?? 0;
+    message.bytesPerSecond = object.bytesPerSecond ?? 0;
+    message.leftSeconds = object.leftSeconds ?? 0;
+    message.latencyMs = object.latencyMs ?? 0;
     return message;
   },
 };
