@@ -26,6 +26,8 @@ export interface ServeOptions extends LogOptions {
   readonly state?: string | undefined;
   /** Give entries to the owners that a watcher sends. Default: false. */
   readonly owner?: boolean | undefined;
+  /** Report symbolic links that lead out of the folder as problems, instead of keeping them. Default: false. */
+  readonly refuseEscapingLinks?: boolean | undefined;
   /** Files in PEM. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string | undefined } | undefined;
   /** Serve without TLS or tokens on an address that is not loopback. */
@@ -56,8 +58,9 @@ export interface ServedFolder extends AsyncDisposable {
  * @throws LockstepError whose message names what is wrong and the remedy: USAGE, LOCKED when another server has the replica …
  */
 export async function serveFolder(options: ServeOptions): Promise<ServedFolder> {
-  const { directory, state, folder, owner, listen = '127.0.0.1:0', http = 'off', tls, insecure } = options;
-  const flags = { dir: directory, state, folder, owner, listen, http, insecure };
+  const { directory, state, folder, owner, refuseEscapingLinks, listen = '127.0.0.1:0', http = 'off' } = options;
+  const { tls, insecure } = options;
+  const flags = { dir: directory, state, folder, owner, refuseEscapingLinks, listen, http, insecure };
   const { values } = resolveOptions(serveOptions, {
     flags: { ...flags, tlsCert: tls?.cert, tlsKey: tls?.key, tlsClientCa: tls?.clientCa },
     environment: {},

@@ -1,7 +1,7 @@
 /**
  * The library inside this process: what it promises beyond the examples.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -99,6 +99,21 @@ describe('the library', function () {
     const waiting = running.flush();
     await serve({ listen: 'unix:' + join(base, 'socket') });
     await waiting;
+  });
+
+  it('refuses links that lead out of a folder where it is told to, and keeps them elsewhere (S07)', async () => {
+    symlinkSync('/etc/passwd', join(source(), 'out'));
+    symlinkSync('within', join(source(), 'in'));
+    const strict = await serve({ refuseEscapingLinks: true });
+    const refused = await watch({ server: strict.address });
+    expect(await reasonOf(refused.flush())).to.match(/^INCOMPLETE: one entry /);
+    expect(refused.status().problems.map(({ path }) => path)).to.deep.equal(['out']);
+    expect(readlinkSync(join(replica(), 'in'))).to.equal('within');
+    expect(existsSync(join(replica(), 'out'))).to.equal(false);
+    await refused.close();
+    const lenient = await serve({ directory: join(base, 'other-replica') });
+    await (await watch({ server: lenient.address, state: join(base, 'other-state') })).flush();
+    expect(readlinkSync(join(base, 'other-replica', 'out'))).to.equal('/etc/passwd');
   });
 
   it('says what is wrong with options, in the words of the command line', async () => {
