@@ -139,7 +139,8 @@ function statOf(path: string): ReturnType<typeof statSync> {
   }
 }
 
-function nearestExisting(path: string): string | undefined {
+/** The directory, or the first above it that is there. */
+export function nearestExisting(path: string): string | undefined {
   for (let at = resolve(path); ; at = dirname(at)) {
     if (statOf(at) !== undefined) return at;
     if (at === dirname(at)) return undefined;

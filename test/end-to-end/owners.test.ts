@@ -299,6 +299,32 @@ describe('owners', function () {
     expect(ownerOf(join(pair.replica, 'of-others/deeper'))).to.equal('9002:9002');
   });
 
+  it('are tried by the doctor, who says what is missing', async function () {
+    requireRoot.call(this);
+    const pair = pairs.prepare({
+      prepare: ({ base, replica }) => {
+        for (const own of [base, replica]) chownSync(own, STRANGER, STRANGER);
+      },
+    });
+    const user = ['--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups'];
+    const examined = async (capabilities: string, ...flags: readonly string[]) => {
+      const { stdout } = await runToEnd('sync-server', {
+        arguments: ['doctor', '--json', '--http', 'off', '--listen', '127.0.0.1:0', '--dir', pair.replica, ...flags],
+        wrapper: ['setpriv', ...user, '--inh-caps', capabilities, '--ambient-caps', capabilities],
+      });
+      const { findings } = JSON.parse(stdout) as { findings: readonly Readonly<Record<string, string>>[] };
+      return findings.find(({ check }) => check === 'owners');
+    };
+    expect(await examined('-all')).to.equal(undefined);
+    const nothing = await examined('-all', '--owner');
+    expect(nothing).to.include({ level: 'fail', message: 'this process may not give files to other users (EPERM)' });
+    expect(nothing?.['remedy']).to.match(/^run it as root, or give it CAP_CHOWN/);
+    const half = await examined('+chown', '--owner');
+    expect(half?.['message']).to.match(/without CAP_FOWNER, CAP_DAC_OVERRIDE$/);
+    expect(await examined('+chown,+fowner,+dac_override', '--owner')).to.include({ level: 'ok' });
+    expect(readdirSync(pair.replica)).to.deep.equal([]);
+  });
+
   it('have their names, which win over numbers where the server knows them', async function () {
     requireRoot.call(this);
     const pair = pairs.prepare();

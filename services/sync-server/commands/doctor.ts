@@ -4,13 +4,16 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
 import { exitCodeOfFindings, type Finding, printedFindings } from '../../../common/doctor/finding.ts';
 import { descriptorsFinding, nodeFinding } from '../../../common/doctor/machine.ts';
+import { ownershipFindings } from '../../../common/doctor/ownership.ts';
 import { placeFindings } from '../../../common/doctor/place.ts';
 import { describeError, errnoOf, type ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { formatDuration } from '../../../common/ops/units.ts';
 import type { Address } from '../../../common/rpc/address.ts';
+import { RESERVED_NAME } from '../../../common/tree/tree-path.ts';
 import { createTlsCredentials, type TlsFiles } from '../auth/tls.ts';
 import { TokenStore } from '../auth/token-store.ts';
 import type { FolderSetup } from '../server.ts';
@@ -41,14 +44,18 @@ export async function doctor(flags: Readonly<Record<string, unknown>>, context: 
   return exitCodeOfFindings(findings);
 }
 
-function folderFindings({ directory, stateDirectory }: FolderSetup, prefix: string): readonly Finding[] {
+function folderFindings({ directory, stateDirectory, keepsOwners }: FolderSetup, prefix: string): readonly Finding[] {
   const network = {
     message: 'locks and syncs of network file systems are often not what they say',
     remedy: 'keep replica and state on a local disk',
   };
   const memory = { message: 'nothing on it survives a restart of the machine', remedy: 'choose a directory on a disk' };
   const common = { writable: true, mayBeMissing: true, network, memory, leastBytes: LEAST_REPLICA_BYTES };
-  const replica = placeFindings({ ...common, role: `${prefix}replica`, directory });
+  const replica = [
+    ...placeFindings({ ...common, role: `${prefix}replica`, directory }),
+    // Beside what is staged there, so that nobody takes it for a part of the tree.
+    ...(keepsOwners === true ? ownershipFindings(prefix, join(directory, RESERVED_NAME)) : []),
+  ];
   const isInside = stateDirectory.startsWith(`${directory}/`);
   return isInside
     ? replica

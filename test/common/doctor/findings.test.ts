@@ -8,6 +8,7 @@ import { expect } from 'chai';
 import { inotifyFindings } from '../../../clients/watcher/observe/inotify-limits.ts';
 import { exitCodeOfFindings, type Finding, printedFindings } from '../../../common/doctor/finding.ts';
 import { clockFinding, descriptorsFinding, nodeFinding } from '../../../common/doctor/machine.ts';
+import { ownershipFinding, ownershipFindings } from '../../../common/doctor/ownership.ts';
 import { fileSystemFinding, placeFindings, type PlaceNeeds, spaceFindings } from '../../../common/doctor/place.ts';
 import { compareVersions } from '../../../common/ops/versions.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
@@ -55,6 +56,45 @@ describe('findings', () => {
     // A system that does not tell is no trouble.
     using _ = failingCalls('readFileSync', 'ENOENT');
     expect(descriptorsFinding()).to.include({ level: 'ok', message: 'the limit of open files cannot be read here' });
+  });
+
+  it('say what keeps owners from being kept', () => {
+    expect(ownershipFinding('owners', undefined, [])).to.deep.include({ level: 'ok' });
+    expect(ownershipFinding('owners', undefined, undefined)).to.deep.include({ level: 'ok' });
+    const half = ownershipFinding('owners', undefined, ['CAP_FOWNER', 'CAP_DAC_OVERRIDE']);
+    expect(half.level).to.equal('fail');
+    expect(half.message).to.match(/not be changed after that: without CAP_FOWNER, CAP_DAC_OVERRIDE$/);
+    const remedies: readonly [string, readonly ['CAP_CHOWN'] | readonly [] | undefined, RegExp][] = [
+      ['EPERM', ['CAP_CHOWN'], /^run it as root, or give it CAP_CHOWN, CAP_FOWNER and CAP_DAC_OVERRIDE /],
+      ['EPERM', undefined, /^run it as root/],
+      ['EPERM', [], /^it has CAP_CHOWN: what forbids it is the file system, or a SystemCallFilter=/],
+      ['EINVAL', [], /^its user namespace has no other users/],
+    ];
+    for (const [errno, missing, remedy] of remedies) {
+      const finding = ownershipFinding('owners', errno, missing);
+      expect(finding).to.deep.include({ check: 'owners', level: 'fail' });
+      expect(finding.message).to.equal(`this process may not give files to other users (${errno})`);
+      expect(finding.remedy).to.match(remedy);
+    }
+  });
+
+  it('leave nothing behind where a file was given away, and say nothing where none can be made', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'lockstep-doctor-'));
+    try {
+      expect(ownershipFindings('', directory)).to.have.lengthOf(1);
+      expect(readdirSync(directory)).to.deep.equal([]);
+      {
+        using _ = failingCalls('fchownSync', 'EPERM');
+        expect(ownershipFindings('first ', join(directory, 'not', 'there'))[0]).to.include({
+          check: 'first owners',
+          level: 'fail',
+        });
+      }
+      using _ = failingCalls('openSync', 'EROFS');
+      expect(ownershipFindings('', directory)).to.deep.equal([]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('do not blame a clock for a slow network', () => {
