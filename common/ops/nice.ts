@@ -35,8 +35,8 @@ function systemErrorOf(error: unknown): string {
   return isNamed ? String(info.code) : describeError(error);
 }
 
-/** Linux sets it for one thread at a time; elsewhere 0 is the whole process. */
-function threads(): readonly number[] {
+/** Priorities are those of single threads on Linux; elsewhere 0 is the whole process. The main thread is the first. */
+export function threads(): readonly number[] {
   try {
     return readdirSync('/proc/self/task').map(Number);
   } catch {

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { defineOptions, parsed } from './configuration.ts';
+import { IO_PRIORITIES, parseIoPriority } from './io-priority.ts';
 import { LOG_LEVELS, parseLogLevels } from './log-levels.ts';
 import { LOG_FORMATS } from './logger.ts';
 import { parseNice } from './nice.ts';
@@ -37,11 +38,18 @@ export const logFileOption = defineOptions({
   },
 });
 
-export const niceOption = defineOptions({
+/** What is given way to others in. */
+export const priorityOptions = defineOptions({
   nice: {
     flag: '--nice <n>',
     description: 'give way to other programs: 1 to 19; disks follow it on Linux',
     schema: parsed(parseNice),
+  },
+  ioPriority: {
+    flag: '--io-priority <level>',
+    description: 'give way at the disk: idle, or 0 (first) to 7 (last); by ionice, on Linux',
+    schema: parsed(parseIoPriority),
+    choices: IO_PRIORITIES,
   },
 });
 

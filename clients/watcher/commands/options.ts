@@ -8,9 +8,9 @@ import {
   jsonOption,
   logFileOption,
   logOptionsOf,
-  niceOption,
   path,
   printConfigOption,
+  priorityOptions,
 } from '../../../common/ops/shared-options.ts';
 import { parseDeleteLimit, parseDuration, parseRate } from '../../../common/ops/units.ts';
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
@@ -150,7 +150,7 @@ export const processOptions = defineOptions({
     schema: bandwidthSchedule,
     environment: false,
   },
-  ...niceOption,
+  ...priorityOptions,
   metrics: {
     flag: '--metrics <addr>',
     description: 'metrics and health over HTTP: HOST:PORT, or off',

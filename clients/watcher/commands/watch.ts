@@ -4,6 +4,7 @@
  */
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
+import { setIoPriority } from '../../../common/ops/io-priority.ts';
 import { beNice } from '../../../common/ops/nice.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
@@ -47,6 +48,7 @@ export async function watch(
     return ExitCode.OK;
   }
   if (values.nice !== undefined) beNice(values.nice);
+  if (values.ioPriority !== undefined) setIoPriority(values.ioPriority);
   // What cannot work is said before anything is made.
   const plans = all.map((resolved) => planWatch(resolved, context));
   requireCompatible(plans);

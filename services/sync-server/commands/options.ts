@@ -17,9 +17,9 @@ import {
   jsonOption,
   logFileOption,
   logOptionsOf,
-  niceOption,
   path,
   printConfigOption,
+  priorityOptions,
 } from '../../../common/ops/shared-options.ts';
 import { parseDuration, parseSize } from '../../../common/ops/units.ts';
 import { parseAddress, parseHttpAddress } from '../../../common/rpc/address.ts';
@@ -111,7 +111,7 @@ export const serveOptions = defineOptions({
     schema: parsed(parseRate),
     default: '16MiB',
   },
-  ...niceOption,
+  ...priorityOptions,
   ...logOptions,
   ...logFileOption,
   ...printConfigOption,

@@ -3,6 +3,7 @@
  */
 import { Deferred } from '../../../common/ops/async.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
+import { setIoPriority } from '../../../common/ops/io-priority.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { beNice } from '../../../common/ops/nice.ts';
@@ -31,6 +32,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
   }
   const tls = tlsFiles(values);
   if (values.nice !== undefined) beNice(values.nice);
+  if (values.ioPriority !== undefined) setIoPriority(values.ioPriority);
   for (const folder of folders) ensureDirectory(folder);
   const logFile = values.logFile === undefined ? undefined : new LogFile(values.logFile);
   const logger = createLogger({
