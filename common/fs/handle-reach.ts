@@ -8,29 +8,23 @@ import { displayPath, type TreePath } from '../tree/tree-path.ts';
 import { systemPath } from './component.ts';
 import { syncFd } from './full-io.ts';
 import type { Reach } from './reach.ts';
-import { handlePath } from './sparse-file.ts';
+import { handlePath } from './own-handles.ts';
 import { type InodeKind, type Stat, statOf } from './stat.ts';
 
 /** A handle that only names an inode: needs no permission on it, and opening has no side effects. Not in fs.constants. */
 const O_PATH = 0x200000;
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 
-/**
- * Where the kernel shows the handles of this process. `/proc/self` is a link that each call would follow anew, at a
- * fifteenth of its cost; it is read once, because the process may have another number in there than it knows of itself.
- */
-const OWN_HANDLES = ownHandles();
-
 export class HandleReach implements Reach {
   readonly #path: TreePath;
   readonly #fd: number;
-  /** `/proc/PID/fd/N/`, built once: most calls prepend it. Empty once closed. */
+  /** The handle's path, built once: most calls prepend it. Empty once closed. */
   #prefix: string;
 
   /** Takes over `fd`, an O_PATH handle of a directory. */
   private constructor(fd: number, path: TreePath) {
     this.#fd = fd;
-    this.#prefix = `${OWN_HANDLES}${fd}/`;
+    this.#prefix = `${handlePath(fd)}/`;
     this.#path = path;
   }
 
@@ -140,7 +134,7 @@ function assertHandlesWork(fd: number): void {
   const own = statOf(fd);
   let through: { readonly dev: bigint; readonly ino: bigint };
   try {
-    through = statSync(`${OWN_HANDLES}${fd}/`, { bigint: true });
+    through = statSync(`${handlePath(fd)}/`, { bigint: true });
   } catch (error) {
     throw noHandles(error);
   }
@@ -149,12 +143,4 @@ function assertHandlesWork(fd: number): void {
 
 function noHandles(cause: unknown): LockstepError {
   return new LockstepError('IO', 'directories cannot be reached through /proc/self/fd; mount /proc', { cause });
-}
-
-function ownHandles(): string {
-  try {
-    return `/proc/${readlinkSync('/proc/self')}/fd/`;
-  } catch {
-    return '/proc/self/fd/'; // Does not work either; opening a root says so.
-  }
 }

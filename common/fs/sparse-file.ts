@@ -6,6 +6,7 @@ import { constants, copyFileSync, fstatSync, ftruncateSync } from 'node:fs';
 import { zeroRuns } from '../content/zero-runs.ts';
 import { errnoOf } from '../ops/errors.ts';
 import { readFully, writeFully } from './full-io.ts';
+import { handlePath } from './own-handles.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 /** The unit of `st_blocks`, whatever the file system's own is (POSIX, sys/stat.h). */
@@ -47,11 +48,6 @@ export function copySparsely(source: number, target: number): void {
     writeSparsely(target, chunk.subarray(0, count), position);
   }
   ftruncateSync(target, position);
-}
-
-/** An open file under a name, for what takes names only. */
-export function handlePath(fd: number): string {
-  return `/proc/self/fd/${fd}`;
 }
 
 function isCloned(source: number, target: number): boolean {

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { describeError, errnoOf, LockstepError } from './errors.ts';
+import { fromLaunchDirectory } from './launch-directory.ts';
 import { nearestWord } from './nearest.ts';
 import { tomlLines } from './toml-lines.ts';
 
@@ -150,7 +151,7 @@ export function resolveOptions<const D extends OptionDeclarations>(
 export function readConfigurationFile(path: string): ConfigurationFile {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readFileSync(fromLaunchDirectory(path), 'utf8');
   } catch (error) {
     const errno = errnoOf(error) ?? 'unreadable';
     throw new LockstepError('USAGE', `cannot read the configuration file ${path}: ${errno}`, { cause: error });

@@ -4,11 +4,13 @@
 import { z } from 'zod';
 import { defineOptions, parsed } from './configuration.ts';
 import { IO_PRIORITIES, parseIoPriority } from './io-priority.ts';
+import { fromLaunchDirectory } from './launch-directory.ts';
 import { LOG_LEVELS, parseLogLevels } from './log-levels.ts';
 import { LOG_FORMATS } from './logger.ts';
 import { parseNice } from './nice.ts';
 
-export const path = z.string().min(1, 'a path is needed');
+/** In full, whatever the program does to its working directory. */
+export const path = z.string().min(1, 'a path is needed').transform(fromLaunchDirectory);
 
 /** @param areas the rooms that the program's loggers name */
 export function logOptionsOf(areas: readonly [string, ...string[]]) {

@@ -2,6 +2,7 @@
  * Addresses as people write them: HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH. Pure.
  */
 import { BlockList, isIP } from 'node:net';
+import { isAbsolute } from 'node:path';
 import { LockstepError } from '../ops/errors.ts';
 
 export type Address = TcpAddress | UnixAddress;
@@ -65,6 +66,11 @@ export function parseHttpAddress(text: string, usualPort: number): TcpAddress | 
 export function tcpAddress(host: string, port: number): TcpAddress {
   const target = isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
   return { kind: 'tcp', host, port, target, text: target, isLoopback: isLoopbackHost(host) };
+}
+
+/** Whatever the working directory is. Sockets have short paths, so that one may be relative because it has to be. */
+export function isReachableFromAnywhere(address: Address): boolean {
+  return address.kind === 'tcp' || isAbsolute(address.path);
 }
 
 function unixAddress(text: string): UnixAddress {

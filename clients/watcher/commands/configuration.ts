@@ -2,7 +2,6 @@
  * From flags, environment and file to a command's options: once for a command about one directory, once per directory for
  * `watch`, which may have several `[[watch]]` tables in its file.
  */
-import { resolve } from 'node:path';
 import {
   type ConfigurationFile,
   fileKeysOf,
@@ -95,7 +94,7 @@ function checkTable(table: ConfigurationFile): void {
 }
 
 function isSame(dir: unknown, wanted: string): boolean {
-  return typeof dir === 'string' && realPathOf(resolve(dir)) === realPathOf(resolve(wanted));
+  return typeof dir === 'string' && realPathOf(dir) === realPathOf(wanted);
 }
 
 /** An empty variable is an unset one. */

@@ -2,6 +2,8 @@
  * `sync-watcher watch`: watches until it is told to stop, or looks once; one directory, or those of the `[[watch]]` tables,
  * which go their own ways in one process.
  */
+import { isReachableFromAnywhere } from '../../../common/rpc/address.ts';
+import { enterOwnHandles } from '../../../common/fs/own-handles.ts';
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { setIoPriority } from '../../../common/ops/io-priority.ts';
@@ -52,6 +54,7 @@ export async function watch(
   // What cannot work is said before anything is made.
   const plans = all.map((resolved) => planWatch(resolved, context));
   requireCompatible(plans);
+  if (plans.every(({ address }) => isReachableFromAnywhere(address))) enterOwnHandles();
   using locks = new DisposableStack();
   const prepared = plans.map((plan): Prepared => {
     const directory = prepareWatchedDirectory(plan.dir, plan.stateDirectory, plan.create);

@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { describeError, printable } from '../../../common/ops/errors.ts';
+import { launchDirectory } from '../../../common/ops/launch-directory.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { formatDuration } from '../../../common/ops/units.ts';
 import type { WatcherEvent, WatcherSnapshot } from '../status/watcher-model.ts';
@@ -120,6 +121,7 @@ export class OnSynced {
     const end = await new Promise<string>((resolve) => {
       // A group of its own: Ctrl-C is for the watcher, and whoever ends the command ends what it has started.
       const child = spawn('/bin/sh', ['-c', command], {
+        cwd: launchDirectory(),
         env: { ...Object.fromEntries(inherited), LOCKSTEP_REVISION: revision, LOCKSTEP_DIR: directory },
         stdio: ['ignore', 'pipe', 'pipe'],
         detached: true,

@@ -10,6 +10,7 @@ import { acquireDirectoryLock, type DirectoryLock } from '../../../common/fs/fil
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { fromLaunchDirectory } from '../../../common/ops/launch-directory.ts';
 
 const HOLDER_ID_NAME = 'holder-id';
 const HOLDER_ID_BYTES = 16;
@@ -33,7 +34,7 @@ export function defaultStateDirectory(
 
 /** The real path, also of what does not exist (any more): then that of the nearest parent that does. */
 export function realPathOf(path: string): string {
-  const absolute = resolve(path);
+  const absolute = fromLaunchDirectory(path);
   try {
     return realpathSync(absolute);
   } catch (error) {

@@ -2,12 +2,13 @@
  * Which folders a command is about: the one of `--dir`, or those of the file's `[[folder]]` tables.
  */
 import { accessSync, constants, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { type ConfigurationFile, fileOrigin, rejectUnknownKeys } from '../../../common/ops/configuration.ts';
 import { tableOrigin, tablesOf } from '../../../common/ops/configuration-tables.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { fromLaunchDirectory } from '../../../common/ops/launch-directory.ts';
 import { RESERVED_NAME } from '../../../common/tree/tree-path.ts';
 import { MAX_FOLDER_CHARS } from '../rpc/limits.ts';
 import type { FolderSetup } from '../server.ts';
@@ -138,8 +139,8 @@ function folderSetup(
   if (name === '' || name.length > MAX_FOLDER_CHARS || /[\u0000-\u001f\u007f]/.test(name)) {
     throw new LockstepError('USAGE', `a folder's name has 1 to ${MAX_FOLDER_CHARS} printable characters`);
   }
-  const directory = resolve(dir);
-  const stateDirectory = state === undefined ? join(directory, RESERVED_NAME) : resolve(state);
+  const directory = fromLaunchDirectory(dir);
+  const stateDirectory = state === undefined ? join(directory, RESERVED_NAME) : fromLaunchDirectory(state);
   const given = owner ? { keepsOwners: true } : {};
   return { name, directory, stateDirectory, refusesEscapingLinks: refuseEscapingLinks, ...given };
 }

@@ -2,6 +2,8 @@
  * `sync-server serve`: runs until it is told to stop.
  */
 import { Deferred } from '../../../common/ops/async.ts';
+import { isReachableFromAnywhere } from '../../../common/rpc/address.ts';
+import { enterOwnHandles } from '../../../common/fs/own-handles.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { setIoPriority } from '../../../common/ops/io-priority.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
@@ -34,6 +36,7 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
   if (values.nice !== undefined) beNice(values.nice);
   if (values.ioPriority !== undefined) setIoPriority(values.ioPriority);
   for (const folder of folders) ensureDirectory(folder);
+  if (isReachableFromAnywhere(values.listen)) enterOwnHandles();
   const logFile = values.logFile === undefined ? undefined : new LogFile(values.logFile);
   const logger = createLogger({
     name: 'server',
