@@ -48,7 +48,8 @@ format: setup ## Format everything
 bench: build ## Benchmarks beside rsync and others (CASE=… for one, PROFILE=1 for CPU profiles)
 	@$(NODE) bench/run.ts $(CASE)
 
-torture: setup ## Random and enumerated faults (SEEDS=… for how many)
+torture: setup ## Random and enumerated faults (SEEDS=… simulations, ROUNDS=… times the cases, MINUTES=… of chance)
+	@$(NODE) test/torture/budget.ts
 	@$(NODE) scripts/run-tests.ts --jobs 2 test/torture
 
 fuzz: setup ## Hostile input (SECONDS_PER_TARGET=… for how long)

@@ -73,7 +73,8 @@ const HEAD = `# Reliability
 
 What Lockstep promises, and the tests that hold it to that. This page is written by \`scripts/list-cases.ts\` from \`scripts/fault-table.ts\` and
 the names of the tests; ids of one letter and a number name cases that a synchronizer must get right (E), faults that it must survive (F) and attacks (S).
-Tests under \`test/torture\` are run by \`make torture\`: SEEDS=… for more cases of each enumeration, MINUTES=… for longer random faults.
+Tests under \`test/torture\` are run by \`make torture\`: SEEDS=… for
+more seeds of the simulation, ROUNDS=… for so many times the cases of each enumeration, MINUTES=… for longer random faults.
 `;
 
 const cases = globSync('test/**/*.test.ts', { cwd: root }).flatMap(casesOf).sort(order);

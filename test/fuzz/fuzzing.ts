@@ -3,9 +3,10 @@
  * how long each target is tried (default 5). With the same seed the inputs are the same, one after the other.
  */
 import { randomInt } from 'node:crypto';
+import { givenNumber } from '../support/given-number.ts';
 
-const SECONDS_PER_TARGET = Number(process.env['SECONDS_PER_TARGET'] ?? 5);
-const SEED = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 32));
+const SECONDS_PER_TARGET = givenNumber('SECONDS_PER_TARGET', { least: 0 }) ?? 5;
+const SEED = givenNumber('FUZZ_SEED', { least: 0, isWhole: true }) ?? randomInt(2 ** 32);
 
 /** What a round of a target may still take after its budget, in milliseconds. */
 export const PATIENCE_MS = 30_000;

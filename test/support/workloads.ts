@@ -15,12 +15,17 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { givenNumber } from './given-number.ts';
 import { noise, within } from './writing.ts';
 
-/** The seed of this run: LOCKSTEP_TEST_SEED to repeat one, else a new one. */
+/** LOCKSTEP_TEST_SEED, to repeat a run. */
+export function seedGiven(): number | undefined {
+  return givenNumber('LOCKSTEP_TEST_SEED', { least: 0, isWhole: true });
+}
+
+/** The seed of this run: the one that is given, else a new one. */
 export function seedOfRun(): number {
-  const given = process.env['LOCKSTEP_TEST_SEED'];
-  return given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
+  return seedGiven() ?? Math.floor(Math.random() * 2 ** 31);
 }
 
 /** mulberry32 (Tommy Ettinger, public domain): small, and good enough to choose by. */

@@ -1,16 +1,23 @@
 /**
- * How much torture a run is to be: the default fits into CI. SEEDS=… multiplies the cases of the enumerations by a tenth of
- * it, MINUTES=… says how long random faults go on, LOCKSTEP_TEST_SEED=… repeats a failure.
+ * How much torture a run is to be: the default fits into CI. SEEDS=… says how many seeds the simulation runs, ROUNDS=…
+ * multiplies the cases of the enumerations, which start real processes for each, MINUTES=… says how long random faults go on,
+ * LOCKSTEP_TEST_SEED=… repeats a failure. `make torture` loads this first, by itself, so that a slip is told once.
  */
+import { givenNumber } from '../support/given-number.ts';
+import { seedGiven, seedOfRun } from '../support/workloads.ts';
 
-const DEFAULT_SEEDS = 10;
+const seeds = givenNumber('SEEDS', { least: 1, isWhole: true });
+const rounds = givenNumber('ROUNDS', { least: 0 }) ?? 1;
+const minutes = givenNumber('MINUTES', { least: 0 }) ?? 0;
 
-const seeds = Number(process.env['SEEDS'] ?? DEFAULT_SEEDS);
-const minutes = Number(process.env['MINUTES'] ?? 0);
+/** Of the simulation, one after the other: the same each time, unless a number of them, or a first one, is given. */
+export function seedsOf(byDefault: number): { readonly first: number; readonly count: number } {
+  return { first: seeds === undefined && seedGiven() === undefined ? 1 : seedOfRun(), count: seeds ?? byDefault };
+}
 
 /** Of an enumeration that has `byDefault` cases in CI. */
 export function casesOf(byDefault: number): number {
-  return Math.max(1, Math.round((byDefault * seeds) / DEFAULT_SEEDS));
+  return Math.max(1, Math.round(byDefault * rounds));
 }
 
 /** How long random faults go on. */

@@ -1,6 +1,6 @@
 /**
  * What a disk or a careless hand does to the two programs' own files and to the replica: flipped and lost bytes anywhere in
- * log and index (sampled; SEEDS= for more), and contents that went bad without a trace. The tree's other mishaps are in
+ * log and index (sampled; ROUNDS= for more), and contents that went bad without a trace. The tree's other mishaps are in
  * end-to-end/reconciling.test.ts and end-to-end/guards.test.ts.
  */
 import { expect } from 'chai';

@@ -1,5 +1,5 @@
 /**
- * What a network does to the pair: cut after every n-th byte (sampled; SEEDS= for more), long and narrow lines.
+ * What a network does to the pair: cut after every n-th byte (sampled; ROUNDS= for more), long and narrow lines.
  */
 import { expect } from 'chai';
 import { FaultProxy } from '../support/fault-proxy.ts';

@@ -1,5 +1,5 @@
 /**
- * The power of a disk is cut before each step of a program on it in turn (sampled; SEEDS= for more): ext4 in a file, shut
+ * The power of a disk is cut before each step of a program on it in turn (sampled; ROUNDS= for more): ext4 in a file, shut
  * down by its own ioctl, without what it had not written yet. What was told to be durable is there when it is mounted again.
  */
 import { expect } from 'chai';

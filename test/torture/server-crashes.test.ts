@@ -1,5 +1,5 @@
 /**
- * The server is killed before each of its steps on the disk in turn (sampled; SEEDS= for more): while it applies, and while
+ * The server is killed before each of its steps on the disk in turn (sampled; ROUNDS= for more): while it applies, and while
  * it recovers. What was told to be durable is there before the watcher has said a word.
  */
 import { expect } from 'chai';

@@ -1,5 +1,5 @@
 /**
- * The watcher is killed before each of its steps in turn (sampled; SEEDS= for more): what it reads of the tree, and what it
+ * The watcher is killed before each of its steps in turn (sampled; ROUNDS= for more): what it reads of the tree, and what it
  * writes into its state. Whatever it was about to know, it finds out again, and nothing that it did not see counts as gone.
  */
 import { expect } from 'chai';

@@ -18,11 +18,12 @@ import { expect } from 'chai';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { givenNumber } from '../../support/given-number.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import { useTemporaryDirectory } from './temporary.ts';
 
 /** How long each operation is raced; `LOCKSTEP_RACE_MS=15000` for a long run. */
-const RACE_MS = Number(process.env['LOCKSTEP_RACE_MS'] ?? 150);
+const RACE_MS = givenNumber('LOCKSTEP_RACE_MS', { least: 0 }) ?? 150;
 
 /** What the operations work on; the tree's directory and the one outside start out with the same names. */
 function fill(directory: string): void {

@@ -7,15 +7,13 @@ import { expect } from 'chai';
 import { describeError } from '../../../common/ops/errors.ts';
 import { removeDirectory, temporaryDirectory } from '../../support/pair.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
-import { Random, seedOfRun } from '../../support/workloads.ts';
+import { Random } from '../../support/workloads.ts';
+import { seedsOf } from '../budget.ts';
 import { shrink } from './shrink.ts';
 import type { PlantedFault } from './simulated-server.ts';
 import { type Action, runOf, simulate, type SimulationOptions } from './simulation.ts';
 
-const SEEDS = Number(process.env['SEEDS'] ?? 600);
-/** The same runs each time, unless others are asked for. */
-const FIRST_SEED =
-  process.env['SEEDS'] === undefined && process.env['LOCKSTEP_TEST_SEED'] === undefined ? 1 : seedOfRun();
+const { first: FIRST_SEED, count: SEEDS } = seedsOf(600);
 const ACTIONS_PER_PHASE = 150;
 /** So many runs for one that keeps hard links (E19). */
 const RUNS_PER_LINKED_ONE = 3;
