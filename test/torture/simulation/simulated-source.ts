@@ -10,6 +10,7 @@ import {
   type Dirent,
   linkSync,
   lstatSync,
+  lutimesSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -37,6 +38,11 @@ const MODES = [0o644, 0o600, 0o755];
 const MAX_DEPTH = 4;
 /** Users and groups alike. */
 const OWNERS = [0, 1001, 1002];
+/** What the first change is given as its time. */
+const FIRST_TIME_S = 1_600_000_000;
+/** The kernel's clock goes in steps, so that several changes have one time. */
+const CHANGES_PER_TICK = 3;
+const TICK_S = 0.004;
 
 export class SimulatedSource {
   readonly directory: string;
@@ -49,13 +55,16 @@ export class SimulatedSource {
   #present = new Set<TreePath>();
   readonly #watched = new Set<bigint>();
   readonly #changesOwners: boolean;
+  /** Times from here to now are the kernel's. */
+  readonly #madeAtMs = Date.now() - 1_000;
   /** Changes so far. */
   mutations = 0;
 
   constructor(directory: string, changesOwners: boolean) {
     this.directory = directory;
     this.#changesOwners = changesOwners;
-    this.remember();
+    this.#stamp(ROOT);
+    this.#remember();
   }
 
   /** Whether this content ever stood at this path. */
@@ -92,17 +101,17 @@ export class SimulatedSource {
     this.mutations++;
     try {
       const what = this.#change(random, path);
-      this.remember();
+      this.#stamp(path);
+      this.#remember();
       return what;
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) throw error;
-      this.remember();
       return `${error.code} ${path}`;
     }
   }
 
   /** Notes what stands where now. */
-  remember(): void {
+  #remember(): void {
     const present = new Set<TreePath>();
     for (const [path, content] of walk(this.directory)) {
       present.add(path);
@@ -143,6 +152,7 @@ export class SimulatedSource {
         renameSync(local, this.#local(to));
         // What was missing in a directory was so under its new name as well.
         for (const gone of this.#wasGone) if (isInside(gone, path)) this.#wasGone.add(rebase(gone, path, to));
+        this.#stamp(to);
         this.#hint(path);
         this.#hint(to);
         // The observer finds a directory that it watched under its new name, and says so.
@@ -184,6 +194,16 @@ export class SimulatedSource {
     // Told before it is gone, because then nobody knows any more whether it was watched.
     this.#hint(path);
     rmSync(this.#local(path), { recursive: true });
+  }
+
+  /** What the kernel has just given a time of its own, the entry or its directory, gets the simulation's: every run has the same. */
+  #stamp(path: TreePath): void {
+    const second = FIRST_TIME_S + Math.floor(this.mutations / CHANGES_PER_TICK) * TICK_S;
+    for (const changed of [path, parentOf(path)]) {
+      const stat = lookAt(this.#local(changed));
+      const mtimeMs = Number(stat?.mtimeMs ?? 0);
+      if (mtimeMs >= this.#madeAtMs && mtimeMs <= Date.now()) lutimesSync(this.#local(changed), 0, second);
+    }
   }
 
   #hintAtNamesOf(ino: number): void {
