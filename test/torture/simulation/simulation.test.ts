@@ -4,19 +4,19 @@
  */
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { describeError } from '../../../common/ops/errors.ts';
 import { removeDirectory, temporaryDirectory } from '../../support/pair.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
-import { Random } from '../../support/workloads.ts';
 import { seedsOf } from '../budget.ts';
+import { isFailure, Players } from './players.ts';
+import { actionsOfSeed, play, type SeededRun } from './seeded-run.ts';
 import { shrink } from './shrink.ts';
 import type { PlantedFault } from './simulated-server.ts';
-import { type Action, runOf, simulate, type SimulationOptions } from './simulation.ts';
 
 const { first: FIRST_SEED, count: SEEDS } = seedsOf(600);
-const ACTIONS_PER_PHASE = 150;
-/** So many runs for one that keeps hard links (E19). */
-const RUNS_PER_LINKED_ONE = 3;
+/** Of so many runs one is played with owners, too. */
+const RUNS_PER_OWNED_ONE = 6;
+/** Runs that are played twice. */
+const RUNS_TO_REPEAT = 20;
 /** Runs within which a planted fault must be found. */
 const RUNS_TO_FIND = 150;
 
@@ -32,65 +32,57 @@ const FAULTS: readonly PlantedFault[] = [
 describe('the simulation', function () {
   this.timeout(0);
   let base: string;
+  let players: Players;
   before(() => {
     base = temporaryDirectory();
+    players = new Players(base);
   });
-  after(() => removeDirectory(base));
+  after(async () => {
+    await players.close();
+    removeDirectory(base);
+  });
 
-  const failureOf = async (
-    actions: readonly Action[],
-    options: Omit<SimulationOptions, 'directory'> = {},
-  ): Promise<unknown> => {
-    try {
-      await simulate(actions, { directory: join(base, 'run'), ...options });
-      return undefined;
-    } catch (error) {
-      return error;
-    }
-  };
+  /** @throws at the first failure, with its seed and what is left of it */
+  async function playSeeds(runs: readonly SeededRun[]): Promise<void> {
+    const failed = (await players.play(runs)).find(isFailure);
+    if (failed === undefined) return;
+    const { failure, ...run } = failed;
+    const left = await shrink(actionsOfSeed(run.seed), async (fewer) => {
+      const played = play(run, join(base, 'run'), fewer);
+      return await played.then(
+        () => false,
+        () => true,
+      );
+    });
+    throw new Error(`LOCKSTEP_TEST_SEED=${run.seed}: ${failure}\n  what is left of it: ${JSON.stringify(left)}`);
+  }
 
   it('ends with equal owners, too, where both sides keep them (E79, E19)', async function () {
     if (process.geteuid?.() !== 0) skipBecause(this, 'only root may give files to others');
-    for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS / 6; seed++) {
-      const actions = runOf(seed, ACTIONS_PER_PHASE);
-      const options = { owners: true, hardLinks: seed % RUNS_PER_LINKED_ONE === 0 };
-      const failure = await failureOf(actions, options);
-      if (failure === undefined) continue;
-      const left = await shrink(actions, async (fewer) => (await failureOf(fewer, options)) !== undefined);
-      const what = `LOCKSTEP_TEST_SEED=${seed}: ${describeError(failure)}`;
-      throw new Error(`${what}\n  what is left of it: ${JSON.stringify(left)}`, { cause: failure });
-    }
+    await playSeeds(runsOf(Math.ceil(SEEDS / RUNS_PER_OWNED_ONE), { owners: true }));
   });
 
   it(`ends equal for ${SEEDS} seeds, whatever is cut, lost, late or killed (E19, F01 to F12)`, async () => {
-    for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
-      const actions = runOf(seed, ACTIONS_PER_PHASE);
-      const options = { hardLinks: seed % RUNS_PER_LINKED_ONE === 0 };
-      const failure = await failureOf(actions, options);
-      if (failure === undefined) continue;
-      const left = await shrink(actions, async (fewer) => (await failureOf(fewer, options)) !== undefined);
-      throw new Error(
-        `LOCKSTEP_TEST_SEED=${seed}: ${describeError(failure)}\n  what is left of it: ${JSON.stringify(left)}`,
-        {
-          cause: failure,
-        },
-      );
-    }
+    await playSeeds(runsOf(SEEDS));
   });
 
-  it('does the same again for the same seed', async () => {
-    const actions = runOf(FIRST_SEED, ACTIONS_PER_PHASE);
-    const directory = join(base, 'run');
-    expect(await simulate(actions, { directory })).to.equal(await simulate(actions, { directory }));
+  it('does the same again for the same seed, in whatever process', async () => {
+    const runs = runsOf(RUNS_TO_REPEAT);
+    const outcomes = await players.play(runs);
+    for (const run of runs) {
+      const traceHash = await play(run, join(base, 'run'));
+      expect(outcomes).to.deep.include({ ...run, traceHash });
+    }
   });
 
   for (const fault of FAULTS) {
     it(`finds it when ${fault}`, async () => {
-      const random = new Random(FIRST_SEED);
-      for (let run = 0; run < RUNS_TO_FIND; run++) {
-        if ((await failureOf(runOf(random.below(2 ** 31), ACTIONS_PER_PHASE), { fault })) !== undefined) return;
-      }
-      throw new Error(`not found in ${RUNS_TO_FIND} runs`);
+      const outcomes = await players.play(runsOf(RUNS_TO_FIND, { fault }));
+      if (!outcomes.some(isFailure)) throw new Error(`not found in ${RUNS_TO_FIND} runs`);
     });
   }
 });
+
+function runsOf(count: number, options: Omit<SeededRun, 'seed'> = {}): readonly SeededRun[] {
+  return Array.from({ length: count }, (_, number) => ({ seed: FIRST_SEED + number, ...options }));
+}
