@@ -145,15 +145,23 @@ function checkFormat(database: IndexDatabase): void {
 
 /** Statement by statement the tables that this version makes; only the optional indexes may be missing. */
 function checkTables(database: IndexDatabase): void {
+  ownSchema ??= makeSchema();
+  const found = schemaOf(database);
+  const isOurs = isSubset(ownSchema.required, found) && isSubset(found, ownSchema.known);
+  if (!isOurs) throw damaged('the index has other tables');
+}
+
+/** In SQLite's own words; the same at every opening. */
+let ownSchema: { readonly required: ReadonlySet<string>; readonly known: ReadonlySet<string> } | undefined;
+
+function makeSchema(): typeof ownSchema & {} {
   const fresh = new DatabaseSync(':memory:');
   try {
     const expected = new IndexDatabase(fresh);
     expected.exec(TABLES);
     const required = schemaOf(expected);
     expected.exec(`${INODE_INDEX}; ${CONTENT_INDEX}`);
-    const known = schemaOf(expected);
-    const found = schemaOf(database);
-    if (!isSubset(required, found) || !isSubset(found, known)) throw damaged('the index has other tables');
+    return { required, known: schemaOf(expected) };
   } finally {
     fresh.close();
   }

@@ -3,7 +3,7 @@
  * another order happens in another order. Both sides are the real ones (engine, planner, index; applier, log, recovery) on
  * a file system in memory; what stands between them is here. The same actions give the same run.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { cpSync, existsSync, lstatSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -60,6 +60,7 @@ export interface SimulationOptions {
 
 type ToServer = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' }>;
 
+const SHOWS_TRACE = process.env['LOCKSTEP_TRACE'] !== undefined;
 const PHASES = 3;
 const MAX_ROUNDS_TO_SETTLE = 3_000;
 
@@ -95,7 +96,7 @@ class Simulation {
   readonly #source: SimulatedSource;
   readonly #server: SimulatedServer;
   readonly #stateDirectory: string;
-  readonly #trace = createHash('sha256');
+  readonly #trace: string[] = [];
   /** Of the current action. */
   #random = new Random(0);
   #nowMs = 1_000;
@@ -136,7 +137,7 @@ class Simulation {
   }
 
   get traceHash(): string {
-    return this.#trace.copy().digest('hex');
+    return hash('sha256', this.#trace.join('\n'));
   }
 
   close(): void {
@@ -573,8 +574,7 @@ class Simulation {
   }
 
   #note(what: string): void {
-    this.#trace.update(what);
-    this.#trace.update('\n');
-    if (process.env['LOCKSTEP_TRACE'] !== undefined) process.stdout.write(`${what}\n`);
+    this.#trace.push(what);
+    if (SHOWS_TRACE) process.stdout.write(`${what}\n`);
   }
 }
