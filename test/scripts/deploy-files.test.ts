@@ -237,6 +237,14 @@ describe('.github/workflows/ci.yml', () => {
     expect(workflow['permissions']).to.deep.equal({ contents: 'read' });
   });
 
+  it('tries many seeds of the simulation each night, others each time', () => {
+    expect(at(workflow, 'on', 'schedule')).to.have.length(1);
+    const { if: when, steps: ofSeeds } = jobs['seeds'] as Json;
+    expect(when).to.equal("github.event_name == 'schedule'");
+    const commands = (ofSeeds as readonly Json[]).map(({ run }) => run);
+    expect(commands).to.include('make torture SEEDS=20000');
+  });
+
   it('covers macOS and Windows, as far as they can be', () => {
     const systems = at(jobs['others'], 'strategy', 'matrix', 'include') as readonly { readonly system: string }[];
     expect(systems.map(({ system }) => system.replace(/-.*/, ''))).to.deep.equal(['macos', 'windows']);

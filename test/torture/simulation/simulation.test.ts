@@ -12,7 +12,7 @@ import { actionsOfSeed, play, type SeededRun } from './seeded-run.ts';
 import { shrink } from './shrink.ts';
 import type { PlantedFault } from './simulated-server.ts';
 
-const { first: FIRST_SEED, count: SEEDS } = seedsOf(600);
+const { first: FIRST_SEED, count: SEEDS } = seedsOf(1000);
 /** Of so many runs one is played with owners, too. */
 const RUNS_PER_OWNED_ONE = 6;
 /** Runs that are played twice. */
