@@ -34,7 +34,7 @@ export interface ScannerOptions {
   readonly unlisted: (path: TreePath, reason: string, message: string) => void;
   /** Something that cannot be kept in step, for a reason that lies on this side. */
   readonly report: (path: TreePath, reason: string, message: string) => void;
-  /** A file with other names differs, or went: what is sent of this inode under another name may be old already (E19). */
+  /** A file or link with other names differs, or went: what is sent of this inode under another name may be old already (E19). */
   readonly shared: (ino: bigint) => void;
   /** Of a file that is as the index has it: whether the server may have it apart from its other names. Undefined where that is no matter. */
   readonly isUnlinked?: ((path: TreePath) => boolean) | undefined;
@@ -50,7 +50,7 @@ export interface Findings {
   readonly differences: Difference[];
   /** Directories that the disk has among these names. */
   readonly directories: TreePath[];
-  /** Other names, in the index, of files that differ: a write through one name is no event of the others (E19). */
+  /** Other names, in the index, of files and links that differ: a change through one name is no event of the others (E19). */
   readonly linked: TreePath[];
   /** Names that neither side has (any more), or whose directory is not there. */
   readonly nowhere: TreePath[];
@@ -222,18 +222,19 @@ export class Scanner {
     const now = looksSame ? withContentOf(before, seen) : seen;
     if (now === undefined && before === undefined) return;
     findings.differences.push({ path, before, now });
-    if (stat.kind !== 'file' || stat.nlink < 2) return;
+    if (stat.kind === 'directory' || stat.nlink < 2) return;
     if (wantsLinked) findings.linked.push(...this.#otherNames(path, stat));
     else this.#options.shared(stat.ino);
   }
 
-  /** A file that is gone from here may have been written through this name before: its other names know nothing of that. */
+  /** What is gone from here may have been changed through this name before: its other names know nothing of that. */
   #namesLeftBehind({ before, now }: Difference): readonly TreePath[] {
     return before?.identity === undefined || now?.identity.ino === before.identity.ino ? [] : this.#namesOf(before);
   }
 
   #namesOf(known: IndexedEntry | undefined): readonly TreePath[] {
-    return known?.kind !== 'file' || known.identity === undefined ? [] : this.#otherNames(known.path, known.identity);
+    if (known?.identity === undefined || known.kind === 'directory') return [];
+    return this.#otherNames(known.path, known.identity);
   }
 
   /** The names that the index has of a file. */

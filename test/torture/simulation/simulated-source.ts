@@ -20,7 +20,6 @@ import {
   rmSync,
   symlinkSync,
   truncateSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { isInside, joinPath, nameOf, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -166,7 +165,7 @@ export class SimulatedSource {
         if (this.#changesOwners && random.below(2) === 0) lchownSync(local, random.of(OWNERS), random.of(OWNERS));
         else if (random.below(2) === 0)
           chmodSync(local, lstatSync(local).isDirectory() ? 0o755 - random.below(2) * 5 : random.of(MODES));
-        else utimesSync(local, 0, random.below(2_000_000_000) + 0.5);
+        else lutimesSync(local, 0, random.below(2_000_000_000) + 0.5);
         this.#hint(path);
         return `touch ${path}`;
       case 11:

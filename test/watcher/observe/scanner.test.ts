@@ -1,5 +1,17 @@
 import { expect } from 'chai';
-import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Difference } from '../../../clients/watcher/plan/difference.ts';
 import { LocalOwners } from '../../../clients/watcher/observe/local-owners.ts';
@@ -123,6 +135,26 @@ describe('scanner', () => {
     expect(scanner.look(path('sub'), 'one').linked).to.deep.equal(['sub/link']);
     unlinkSync(join(tree, 'sub', 'link'));
     expect(scanner.look(path('sub'), 'one').linked).to.deep.equal([]);
+  });
+
+  it('names the other names of a symbolic link, too, whose time or owner was changed through one of them (E19, E79)', () => {
+    symlinkSync('nowhere', join(tree, 'sub', 'here'));
+    linkSync(join(tree, 'sub', 'here'), join(tree, 'sub', 'there'));
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    for (const name of ['here', 'there']) {
+      const { dev, ino, ctimeNs, mtimeNs } = lstatSync(join(tree, 'sub', name), { bigint: true });
+      const target = Buffer.from('nowhere');
+      index.put(
+        { path: path(`sub/${name}`), kind: 'symlink', mtimeNs, target },
+        { dev, ino, ctimeNs, mtimeNs, sizeBytes: target.length },
+      );
+    }
+    expect(scanner.look(path('sub'), 'here').linked).to.deep.equal([]);
+    lutimesSync(join(tree, 'sub', 'here'), 0, 1);
+    expect(scanner.look(path('sub'), 'here').linked).to.deep.equal(['sub/there']);
+    unlinkSync(join(tree, 'sub', 'here'));
+    scanner.beginLook();
+    expect(scanner.look(path('sub'), 'here').linked).to.deep.equal(['sub/there']);
   });
 
   it('reports names that it may not look at, and deduces nothing from that (E49)', function () {
