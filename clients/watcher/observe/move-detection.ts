@@ -42,6 +42,8 @@ function sourceOf(
 ): IndexedEntry | undefined {
   const { path, before, now } = difference;
   if (path === ROOT || now === undefined || before?.identity?.ino === now.identity.ino) return undefined;
+  // What the server turned out to have at this very path may be this directory already, and would be deleted for the rename.
+  if (before?.kind === 'directory' && before.identity === undefined) return undefined;
   const { dev, ino } = now.identity;
   let found: IndexedEntry | undefined;
   for (const entry of index.findByInode(dev, ino)) {

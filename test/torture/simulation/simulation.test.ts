@@ -45,6 +45,27 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'mutate', seed: 1456767059 },
     ],
   },
+  {
+    what: 'the watcher dies after a renamed directory was sent as a new one, and before it knows of that (E64, F03)',
+    run: { seed: 1_001_571 },
+    actions: [
+      { kind: 'mutate', seed: 370837637 },
+      { kind: 'mutate', seed: 1048376818 },
+      { kind: 'mutate', seed: 634050880 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 1829586803 },
+      { kind: 'lose hints', seed: 1740206647 },
+      { kind: 'mutate', seed: 183144738 },
+      { kind: 'deliver hints', seed: 1365963324 },
+      { kind: 'work', seed: 966797828 },
+      { kind: 'mutate', seed: 1912692022 },
+      { kind: 'scan', seed: 271711599 },
+      { kind: 'work', seed: 1157375817 },
+      { kind: 'watcher reads', seed: 1692268671 },
+      { kind: 'server reads', seed: 538952820 },
+      { kind: 'watcher crashes', seed: 1048322413 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
