@@ -2,7 +2,6 @@
  * `sync-watcher watch`: watches until it is told to stop, or looks once; one directory, or those of the `[[watch]]` tables,
  * which go their own ways in one process.
  */
-import { isReachableFromAnywhere } from '../../../common/rpc/address.ts';
 import { enterOwnHandles } from '../../../common/fs/own-handles.ts';
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
@@ -12,6 +11,7 @@ import { printedConfiguration } from '../../../common/ops/print-configuration.ts
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
+import { isReachableFromAnywhere } from '../../../common/rpc/address.ts';
 import type { EngineThreads } from '../engine-thread.ts';
 import { exitCodeOfWatcher } from '../exit-code.ts';
 import type { MetricsPort } from '../status/metrics-port.ts';

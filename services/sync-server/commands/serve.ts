@@ -2,7 +2,6 @@
  * `sync-server serve`: runs until it is told to stop.
  */
 import { Deferred } from '../../../common/ops/async.ts';
-import { isReachableFromAnywhere } from '../../../common/rpc/address.ts';
 import { enterOwnHandles } from '../../../common/fs/own-handles.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { setIoPriority } from '../../../common/ops/io-priority.ts';
@@ -13,6 +12,7 @@ import { printedConfiguration } from '../../../common/ops/print-configuration.ts
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
 import { onTermination } from '../../../common/ops/shutdown.ts';
+import { isReachableFromAnywhere } from '../../../common/rpc/address.ts';
 import type { TlsFiles } from '../auth/tls.ts';
 import type { ScrubSettings } from '../replica/scrub.ts';
 import { startServer } from '../server.ts';
