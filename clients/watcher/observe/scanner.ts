@@ -296,10 +296,10 @@ export class Scanner {
     return nearest;
   }
 
-  /** What vanished while it was looked at is told by a hint of its own (E36). */
+  /** What vanished, or was replaced, while it was looked at is told by a hint of its own or found by the next poll (E36). */
   #reportUnreadable(path: TreePath, error: unknown, report = this.#options.report): void {
     if (errnoOf(error) === undefined) throw error;
-    if (isGone(error)) return;
+    if (isGone(error) || errnoOf(error) === 'ESTALE') return;
     report(path, reasonOfErrno(error), `cannot be read: ${describeError(error)}`);
   }
 }

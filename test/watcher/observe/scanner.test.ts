@@ -90,6 +90,18 @@ describe('scanner', () => {
     expect(reports).to.deep.equal([]);
   });
 
+  it('leaves what is replaced between its listing and the look at its names, by paths, to the hint of that (E36)', () => {
+    root.close();
+    openRoot({ way: 'paths' });
+    scanner = newScanner();
+    const scan = scanner.open(path('sub'));
+    expect(scan?.next(1).differences).to.have.lengthOf(1);
+    renameSync(join(tree, 'sub'), join(tree, 'other'));
+    mkdirSync(join(tree, 'sub'));
+    expect(scan?.next(10).differences).to.deep.equal([]);
+    expect(reports).to.deep.equal([]);
+  });
+
   it('sees owners only where they are carried, and then also where the server has another or none', () => {
     index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
     know('one', 'two', 'three');
