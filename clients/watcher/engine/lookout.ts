@@ -157,7 +157,10 @@ export class Lookout {
     for (const difference of findings.differences) note(difference, found);
     for (const other of findings.linked) {
       if (this.#options.isInFlight(other, seenMs)) continue;
-      for (const difference of scanner.look(parentOf(other), nameOf(other), false).differences) note(difference, found);
+      const { differences, directories } = scanner.look(parentOf(other), nameOf(other), false);
+      for (const difference of differences) note(difference, found);
+      // Known by now, or the hint at it comes when the server has it and it looks like what it was.
+      findings.directories.push(...directories);
     }
     for (const directory of findings.directories) {
       if (!isAnotherDirectory(found.get(directory))) continue;

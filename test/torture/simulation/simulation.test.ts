@@ -66,6 +66,28 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'watcher crashes', seed: 1048322413 },
     ],
   },
+  {
+    what: 'a directory takes the name of a file that has another name, which is looked at first (E19, E31)',
+    run: { seed: 1_003_291, owners: true },
+    actions: [
+      { kind: 'mutate', seed: 1044552664 },
+      { kind: 'connect', seed: 1584491210 },
+      { kind: 'work', seed: 338080138 },
+      { kind: 'mutate', seed: 34263678 },
+      { kind: 'mutate', seed: 628414068 },
+      { kind: 'lose hints', seed: 152376728 },
+      { kind: 'deliver hints', seed: 272680171 },
+      { kind: 'work', seed: 767331328 },
+      { kind: 'wait', seed: 1053930286 },
+      { kind: 'mutate', seed: 507860770 },
+      { kind: 'work', seed: 1365037013 },
+      { kind: 'mutate', seed: 827262814 },
+      { kind: 'server reads', seed: 1694405878 },
+      { kind: 'watcher reads', seed: 1365896120 },
+      { kind: 'mutate', seed: 1505856641 },
+      { kind: 'work', seed: 2082738184 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
