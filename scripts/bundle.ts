@@ -38,6 +38,22 @@ function keepingUrls(dist: string): Plugin {
   };
 }
 
+/**
+ * grpc-js asks for `http` in case of a proxy; with it Node 24 loads its client for WebSockets (node:http's getters are read when
+ * it is loaded), a seventh of a start. Here it is loaded when there is a proxy.
+ */
+const httpForProxies: Plugin = {
+  name: 'http for proxies',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^http$/ }, ({ path, importer }) =>
+      importer.endsWith('/http_proxy.js') ? { path, namespace: 'later' } : undefined,
+    );
+    onLoad({ filter: /^http$/, namespace: 'later' }, () => ({
+      contents: `exports.request = (options) => require('node:http').request(options);`,
+    }));
+  },
+};
+
 /** @throws what esbuild reports */
 export async function bundle(directory: string): Promise<void> {
   const dist = resolve(directory);
@@ -57,7 +73,7 @@ export async function bundle(directory: string): Promise<void> {
     nodePaths: [join(import.meta.dirname, '../node_modules')],
     keepNames: true,
     banner: { js: REQUIRE },
-    plugins: [keepingUrls(dist)],
+    plugins: [keepingUrls(dist), httpForProxies],
     logLevel: 'warning',
   });
   await mkdir(join(dist, 'chunks'), { recursive: true });

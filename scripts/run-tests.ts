@@ -1,6 +1,6 @@
 /**
  * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`. `--jobs N`: so many
- * files at a time; default: one more than there are cores for the whole suite, whose tests wait a good part of their time, else one.
+ * files at a time; default: as many as there are cores for the whole suite, else one.
  * With NODE_V8_COVERAGE in the environment the whole suite measures only what the tests of measured-tests.ts start, because the others would
  * take almost half as long again; what is named is measured.
  * Exit status 0 when nothing failed, else 1.
@@ -28,7 +28,7 @@ function filesOf(selection: readonly string[]): string[] {
 
 const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true });
 const isWhole = positionals.length === 0;
-const jobs = values.jobs === undefined ? (isWhole ? availableParallelism() + 1 : 1) : Number(values.jobs);
+const jobs = values.jobs === undefined ? (isWhole ? availableParallelism() : 1) : Number(values.jobs);
 const reporter = process.env['MOCHA_REPORTER'] ?? 'spec';
 const mocha = new Mocha({
   timeout: 60_000,
