@@ -88,6 +88,30 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'work', seed: 2082738184 },
     ],
   },
+  {
+    what: 'one of two names of a file is edited in the replica, while the other one is on its way (E19)',
+    run: { seed: 1_003_476 },
+    actions: [
+      { kind: 'mutate', seed: 303590773 },
+      { kind: 'mutate', seed: 647771611 },
+      { kind: 'mutate', seed: 971068668 },
+      { kind: 'connect', seed: 1052593244 },
+      { kind: 'work', seed: 119051525 },
+      { kind: 'mutate', seed: 1109859996 },
+      { kind: 'mutate', seed: 568185344 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 586898758 },
+      { kind: 'scan', seed: 2056326641 },
+      { kind: 'work', seed: 1366954432 },
+      { kind: 'server reads', seed: 1086292117 },
+      { kind: 'wait', seed: 320439178 },
+      { kind: 'replica is edited', seed: 212990177 },
+      { kind: 'work', seed: 1902833402 },
+      { kind: 'watcher reads', seed: 474160514 },
+      { kind: 'work', seed: 1835323643 },
+      { kind: 'server reads', seed: 1562992885 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
