@@ -119,6 +119,17 @@ describe('planner', () => {
     expect(world.differences()).to.deep.equal([]);
   });
 
+  it('renames a directory that came out of another one before that other one', () => {
+    const world = new World(new Map(), false);
+    for (const path of ['a', 'a/a']) world.mutate({ type: 'mkdir', path: path as TreePath, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'rename', path: 'a/a' as TreePath, to: 'b' as TreePath });
+    world.mutate({ type: 'rename', path: 'a' as TreePath, to: 'c' as TreePath });
+    expect(planChanges(world.differences(), OPTIONS).changes).to.deep.equal([{ type: 'move', from: 'a/a', to: 'b' }]);
+    world.sync();
+    expect(world.differences()).to.deep.equal([]);
+  });
+
   it('lets a file that was renamed step aside before a directory takes its path', () => {
     const world = new World(new Map(), true);
     world.mutate({ type: 'write', path: 'a' as TreePath, to: ROOT });
