@@ -22,7 +22,7 @@ export function openExpected(root: SafeRoot, file: ExpectedFile): number | undef
     if (looksAsExpected(statOf(fd), file)) return fd;
   } catch (error) {
     closeSync(fd);
-    throw error;
+    throw readError(file, error);
   }
   closeSync(fd);
   return undefined;

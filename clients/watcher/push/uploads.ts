@@ -213,11 +213,12 @@ export class Uploads {
   /** Reads the file without sending it: only its metadata may be new (E75). */
   async #isStill({ request, abort }: Upload, knownDigest: Uint8Array): Promise<boolean> {
     const { content, transfer } = this.#options.context;
+    let digest: Buffer | undefined;
     for await (const chunk of content.read(request, { ...transfer, fromBytes: request.sizeBytes }, abort.signal)) {
       chunk.release();
-      if (chunk.digest !== undefined) return chunk.digest.equals(knownDigest);
+      digest = chunk.digest;
     }
-    return false;
+    return digest?.equals(knownDigest) === true;
   }
 
   async #attempt(upload: Upload, resume: boolean, asDelta: boolean): Promise<Outcome> {

@@ -156,15 +156,21 @@ describe('a pass over a file', () => {
 
   it('says why a file cannot be opened or looked at, and keeps none open', () => {
     writeFileSync(join(directory, 'f'), 'content');
-    const reasons = (['openSync', 'fstatSync'] as const).map((name) => {
-      using _ = failingCalls(name, 'EACCES');
+    const failures = [
+      ['openSync', 1],
+      // While its directory is opened, and when it is.
+      ['fstatSync', 1],
+      ['fstatSync', 2],
+    ] as const;
+    const reasons = failures.map(([name, failing]) => {
+      using _ = failingCalls(name, 'EACCES', (number) => number === failing);
       try {
         return whole(0) && 'fine';
       } catch (error) {
         return error instanceof LockstepError && error.reason;
       }
     });
-    expect(reasons).to.deep.equal(['PERMISSION_DENIED', 'PERMISSION_DENIED']);
+    expect(reasons).to.deep.equal(['PERMISSION_DENIED', 'PERMISSION_DENIED', 'PERMISSION_DENIED']);
     const transfer = whole(0);
     using _ = failingCalls('lstatSync', 'EIO');
     expect(() => transfer.step(buffer()))

@@ -16,6 +16,7 @@ import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Batch, ChangeProblemKind, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import { DigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
+import type { GetServerInfoResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { EngineDouble } from '../../support/engine-double.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
@@ -129,6 +130,17 @@ describe('Session', () => {
     await start({ folders: ['photos', 'music'] }).catch((error: unknown) => {
       expect(String(error)).to.contain('"photos", "music"');
     });
+  });
+
+  it('carries owners only to a server that keeps them (E79)', async () => {
+    expect(await reasonOf(start({}, { carriesOwners: true }))).to.equal('USAGE');
+    connection.close();
+    await server.stop();
+    const onInfo = (info: GetServerInfoResponse) => ({
+      ...info,
+      folders: info.folders.map((folder) => ({ ...folder, keepsOwners: true })),
+    });
+    expect((await start({ onInfo }, { carriesOwners: true })).facts).to.include({ epoch: 'epoch-1' });
   });
 
   it('says what of a server makes no sense, before anything is sent to it', async () => {

@@ -186,6 +186,29 @@ describe('Uploads', () => {
     expect(asked).to.equal(1);
   });
 
+  it('goes on a call that is open already, while others run', async () => {
+    let opened = 0;
+    let asked = false;
+    const open = () => {
+      opened++;
+      return connection.uploadContent();
+    };
+    const fetchSignature = (_digest: Uint8Array, _sizeBytes: number, signal: AbortSignal) =>
+      new Promise<never>((_resolve, reject) => {
+        asked = true;
+        signal.addEventListener('abort', () => reject(signal.reason));
+      });
+    await start({}, { open, fetchSignature });
+    const bytes = randomBytes(300_000);
+    const before = { digest: digestOf('blake3', bytes), sizeBytes: bytes.length };
+    uploads.request({ ...requestOf('waits', bytes), before });
+    await eventually('the question', () => asked);
+    for (const name of ['one', 'another']) {
+      expect(await outcomeOf(requestOf(name, randomBytes(1000)))).to.include({ type: 'done' });
+    }
+    expect(opened).to.equal(1);
+  });
+
   it('is interrupted while it waits for a signature', async () => {
     let asked = false;
     const fetchSignature = (_digest: Uint8Array, _sizeBytes: number, signal: AbortSignal) =>
