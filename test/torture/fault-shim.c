@@ -64,8 +64,10 @@ __attribute__((constructor)) static void begin(void) {
   if (shared != MAP_FAILED) control = shared;
 }
 
-/* /proc/self/fd/N or /proc/PID/fd/N: where the rest begins behind the number; NULL for other paths. */
+/* /proc/self/fd/N, /proc/PID/fd/N or, with that as working directory, N: where the rest begins behind the number; NULL for other paths. */
 static const char *behind_descriptor(const char *path) {
+  size_t digits = strspn(path, "0123456789");
+  if (digits > 0 && (path[digits] == '/' || path[digits] == 0)) return path + digits;
   if (strncmp(path, "/proc/", 6) != 0) return NULL;
   const char *fd = strstr(path, "/fd/");
   if (fd == NULL || memchr(path + 6, '/', (size_t)(fd - path) - 6) != NULL) return NULL;
