@@ -1,15 +1,14 @@
 /**
  * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`. `--jobs N`: so many
- * files at a time; default: as many as there are cores for the whole suite, else one.
- * With NODE_V8_COVERAGE in the environment the whole suite measures only what the tests of measured-tests.ts start, because the others would
- * take almost half as long again; what is named is measured.
+ * files at a time, for tests that mostly wait. With NODE_V8_COVERAGE in the environment the whole suite measures only what the tests of
+ * measured-tests.ts start, because the others would take almost half as long again; what is named is measured.
  * Exit status 0 when nothing failed, else 1.
  */
 import { existsSync, globSync, statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import Mocha from 'mocha';
+import { MEASURED_TESTS } from './measured-tests.ts';
 
 const root = resolve(import.meta.dirname, '..');
 /** Run by their own targets: they take a budget, not a fixed time. */
@@ -26,18 +25,20 @@ function filesOf(selection: readonly string[]): string[] {
   });
 }
 
+/** Sets the environment of the processes that a test starts, while it runs. */
+function measureSome(runner: Mocha.Runner, data: string): void {
+  runner.on('suite', ({ file }) => {
+    if (file === undefined) return;
+    const isMeasured = MEASURED_TESTS.some((directory) => relative(root, file).startsWith(`${directory}/`));
+    if (isMeasured) Object.assign(process.env, { NODE_V8_COVERAGE: data, NODE_DISABLE_COMPILE_CACHE: '1' });
+    else for (const name of ['NODE_V8_COVERAGE', 'NODE_DISABLE_COMPILE_CACHE']) delete process.env[name];
+  });
+}
+
 const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true });
-const isWhole = positionals.length === 0;
-const jobs = values.jobs === undefined ? (isWhole ? availableParallelism() : 1) : Number(values.jobs);
+const jobs = Number(values.jobs ?? 1);
 const reporter = process.env['MOCHA_REPORTER'] ?? 'spec';
-const mocha = new Mocha({
-  timeout: 60_000,
-  slow: 2_000,
-  reporter,
-  parallel: jobs > 1,
-  jobs,
-  require: isWhole ? [join(root, 'scripts/measure-some.ts')] : [],
-});
+const mocha = new Mocha({ timeout: 60_000, slow: 2_000, reporter, parallel: jobs > 1, jobs });
 for (const file of filesOf(positionals).sort()) mocha.addFile(join(root, relative(root, join(root, file))));
 // With several, each loads what it runs.
 if (jobs <= 1) await mocha.loadFilesAsync();
@@ -47,3 +48,5 @@ const runner = mocha.run((failures) => {
   // A test that left a handle open must not keep the suite from ending.
   process.exit(failures === 0 && passes > 0 ? 0 : 1);
 });
+const { NODE_V8_COVERAGE: data } = process.env;
+if (data !== undefined && data !== '' && positionals.length === 0) measureSome(runner, data);
