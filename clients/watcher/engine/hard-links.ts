@@ -54,11 +54,14 @@ export class HardLinks {
 
   /** Whether the server has the path linked to the other names that it has of this inode and record, if it has any. */
   isLinked(path: TreePath, identity: DiskIdentity, record: FileRecord): boolean {
-    const other = this.#otherNames(path, identity, record)[0];
-    if (other === undefined) return true;
+    const others = this.#otherNames(path, identity, record);
+    if (others.length === 0) return true;
     const { tree } = this.#options.index;
     const group = tree.linkGroupOf(path);
-    return group !== undefined && group === tree.linkGroupOf(other);
+    if (group === undefined) return false;
+    // A name that is in no group is to follow those that are; it may be gone here, and only wait to be deleted.
+    const groupOfOthers = others.map((other) => tree.linkGroupOf(other)).find((each) => each !== undefined);
+    return groupOfOthers === undefined || groupOfOthers === group;
   }
 
   /** What the file is, if that is known of its inode without reading it. */

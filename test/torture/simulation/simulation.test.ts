@@ -112,6 +112,24 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'server reads', seed: 1562992885 },
     ],
   },
+  {
+    what: 'one of three names of a file is removed after all that is known of their links was forgotten (E19)',
+    run: { seed: 1_009_830 },
+    actions: [
+      { kind: 'mutate', seed: 1053987585 },
+      { kind: 'mutate', seed: 1068758769 },
+      { kind: 'mutate', seed: 1826470177 },
+      { kind: 'mutate', seed: 1908319464 },
+      { kind: 'mutate', seed: 1015829298 },
+      { kind: 'mutate', seed: 1820952805 },
+      { kind: 'mutate', seed: 723705678 },
+      { kind: 'mutate', seed: 2033692309 },
+      { kind: 'mutate', seed: 476465346 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'replica is edited', seed: 232849172 },
+      { kind: 'mutate', seed: 872967302 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
