@@ -148,7 +148,9 @@ export class SimulatedSource {
       case 7:
       case 8: {
         const to = joinPath(this.#someDirectory(random), random.of(NAMES));
+        const replaced = lookAt(this.#local(to));
         renameSync(local, this.#local(to));
+        if (replaced !== undefined) this.#hintAtNamesLeft(replaced);
         // What was missing in a directory was so under its new name as well.
         for (const gone of this.#wasGone) if (isInside(gone, path)) this.#wasGone.add(rebase(gone, path, to));
         this.#stamp(to);
@@ -183,16 +185,14 @@ export class SimulatedSource {
   }
 
   #remove(path: TreePath): void {
-    const stat = lstatSync(this.#local(path));
+    const stat = lstatSync(this.#local(path), { bigint: true });
     if (stat.isDirectory()) {
       for (const name of readdirSync(this.#local(path))) this.#remove(joinPath(path, name));
     }
-    // Another name of the same file may be all that is left of a write through this one, which nothing told of: a later scan
-    // has to find that, and here it is hinted at.
-    if (!stat.isDirectory() && stat.nlink > 1) this.#hintAtNamesOf(stat.ino);
     // Told before it is gone, because then nobody knows any more whether it was watched.
     this.#hint(path);
     rmSync(this.#local(path), { recursive: true });
+    if (!stat.isDirectory()) this.#hintAtNamesLeft(stat);
   }
 
   /** What the kernel has just given a time of its own, the entry or its directory, gets the simulation's: every run has the same. */
@@ -205,8 +205,12 @@ export class SimulatedSource {
     }
   }
 
-  #hintAtNamesOf(ino: number): void {
-    for (const [path] of walk(this.directory)) if (lstatSync(this.#local(path)).ino === ino) this.#hint(path);
+  /**
+   * One name of a file went. Another one may be all that is left of a write through it, which nothing told of: a later scan has to
+   * find that, and here it is hinted at.
+   */
+  #hintAtNamesLeft({ ino }: Pick<BigIntStats, 'ino'>): void {
+    for (const [path] of walk(this.directory)) if (lookAt(this.#local(path))?.ino === ino) this.#hint(path);
   }
 
   /** Only a watched directory tells of its names. */
