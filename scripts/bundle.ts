@@ -3,14 +3,13 @@
  * and linking 400 of them took a third of a start. Needs dist/ as the compiler has made it. What `main.js` itself imports stays
  * as it is, because it has to start on a Node that is too old for the rest, and say so. See docs/decisions/0013.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
 /** Of dist/: what the programs and their threads start with. */
 const ENTRIES = [
-  'services/sync-server/cli.js',
-  'services/sync-server/open-folder.js',
+  'services/sync-server/program.js',
   'services/sync-server/replica/applier-worker.js',
   'services/sync-server/replica/content-worker.js',
   'clients/watcher/cli.js',
@@ -39,17 +38,31 @@ function keepingUrls(dist: string): Plugin {
 }
 
 /**
- * grpc-js asks for `http` in case of a proxy; with it Node 24 loads its client for WebSockets (node:http's getters are read when
- * it is loaded), a seventh of a start. Here it is loaded when there is a proxy.
+ * With `http` Node 24 loads its client for the web, a tenth of a start (node:http's getters are read when it is loaded). Folding
+ * makes what a module imports of Node an import of the whole program: `http` stays with the modules that need it, and grpc-js,
+ * which asks for it in case of a proxy, gets it when there is one.
  */
-const httpForProxies: Plugin = {
-  name: 'http for proxies',
+const httpWhereNeeded: Plugin = {
+  name: 'http where needed',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^http$/ }, ({ path, importer }) =>
-      importer.endsWith('/http_proxy.js') ? { path, namespace: 'later' } : undefined,
-    );
-    onLoad({ filter: /^http$/, namespace: 'later' }, () => ({
-      contents: `exports.request = (options) => require('node:http').request(options);`,
+    onResolve({ filter: /^(?:node:)?https?$/ }, ({ path, importer, namespace }) => {
+      if (namespace === 'later') return { path, external: true };
+      return { path, namespace: 'later', pluginData: importer.endsWith('/http_proxy.js') };
+    });
+    onLoad({ filter: /./, namespace: 'later' }, ({ path, pluginData: isForProxies }) => ({
+      contents: isForProxies
+        ? `exports.request = (options) => require('${path}').request(options);`
+        : `module.exports = require('${path}');`,
+    }));
+  },
+};
+
+/** zod brings the words of seventy languages along: half of its code. */
+const englishOnly: Plugin = {
+  name: 'english only',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: `export { default as en } from './en.js';`,
     }));
   },
 };
@@ -61,11 +74,9 @@ export async function bundle(directory: string): Promise<void> {
     entryPoints: ENTRIES.map((entry) => join(dist, entry)),
     outbase: dist,
     outdir: dist,
-    chunkNames: 'chunks/[name]-[hash]',
     allowOverwrite: true,
     write: false,
     bundle: true,
-    splitting: true,
     platform: 'node',
     format: 'esm',
     target: 'node24',
@@ -73,10 +84,9 @@ export async function bundle(directory: string): Promise<void> {
     nodePaths: [join(import.meta.dirname, '../node_modules')],
     keepNames: true,
     banner: { js: REQUIRE },
-    plugins: [keepingUrls(dist), httpForProxies],
+    plugins: [keepingUrls(dist), httpWhereNeeded, englishOnly],
     logLevel: 'warning',
   });
-  await mkdir(join(dist, 'chunks'), { recursive: true });
   for (const { path, text } of outputFiles) {
     const folded = text.replace(OWN_URL, (_, place: string) => {
       const from = relative(dirname(path), join(dist, place));

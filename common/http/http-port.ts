@@ -108,15 +108,6 @@ export function readinessPage(unreadiness: string | undefined): Page {
   return unreadiness === undefined ? text(200, 'ready') : text(503, unreadiness);
 }
 
-/** What came as a bearer token: in the header itself, or as the password of Basic, because that is what browsers ask for. */
-export function bearerOf(header: string | undefined): string | undefined {
-  const basic = /^Basic +([A-Za-z0-9+/=]+)$/i.exec(header ?? '')?.[1];
-  if (basic === undefined) return header;
-  const password = /^[^:]*:(.*)$/s.exec(Buffer.from(basic, 'base64').toString('latin1'))?.[1] ?? '';
-  // What cannot be a token must not become another header.
-  return /^[\w.~+/=-]+$/.test(password) ? `Bearer ${password}` : 'Bearer -';
-}
-
 function isLocalName(host: string | undefined): boolean {
   return host === undefined || /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host);
 }

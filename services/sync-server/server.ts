@@ -29,7 +29,7 @@ import { LeaseDesk } from './auth/lease-desk.ts';
 import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { Door, type Viewer } from './http/door.ts';
-import { type HttpServerOptions, startHttpServer } from './http/http-server.ts';
+import type { HttpServerOptions } from './http/http-server.ts';
 import { registerFolderMetrics } from './http/folder-metrics.ts';
 import { folderStatus, type ServerState, type ServerStatus, unreadiness } from './http/server-status.ts';
 import { listen } from './listen.ts';
@@ -234,6 +234,8 @@ async function openHttp(
   options: Omit<HttpServerOptions, 'address'>,
 ): Promise<HttpPort | undefined> {
   if (setup.http === undefined) return undefined;
+  // node:http loads Node's client for the web along (30 ms).
+  const { startHttpServer } = await import('./http/http-server.ts');
   try {
     return await startHttpServer({ ...options, address: setup.http });
   } catch (error) {

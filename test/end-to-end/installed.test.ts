@@ -100,8 +100,8 @@ describe('the package, installed where there is nothing but Node', function () {
     expect((await fetch(`http://${String(http)}/readyz`)).status).to.equal(200);
     expect(await (await fetch(`http://${String(http)}/`)).text()).to.include('<!doctype html>');
     expect((await server.end()).code).to.equal(0);
-    // What was compiled is kept for the next start.
-    expect(readdirSync(cache, { recursive: true }).length).to.be.greaterThan(50);
+    // What was compiled is kept for the next start: of two programs and four threads.
+    expect(readdirSync(cache, { recursive: true }).length).to.be.greaterThan(6);
   });
 
   it('is a library whose types hold in a strict program, with the examples of its page', async () => {
@@ -140,7 +140,7 @@ describe('the package, installed where there is nothing but Node', function () {
       const text = readFileSync(join(home, target), 'utf8');
       expect(text.startsWith('#!/usr/bin/env node\n')).to.equal(true);
       expect(text).to.match(
-        /keepCompiledCode\(\);\ncollectYoungOften\(\);\ngiveBackMemoryWhenIdle\(\);\nconst \{ runCli \} = await import/,
+        /keepCompiledCode\(\);\ncollectYoungOften\(\);\ngiveBackMemoryWhenIdle\(\);\nconst \{ run(?:Cli)? \} = await import/,
       );
     }
   });

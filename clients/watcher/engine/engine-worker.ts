@@ -4,6 +4,7 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
 import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { monotonicMs } from '../observe/hints.ts';
@@ -20,6 +21,7 @@ import {
 
 const port = parentPort;
 if (port === null) throw new Error('engine-worker runs as a worker thread only');
+saveCompiledCode();
 giveBackMemoryWhenIdle();
 
 const POLL_MS = 5_000;

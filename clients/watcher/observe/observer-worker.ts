@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
 import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import type { ChangeSource } from './change-source.ts';
 import { makeSource } from './choose-source.ts';
@@ -81,6 +82,7 @@ class ObserverWorker {
 
 const port = parentPort;
 if (port === null) throw new LockstepError('INTERNAL', 'the observer runs in a worker thread only');
+saveCompiledCode();
 giveBackMemoryWhenIdle();
 const post = (message: ObserverMessage): void => port.postMessage(message);
 const fail = (error: unknown): void => post({ type: 'failed', message: describeError(error) });

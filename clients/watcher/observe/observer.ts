@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { SMALL_YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { workerUrl } from '../worker-url.ts';
 import type { ChangeSourceKind } from './change-source.ts';
@@ -68,7 +69,10 @@ export class Observer {
       pollIntervalMs: options.pollIntervalMs ?? 5000,
       watched: this.#watched.buffer,
     };
-    this.#worker = new Worker(workerUrl('./observer-worker.ts', import.meta.url), { workerData: data });
+    this.#worker = new Worker(workerUrl('./observer-worker.ts', import.meta.url), {
+      workerData: data,
+      resourceLimits: SMALL_YOUNG_GENERATION,
+    });
     this.#worker.on('message', (message: ObserverMessage) => this.#onMessage(message));
     this.#worker.on('error', (error) => this.#onFailed(describeError(error)));
     this.#worker.on('exit', () => this.#onExit());

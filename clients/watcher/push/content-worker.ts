@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
 import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import { CHUNK_BUFFER_BYTES, type ContentCommand, type ContentEvent } from './content-messages.ts';
 import { ContentTransfer, type Transfer } from './content-transfer.ts';
@@ -20,6 +21,7 @@ const MAX_POOLED_BUFFERS = 32;
 
 if (parentPort === null) throw new LockstepError('INTERNAL', 'the content worker was not started as a worker');
 const port = parentPort;
+saveCompiledCode();
 giveBackMemoryWhenIdle();
 const { directory } = workerData as { readonly directory: string };
 const pool: ArrayBuffer[] = [];

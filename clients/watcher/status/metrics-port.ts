@@ -4,7 +4,8 @@
  * its server, except of directories with --insecure.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { bearerOf, type HttpPort, readinessPage, startHttpPort, text } from '../../../common/http/http-port.ts';
+import { bearerOf } from '../../../common/http/bearer.ts';
+import { type HttpPort, readinessPage, startHttpPort, text } from '../../../common/http/http-port.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { type Labels, METRICS_CONTENT_TYPE, MetricsRegistry } from '../../../common/ops/metrics.ts';

@@ -7,7 +7,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Metadata } from '@grpc/grpc-js';
-import { bearerOf } from '../../../common/http/http-port.ts';
+import { bearerOf } from '../../../common/http/bearer.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Access } from '../auth/access.ts';
 

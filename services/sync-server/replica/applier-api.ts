@@ -67,6 +67,6 @@ export interface ApplierEvents {
   /** Always before the answers that it belongs to. */
   onInfo(info: ApplierInfo): void;
   onDrift(directories: readonly TreePath[], headRevision: bigint): void;
-  /** There is something in the trash. */
+  /** There is something in the trash, or, at the start, anything in staging that is the content worker's. */
   onTrash(): void;
 }

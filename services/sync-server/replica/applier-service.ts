@@ -25,6 +25,7 @@ import * as queries from './index-queries.ts';
 import { findEscapingLinks } from './link-escape.ts';
 import { quarantine } from './quarantine.ts';
 import { recover } from './recovery.ts';
+import { isUntidy } from './staging-sweep.ts';
 import { runInTurns, runToEnd } from './steps.ts';
 import type { SyncFileSystem } from './sync-file-system.ts';
 import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest } from './replica.ts';
@@ -91,7 +92,8 @@ export class ApplierService implements ApplierApi {
     try {
       recover(this.#core);
       this.#applier = new Applier(this.#core);
-      const { settings, state, doubt } = this.#core;
+      const { settings, state, doubt, staging } = this.#core;
+      if (isUntidy(staging)) options.events.onTrash();
       this.#isCheckpointOwed = doubt.isRaised;
       if (settings.looksForDrift !== false || !state.isComplete) this.#pass = new DriftPass(this.#core);
       else this.#becomeReady();

@@ -3,6 +3,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
 import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import { ContentService } from './content-service.ts';
 import type { ReplicaSettings } from './replica-options.ts';
@@ -11,6 +12,7 @@ import { postingLog, type WorkerEvent } from './worker-messages.ts';
 
 const port = parentPort;
 if (port === null) throw new LockstepError('INTERNAL', 'this file runs as a worker only');
+saveCompiledCode();
 giveBackMemoryWhenIdle();
 const post = (event: WorkerEvent): void => port.postMessage(event);
 

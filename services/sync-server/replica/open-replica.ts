@@ -17,6 +17,7 @@ import type { ScrubSettings } from './scrub.ts';
 import { ReplicaWorker } from './replica-worker.ts';
 import { makeStateDirectory } from './state-files.ts';
 import type { WorkerEvent } from './worker-messages.ts';
+import { WorkerOnDemand } from './worker-on-demand.ts';
 
 export interface OpenReplicaOptions {
   readonly folder: string;
@@ -106,7 +107,6 @@ async function openWorkers(
   const facade: { replica?: FolderReplica } = {};
   let latest: ApplierInfo | undefined;
   const told = new Deferred<ApplierInfo>();
-  let content: ReplicaWorker<ContentApi> | undefined;
   const onEvent = (event: WorkerEvent): void => {
     if (event.type === 'info') {
       latest = event.info;
@@ -116,7 +116,7 @@ async function openWorkers(
     else if (event.type === 'trash') sweep();
   };
   const sweep = (): void => {
-    content?.api.sweep().catch((error: unknown) => logger.error({ err: error }, 'staging could not be tidied'));
+    content.api.sweep().catch((error: unknown) => logger.error({ err: error }, 'staging could not be tidied'));
   };
   const onFailure = (error: LockstepError): void => {
     told.reject(error);
@@ -132,32 +132,24 @@ async function openWorkers(
       onFailure,
     });
   };
+  const content = new WorkerOnDemand<ContentApi>(() => start('content-worker'));
   told.promise.catch(() => undefined); // Whoever starts the worker reports it.
   const applier = await start<ApplierApi>('applier-worker');
-  try {
-    content = await start<ContentApi>('content-worker');
-    latest ??= await told.promise;
-  } catch (error) {
-    await applier.close();
-    throw error;
-  }
-  const contentWorker = content;
   const close = async (): Promise<void> => {
     // Uploads first: what they finish now could not be referred to any more.
-    await contentWorker.close();
+    await content.close();
     await applier.close();
     for (const lock of locks) lock.release();
   };
   const { folder, digestFunction } = settings;
   const replica = new FolderReplica(
     {
-      ...{ folder, digestFunction, applier: applier.api, content: contentWorker.api, close: once(close) },
+      ...{ folder, digestFunction, applier: applier.api, content: content.api, close: once(close) },
       scrub: scrub && { ...scrub, logger },
     },
-    latest,
+    latest ?? (await told.promise),
   );
   facade.replica = replica;
-  sweep();
   return replica;
 }
 

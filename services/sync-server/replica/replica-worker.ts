@@ -4,6 +4,7 @@
 import { Worker } from 'node:worker_threads';
 import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { SMALL_YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { CallClient, revivedError } from './worker-calls.ts';
@@ -50,7 +51,10 @@ export class ReplicaWorker<Api extends { close(): Promise<void> }> {
   static async start<Api extends { close(): Promise<void> }>(
     options: ReplicaWorkerOptions,
   ): Promise<ReplicaWorker<Api>> {
-    const worker = new Worker(options.url, { workerData: options.settings });
+    const worker = new Worker(options.url, {
+      workerData: options.settings,
+      resourceLimits: SMALL_YOUNG_GENERATION,
+    });
     const opened = new Deferred<void>();
     const onFailure = (error: LockstepError): void => {
       opened.reject(error);

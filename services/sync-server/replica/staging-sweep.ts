@@ -10,6 +10,11 @@ import type { Steps } from './steps.ts';
 
 const STEP_ENTRIES = 64;
 
+/** Whether there may be something to tidy. */
+export function isUntidy(staging: HeldDirectory): boolean {
+  return staging.list().some((name) => /^[tuc]-/.test(name));
+}
+
 /** `isActive` tells which names are being written. */
 export function* sweepStaging(
   root: SafeRoot,

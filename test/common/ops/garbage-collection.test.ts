@@ -21,3 +21,26 @@ describe('memory of a thread that has nothing to do', () => {
     expect(execFileSync(process.execPath, ['--input-type=module', '-e', program], options)).to.equal('undefined');
   });
 });
+
+describe('contents that pass through', () => {
+  it('make V8 mark the whole heap a few times, not after every 64 MiB', () => {
+    const program = `
+      import { PerformanceObserver } from 'node:perf_hooks';
+      import { setImmediate as turn } from 'node:timers/promises';
+      import { collectYoungOften } from ${JSON.stringify(module)};
+      if (process.argv[1] === 'often') collectYoungOften();
+      let marked = 0;
+      new PerformanceObserver((list) => {
+        marked += list.getEntries().filter(({ detail }) => detail.kind === 4).length;
+      }).observe({ entryTypes: ['gc'] });
+      for (let count = 0; count < 8_000; count++) {
+        Buffer.allocUnsafeSlow(2 ** 20).fill(1, 0, 1);
+        await turn();
+      }
+      process.stdout.write(String(marked));
+    `;
+    const marked = (...words: readonly string[]): number =>
+      Number(execFileSync(process.execPath, ['--input-type=module', '-e', program, ...words], { encoding: 'utf8' }));
+    expect(marked('often')).to.be.below(marked() / 4);
+  });
+});
