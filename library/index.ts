@@ -12,6 +12,7 @@ export {
   type WatchEvents,
   type WatchFolderOptions,
   watchFolder,
+  type WatchProgress,
   type WatchStatus,
 } from './watch-folder.ts';
 export type { LogOptions } from './log-options.ts';

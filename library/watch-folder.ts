@@ -14,6 +14,7 @@ import { unpackChanges } from '../clients/watcher/engine/packed-changes.ts';
 import { EngineThreads } from '../clients/watcher/engine-thread.ts';
 import { Bandwidth } from '../clients/watcher/push/bandwidth.ts';
 import { Progress } from '../clients/watcher/status/progress.ts';
+import { workOf } from '../clients/watcher/status/progress-text.ts';
 import { openStateDirectory, prepareWatchedDirectory } from '../clients/watcher/status/state-directory.ts';
 import type { WatcherEvent } from '../clients/watcher/status/watcher-model.ts';
 import { VERSION } from '../clients/watcher/version.ts';
@@ -64,6 +65,25 @@ export interface SyncProblem {
   readonly message: string;
 }
 
+/** What is being done, how far, and how fast. */
+export interface WatchProgress {
+  /** Undefined when there is nothing to do. */
+  readonly activity: 'connecting' | 'comparing' | 'scanning' | 'sending' | 'making-durable' | undefined;
+  /** All that was there at the start has arrived, durably. */
+  readonly firstSyncDone: boolean;
+  /** Entries found since the start, changed or not. */
+  readonly scannedEntries: number;
+  /** Acknowledged since the start. */
+  readonly sentChanges: number;
+  /** Of contents, arrived since the start. */
+  readonly sentBytes: number;
+  /** Smoothed over some seconds; 0 when nothing moves. */
+  readonly changesPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Until nothing is pending, at that pace; undefined while that cannot be known. */
+  readonly leftSeconds: number | undefined;
+}
+
 export interface WatchStatus {
   readonly state: 'starting' | 'in-step' | 'syncing' | 'offline' | 'paused' | 'stopped';
   /** In step, and nothing is left out. */
@@ -79,6 +99,9 @@ export interface WatchStatus {
   readonly heldDeletes: number;
   readonly since: Date;
   readonly lastChange: Date | undefined;
+  /** From the moment the last change was seen to its acknowledgement; undefined for none, and for what the first sync has found. */
+  readonly latencyMs: number | undefined;
+  readonly progress: WatchProgress;
   /** At most 100 of them. */
   readonly problems: readonly SyncProblem[];
   readonly problemCount: number;
@@ -182,7 +205,9 @@ class RunningWatch implements FolderWatch {
   }
 
   status(): WatchStatus {
-    const { phase, reason, sinceMs, lastChangeMs, engine } = this.#watcher.snapshot;
+    const { snapshot } = this.#watcher;
+    const { phase, reason, sinceMs, lastChangeMs, latencyMs, engine } = snapshot;
+    const { entries: _, pendingChanges: __, bytes: ___, ...progress } = workOf(snapshot);
     return {
       state: phase,
       inStep: phase === 'in-step' && engine.problemCount === 0,
@@ -195,6 +220,8 @@ class RunningWatch implements FolderWatch {
       heldDeletes: engine.heldDeletes,
       since: new Date(sinceMs),
       lastChange: lastChangeMs === 0 ? undefined : new Date(lastChangeMs),
+      latencyMs: latencyMs === 0 ? undefined : latencyMs,
+      progress,
       problems: engine.problems.map(({ path, message }) => ({ path: toWirePath(path), message })),
       problemCount: engine.problemCount,
     };

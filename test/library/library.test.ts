@@ -71,6 +71,13 @@ describe('the library', function () {
     expect(revision).to.equal(running.status().durableRevision);
     await eventually('in step', () => running.status().inStep);
     expect(running.status()).to.deep.include({ entries: 2, pendingChanges: 0, problems: [], problemCount: 0 });
+    const { activity, firstSyncDone, sentChanges, leftSeconds } = running.status().progress;
+    expect({ activity, firstSyncDone, leftSeconds }).to.deep.equal({
+      activity: undefined,
+      firstSyncDone: true,
+      leftSeconds: undefined,
+    });
+    expect(sentChanges).to.be.at.least(2);
     expect(states).to.include('in-step');
     expect(existsSync(join(replica(), 'two'))).to.equal(true);
   });

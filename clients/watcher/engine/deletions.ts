@@ -13,6 +13,9 @@ import type { Difference } from '../plan/difference.ts';
 const MAX_DOOMED = 20_000;
 const NAMES_AT_A_TIME = 1024;
 
+/** A rename is told of by two events, which may be read apart, on a busy machine by some 15 ms. */
+export const RENAME_MS = 50;
+
 export interface DeletionsOptions {
   readonly guard: MassDeleteGuard;
   readonly rootGuard: RootGuard;
@@ -79,6 +82,22 @@ export class Deletions {
     if (isLookedThrough && this.#vanishedIn.size === 0 && this.#admit(count, index)) return true;
     for (const { path } of gone) this.suspect(parentOf(path));
     return false;
+  }
+
+  /**
+   * Directories with something in them that are gone, and were seen to be for so short a time that their new names may be still to
+   * be heard of: to delete them now would send all of it anew.
+   */
+  mayBeRenamed(differences: readonly Difference[], index: TreeIndex, seenMs: number): readonly Difference[] {
+    if (this.#options.nowMs() - seenMs >= RENAME_MS) return [];
+    const found = new Set(differences.map(({ now }) => now?.identity.ino));
+    return differences.filter(
+      ({ path, before, now }) =>
+        now === undefined &&
+        before?.kind === 'directory' &&
+        !found.has(before.identity?.ino) &&
+        index.countSubtree(path) > 1,
+    );
   }
 
   /**

@@ -22,7 +22,7 @@ import { Scanner } from '../observe/scanner.ts';
 import type { Difference } from '../plan/difference.ts';
 import { ChangeSender } from './change-sender.ts';
 import { BEFORE_ALL_MS, type Connected, type Signatures } from './connected.ts';
-import { Deletions } from './deletions.ts';
+import { Deletions, RENAME_MS } from './deletions.ts';
 import { DeltaMaker } from './delta-maker.ts';
 import { statusOf } from './engine-status.ts';
 import { FlushDesk } from './flush-desk.ts';
@@ -354,7 +354,10 @@ export class Engine {
     if (this.#hintsAreDue(nowMs)) {
       this.#rootGuard.check();
       this.#deletions.recount();
-      const { differences, seenMs } = this.#lookout.serveHints(connected.scanner);
+      const { differences: found, seenMs } = this.#lookout.serveHints(connected.scanner);
+      const early = this.#deletions.mayBeRenamed(found, connected.index.tree, seenMs);
+      for (const { path } of early) this.#revisits.later(path, seenMs + RENAME_MS, seenMs);
+      const differences = early.length === 0 ? found : found.filter((difference) => !early.includes(difference));
       const deletes = this.#deletions.admits(differences, connected.index.tree, this.#lookout.queue.isEmpty);
       this.#send(connected, deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
       this.#lookAtShared(connected.scanner);

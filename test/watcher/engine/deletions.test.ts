@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Deletions, RENAME_MS } from '../../../clients/watcher/engine/deletions.ts';
+import { MassDeleteGuard } from '../../../clients/watcher/observe/mass-delete-guard.ts';
+import { RootGuard } from '../../../clients/watcher/observe/root-guard.ts';
+import type { Difference } from '../../../clients/watcher/plan/difference.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import type { DiskIdentity } from '../../../common/tree/entry.ts';
+import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { useTemporaryDirectory } from '../../common/fs/temporary.ts';
+
+describe('a directory that is gone', () => {
+  const temporary = useTemporaryDirectory();
+  let root: SafeRoot;
+  let index: TreeIndex;
+  let nowMs: number;
+  let deletions: Deletions;
+
+  const identity = (ino: bigint): DiskIdentity => ({ dev: 1n, ino, ctimeNs: 1n, mtimeNs: 1n, sizeBytes: 0 });
+  const putDirectory = (path: string, ino: bigint): void =>
+    index.put({ path: path as TreePath, kind: 'directory', mode: 0o755, mtimeNs: 1n }, identity(ino));
+  const gone = (path: string): Difference => ({
+    path: path as TreePath,
+    before: index.get(path as TreePath),
+    now: undefined,
+  });
+  const found = (path: string, ino: bigint): Difference => ({
+    path: path as TreePath,
+    before: undefined,
+    now: { kind: 'directory', mode: 0o755, mtimeNs: 1n, identity: identity(ino) },
+  });
+  const held = (differences: readonly Difference[], seenMs: number): readonly string[] =>
+    deletions.mayBeRenamed(differences, index, seenMs).map(({ path }) => path);
+
+  beforeEach(() => {
+    root = SafeRoot.open(temporary.path);
+    index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
+    for (const [path, ino] of [
+      ['full', 10n],
+      ['full/inner', 11n],
+      ['empty', 12n],
+    ] as const)
+      putDirectory(path, ino);
+    nowMs = 1_000;
+    deletions = new Deletions({
+      guard: new MassDeleteGuard(),
+      rootGuard: new RootGuard(root),
+      nowMs: () => nowMs,
+      onHeld: () => {},
+    });
+  });
+
+  afterEach(() => {
+    index.close();
+    root.close();
+  });
+
+  it('is not deleted before its new name can have been heard of (E64)', () => {
+    expect(held([gone('full')], nowMs - RENAME_MS + 1)).to.deep.equal(['full']);
+    expect(held([gone('full')], nowMs - RENAME_MS)).to.deep.equal([]);
+  });
+
+  it('is no longer waited for when its new name came along, and not at all when there is nothing in it', () => {
+    expect(held([gone('full'), found('renamed', 10n)], nowMs)).to.deep.equal([]);
+    expect(held([gone('full'), found('other', 13n)], nowMs)).to.deep.equal(['full']);
+    expect(held([gone('empty')], nowMs)).to.deep.equal([]);
+  });
+});
