@@ -42,8 +42,8 @@ export class MemoryReplica implements Replica {
   readonly folder: string;
   readonly digestFunction = 'blake3';
   readonly tree = new MemoryTree('blake3');
-  /** Batches and writes that were handed over, whether they were let through or not. */
-  received = { batches: 0, batchBytes: 0, writes: 0 };
+  /** Batches, uploads and writes that were handed over, whether they were let through or not. */
+  received = { batches: 0, batchBytes: 0, uploads: 0, writes: 0 };
   isClosed = false;
   readonly #epoch = randomUUID();
   readonly #feed: RevisionChanges[] = [];
@@ -55,6 +55,7 @@ export class MemoryReplica implements Replica {
   #firstRevision = 1n;
   #changed = new Deferred<void>();
   #gate: Deferred<void> | undefined;
+  #uploadGate: Deferred<void> | undefined;
   #sync: Deferred<void> | undefined;
 
   constructor(folder = 'default') {
@@ -67,6 +68,16 @@ export class MemoryReplica implements Replica {
     this.#gate = gate;
     return () => {
       this.#gate = undefined;
+      gate.resolve();
+    };
+  }
+
+  /** Uploads that begin from now on wait. @returns a function that lets them go */
+  holdUploads(): () => void {
+    const gate = new Deferred<void>();
+    this.#uploadGate = gate;
+    return () => {
+      this.#uploadGate = undefined;
       gate.resolve();
     };
   }
@@ -150,6 +161,8 @@ export class MemoryReplica implements Replica {
 
   async beginUpload(begin: UploadBegin): Promise<Upload> {
     this.#checkLease(begin.lease);
+    this.received.uploads++;
+    await this.#uploadGate?.promise;
     const known = begin.digest === undefined ? undefined : this.tree.content(begin.digest);
     const key = begin.uploadId.toString('hex');
     let staged = begin.resume ? (this.#staged.get(key) ?? Buffer.alloc(0)) : Buffer.alloc(0);

@@ -70,6 +70,8 @@ class UploadSession {
     this.#context = context;
     this.#call = call;
     this.#signal = signal;
+    // At once: what the stream still waits for must not hold the place of the one that the client opens instead.
+    signal.addEventListener('abort', () => this.#opened?.disconnect(), { once: true });
   }
 
   /** Takes the next message; resolves when there is room for another. */
@@ -132,6 +134,7 @@ class UploadSession {
     const served = before?.served ?? this.#context.authorizeStream(this.#call, message.folder, 'write');
     const end = (error: LockstepError) => endWithError(this.#call, error);
     before?.disconnect();
+    this.#signal.throwIfAborted();
     this.#opened = { served, lease: message.lease, disconnect: served.leases.connectUpload(message.lease, { end }) };
     return this.#opened;
   }

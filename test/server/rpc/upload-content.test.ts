@@ -229,6 +229,28 @@ describe('UploadContent', () => {
     expect(reasons.filter((reason) => reason === 'LIMIT_EXCEEDED')).to.have.length(1);
   });
 
+  it('gives the place of a stream free when it is cancelled, whatever that still waits for', async () => {
+    const release = fixture.replica.holdUploads();
+    const open = async (): Promise<UploadStream> => {
+      const before = fixture.replica.received.uploads;
+      const stream = new UploadStream(fixture.client);
+      await stream.send(begin(randomBytes(16), Buffer.alloc(10)));
+      await until(() => fixture.replica.received.uploads > before);
+      return stream;
+    };
+    const streams: UploadStream[] = [];
+    while (streams.length < 16) streams.push(await open());
+    for (const { call } of streams) {
+      call.cancel();
+      call.on('error', () => {});
+    }
+    await Promise.all(streams.map(async (stream) => expect(await reasonOf(stream.next())).not.to.equal('no error')));
+    const next = await open();
+    release();
+    expect((await next.next()).committedSize).to.equal(0n);
+    await next.close();
+  });
+
   it('stops reading copies of ranges while the replica is behind, though they have no bytes', async () => {
     const basis = randomBytes(100);
     fixture.replica.tree.addContent(basis);
