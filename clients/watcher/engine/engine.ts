@@ -530,11 +530,8 @@ export class Engine {
   #drifted(directories: readonly TreePath[], revision: bigint): void {
     const connected = this.#connected;
     if (connected === undefined) return;
-    for (const directory of directories) {
-      this.#reconciliation.wantDrifted(directory);
-      // Told before the server had what is on its way: that may rename the directory.
-      this.#reconciliation.wantDrifted(this.#outgoing.inFlight.futureOf(directory));
-    }
+    // Told before the server had what is on its way: renames, maybe.
+    for (const directory of this.#outgoing.inFlight.futureOf(directories)) this.#reconciliation.wantDrifted(directory);
     this.#isDurable(revision);
     const position = { epoch: connected.session.epoch, revision, batchId: Buffer.alloc(0) };
     connected.index.tree.transaction(() => this.#reconciliation.reached(connected.index, position));

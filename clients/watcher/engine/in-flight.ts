@@ -128,16 +128,24 @@ export class InFlight {
     return undefined;
   }
 
-  /** Where the server will have what it has at this path now, when all that is on its way is applied. */
-  futureOf(path: TreePath): TreePath {
-    let future = path;
+  /**
+   * The directories in, or below, which the server will have what it has below these now, when all that is on its way is
+   * applied: a rename takes them elsewhere, or an entry out of them.
+   */
+  futureOf(directories: readonly TreePath[]): ReadonlySet<TreePath> {
+    const futures = new Set(directories);
     for (const { changes, structural } of this.#batches.values()) {
-      if (!structural) continue;
       for (const { update } of changes) {
-        if (update.type === 'move' && isInside(future, update.from)) future = rebase(future, update.from, update.to);
+        if (update.type !== 'move') continue;
+        const { from, to } = update;
+        const isTakenOut = isBelowAny(futures, from) && !isBelowAny(futures, to);
+        if (structural) {
+          for (const future of futures) if (isInside(future, from)) futures.add(rebase(future, from, to));
+        }
+        if (isTakenOut) futures.add(parentOf(to));
       }
     }
-    return future;
+    return futures;
   }
 
   /** Whether the server will have at the path what the index has there. */
@@ -214,6 +222,14 @@ export class InFlight {
     siblings?.delete(path);
     if (siblings?.size === 0) this.#pathsIn.delete(parentOf(path));
   }
+}
+
+function isBelowAny(directories: ReadonlySet<TreePath>, path: TreePath): boolean {
+  for (let at = path; at !== ROOT; ) {
+    at = parentOf(at);
+    if (directories.has(at)) return true;
+  }
+  return false;
 }
 
 function* leavingOf(batch: SentBatch): Generator<TreePath> {

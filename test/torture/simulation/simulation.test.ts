@@ -130,6 +130,26 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'mutate', seed: 872967302 },
     ],
   },
+  {
+    what: 'a file is edited in the replica, and renamed into another directory before the watcher hears of that (E94)',
+    run: { seed: 5_008_625 },
+    actions: [
+      { kind: 'mutate', seed: 2065236148 },
+      { kind: 'mutate', seed: 1407022149 },
+      { kind: 'mutate', seed: 1871632495 },
+      { kind: 'mutate', seed: 1938251612 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'lose hints', seed: 1824770679 },
+      { kind: 'deliver hints', seed: 1817133118 },
+      { kind: 'wait', seed: 592355021 },
+      { kind: 'work', seed: 1082969422 },
+      { kind: 'replica is edited', seed: 1913540012 },
+      { kind: 'mutate', seed: 2146860643 },
+      { kind: 'scan', seed: 2129944014 },
+      { kind: 'work', seed: 1765546696 },
+      { kind: 'work', seed: 3838287 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
