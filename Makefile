@@ -15,7 +15,7 @@ run: setup ## Both programs: a server keeping dir/server in step with dir/client
 	@CDIR='$(CDIR)' SDIR='$(SDIR)' exec $(NODE) scripts/run-pair.ts
 
 # The whole suite tries the programs as they are shipped; a part of it takes the sources where they are newer.
-test: $(if $(ONLY),setup,build) ## The whole test suite (ONLY=test/path for a part of it, JOBS=2 for two files at a time)
+test: $(if $(ONLY),setup,build) ## The whole test suite (ONLY=test/path for a part of it, JOBS=1 for one file at a time)
 	@$(NODE) scripts/run-tests.ts $(if $(JOBS),--jobs $(JOBS)) $(ONLY)
 
 setup: .tools/ready node_modules/.package-lock.json gen/image.binpb ## Dependencies and generated stubs

@@ -1,10 +1,12 @@
 /**
  * Runs the test suite, or the files and directories named, and ends with the line `N passed, N failed`. `--jobs N`: so many
- * files at a time, for tests that mostly wait. With NODE_V8_COVERAGE in the environment the whole suite measures only what the tests of
- * measured-tests.ts start, because the others would take almost half as long again; what is named is measured.
+ * files at a time; by default two of the whole suite, whose tests mostly wait. With NODE_V8_COVERAGE in the environment the whole suite
+ * runs one after the other and measures only what the tests of measured-tests.ts start, because the others would take almost
+ * half as long again; what is named is measured.
  * Exit status 0 when nothing failed, else 1.
  */
 import { existsSync, globSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import Mocha from 'mocha';
@@ -36,7 +38,9 @@ function measureSome(runner: Mocha.Runner, data: string): void {
 }
 
 const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true });
-const jobs = Number(values.jobs ?? 1);
+const { NODE_V8_COVERAGE: data = '' } = process.env;
+const isWhole = positionals.length === 0;
+const jobs = Number(values.jobs ?? (isWhole && data === '' && availableParallelism() > 1 ? 2 : 1));
 const reporter = process.env['MOCHA_REPORTER'] ?? 'spec';
 const mocha = new Mocha({ timeout: 60_000, slow: 2_000, reporter, parallel: jobs > 1, jobs });
 for (const file of filesOf(positionals).sort()) mocha.addFile(join(root, relative(root, join(root, file))));
@@ -48,5 +52,4 @@ const runner = mocha.run((failures) => {
   // A test that left a handle open must not keep the suite from ending.
   process.exit(failures === 0 && passes > 0 ? 0 : 1);
 });
-const { NODE_V8_COVERAGE: data } = process.env;
-if (data !== undefined && data !== '' && positionals.length === 0) measureSome(runner, data);
+if (data !== '' && isWhole) measureSome(runner, data);

@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { LockstepError } from '../../common/ops/errors.ts';
-import { SMALL_YOUNG_GENERATION } from '../../common/ops/garbage-collection.ts';
+import { YOUNG_GENERATION } from '../../common/ops/garbage-collection.ts';
 import { threadEnded } from '../../common/ops/thread-end.ts';
 import type { BeginEngine, EngineCommand, EngineEvent, EngineOptions, TakenMessage } from './engine/messages.ts';
 import { EngineBacklog } from './engine-backlog.ts';
@@ -45,7 +45,7 @@ export class EngineThreads {
 function newThread(): Worker {
   const worker = new Worker(workerUrl('./engine/engine-worker.ts', import.meta.url), {
     name: 'engine',
-    resourceLimits: SMALL_YOUNG_GENERATION,
+    resourceLimits: YOUNG_GENERATION.ofEntries,
   });
   // While it only waits it is no reason to go on.
   worker.unref();

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import { SMALL_YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
+import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { workerUrl } from '../worker-url.ts';
 import type { ChangeSourceKind } from './change-source.ts';
@@ -71,7 +71,7 @@ export class Observer {
     };
     this.#worker = new Worker(workerUrl('./observer-worker.ts', import.meta.url), {
       workerData: data,
-      resourceLimits: SMALL_YOUNG_GENERATION,
+      resourceLimits: YOUNG_GENERATION.ofEntries,
     });
     this.#worker.on('message', (message: ObserverMessage) => this.#onMessage(message));
     this.#worker.on('error', (error) => this.#onFailed(describeError(error)));

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
 import { AsyncQueue } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { SMALL_YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
+import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import { threadEnded } from '../../../common/ops/thread-end.ts';
 import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
@@ -110,7 +110,7 @@ export class ContentReader {
     const worker = new Worker(workerUrl('./content-worker.ts', import.meta.url), {
       workerData: { directory: this.#directory },
       name: 'content',
-      resourceLimits: SMALL_YOUNG_GENERATION,
+      resourceLimits: YOUNG_GENERATION.ofContents,
     });
     worker.on('message', (event: ContentEvent) => this.#receive(event));
     worker.on('error', (error) => {

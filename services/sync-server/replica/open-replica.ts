@@ -2,10 +2,12 @@
  * Opens a replica: lock, workers, facade. Composition only; the one entry that the server uses besides the interface.
  */
 import { join, resolve } from 'node:path';
+import type { ResourceLimits } from 'node:worker_threads';
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import { acquireDirectoryLock, type DirectoryLock } from '../../../common/fs/file-lock.ts';
 import { Deferred } from '../../../common/ops/async.ts';
 import { errnoError, errnoOf, type LockstepError } from '../../../common/ops/errors.ts';
+import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import { RESERVED_NAME } from '../../../common/tree/tree-path.ts';
 import type { ApplierApi, ApplierInfo } from './applier-api.ts';
 import type { ContentApi } from './content-api.ts';
@@ -122,19 +124,23 @@ async function openWorkers(
     told.reject(error);
     facade.replica?.fail(error);
   };
-  const start = <Api extends { close(): Promise<void> }>(name: string): Promise<ReplicaWorker<Api>> => {
+  const start = <Api extends { close(): Promise<void> }>(
+    name: string,
+    resourceLimits: ResourceLimits,
+  ): Promise<ReplicaWorker<Api>> => {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     return ReplicaWorker.start<Api>({
       url: new URL(`./${name}.${extension}`, import.meta.url),
+      resourceLimits,
       settings,
       logger,
       onEvent,
       onFailure,
     });
   };
-  const content = new WorkerOnDemand<ContentApi>(() => start('content-worker'));
+  const content = new WorkerOnDemand<ContentApi>(() => start('content-worker', YOUNG_GENERATION.ofContents));
   told.promise.catch(() => undefined); // Whoever starts the worker reports it.
-  const applier = await start<ApplierApi>('applier-worker');
+  const applier = await start<ApplierApi>('applier-worker', YOUNG_GENERATION.ofEntries);
   const close = async (): Promise<void> => {
     // Uploads first: what they finish now could not be referred to any more.
     await content.close();

@@ -1,10 +1,9 @@
 /**
  * A worker of the replica as the main thread sees it: started, called, and missed when it ends unasked.
  */
-import { Worker } from 'node:worker_threads';
+import { type ResourceLimits, Worker } from 'node:worker_threads';
 import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
-import { SMALL_YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import type { ReplicaLog } from './replica-log.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { CallClient, revivedError } from './worker-calls.ts';
@@ -12,6 +11,7 @@ import type { WorkerEvent } from './worker-messages.ts';
 
 export interface ReplicaWorkerOptions {
   readonly url: URL;
+  readonly resourceLimits: ResourceLimits;
   readonly settings: ReplicaSettings;
   readonly logger: ReplicaLog;
   readonly onEvent: (event: WorkerEvent) => void;
@@ -53,7 +53,7 @@ export class ReplicaWorker<Api extends { close(): Promise<void> }> {
   ): Promise<ReplicaWorker<Api>> {
     const worker = new Worker(options.url, {
       workerData: options.settings,
-      resourceLimits: SMALL_YOUNG_GENERATION,
+      resourceLimits: options.resourceLimits,
     });
     const opened = new Deferred<void>();
     const onFailure = (error: LockstepError): void => {

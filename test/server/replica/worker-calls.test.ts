@@ -91,6 +91,7 @@ describe('a worker of the replica', () => {
   const failures: LockstepError[] = [];
   const start = (source: string) =>
     ReplicaWorker.start<{ ask(): Promise<unknown>; close(): Promise<void> }>({
+      resourceLimits: {},
       url: new URL(
         `data:text/javascript,import { parentPort } from 'node:worker_threads';${encodeURIComponent(source)}`,
       ),
