@@ -23,6 +23,8 @@ import type { SentBatch, SentChange } from './in-flight.ts';
 const TARGET_BATCH_BYTES = 512 * 1024;
 const TARGET_BATCH_CHANGES = 2048;
 const SMALL_BATCH_BYTES = 4096;
+/** A byte of a name as `%XX`. */
+const MAX_ESCAPED_BYTES = 3;
 /** Batches below this are not worth compressing. */
 const MIN_COMPRESSED_BYTES = 512;
 const SMALL_ENOUGH_TO_COMPRESS_BYTES = 64 * 1024;
@@ -89,6 +91,8 @@ export class ChangeSender {
   #targets: ReadonlySet<TreePath> = NO_PATHS;
   /** Where entries are renamed from: what takes their places must follow at once. */
   #vacated: ReadonlySet<TreePath> = NO_PATHS;
+  /** What is written now takes the old path of the rename that was written last. */
+  #isFollowing = false;
   /** What this plan has sent so far, where links are kept: the index does not tell what the server will have there. */
   readonly #touched = new Set<TreePath>();
 
@@ -108,7 +112,15 @@ export class ChangeSender {
     this.#vacated = moves.length === 0 ? NO_PATHS : new Set(moves.map(({ from }) => from));
     this.#touched.clear();
     for (const change of changes) this.#expectedBytes += this.#expectedBytesOf(change);
-    for (const change of changes) this.#write(change);
+    for (const [index, change] of changes.entries()) {
+      const next = changes[index + 1];
+      const isFollowed = change.type === 'move' && next !== undefined && 'path' in next && next.path === change.from;
+      if (isFollowed) this.#closeBeforeBoth(change, next);
+      this.#write(change);
+      // Between the two nothing would be at the path.
+      if (!isFollowed) this.#closeWhenFull();
+      this.#isFollowing = isFollowed;
+    }
     this.#flush();
   }
 
@@ -164,7 +176,6 @@ export class ChangeSender {
         this.#sentChange(sentChange('delete', change.path, 0, { type: 'remove', path: change.path }));
         break;
     }
-    this.#closeWhenFull();
   }
 
   #put({ path, now, before, copyOf }: Extract<PlannedChange, { readonly type: 'put' }>): void {
@@ -194,7 +205,7 @@ export class ChangeSender {
     }
     const directory = this.#scanner.directory(parentOf(path));
     if (directory === undefined) return;
-    this.#closeBefore(now.sizeBytes);
+    if (!this.#isFollowing) this.#closeBefore(now.sizeBytes);
     const writer = this.#open();
     let record: FileRecord | undefined;
     let isKnown = false;
@@ -314,6 +325,12 @@ export class ChangeSender {
     const { maxBatchBytes } = this.#limits;
     const size = this.#writer?.sizeBytes ?? 0;
     if (size + contentBytes + SMALL_BATCH_BYTES + 2 * 32_768 > maxBatchBytes) this.#flush();
+  }
+
+  /** A rename and what takes its old path come in one batch. */
+  #closeBeforeBoth({ from, to }: Extract<PlannedChange, { readonly type: 'move' }>, next: PlannedChange): void {
+    this.#closeBefore(this.#expectedBytesOf(next) + MAX_ESCAPED_BYTES * (2 * from.length + to.length));
+    if (this.#sent.length + 2 > this.#limits.maxBatchChanges) this.#flush();
   }
 
   #closeWhenFull(): void {

@@ -1,8 +1,8 @@
 /**
  * The planner: differences in, ordered changes out. Pure; knows neither disk nor wire.
  *
- * Order of a plan: new directories and renames (each rename after the one that frees its target), then
- * contents, then deletions, then metadata of directories, deepest first. Applying the changes in order to what
+ * Order of a plan: new directories and renames (each rename after the one that frees its target, and before the content that
+ * takes its old path), then other contents, then deletions, then metadata of directories, deepest first. Applying the changes in order to what
  * the server has gives what the disk has; a wrong guess about a rename costs bytes, never correctness (E69).
  */
 import type { FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
@@ -12,6 +12,8 @@ import type { Difference, Observed, ObservedDirectory } from './difference.ts';
 import { planDirectoryMoves } from './directory-moves.ts';
 import { orderMovesAndDirectories } from './move-order.ts';
 import type { Plan, PlannedChange } from './plan.ts';
+
+type PlannedContent = Extract<PlannedChange, { readonly type: 'put' | 'symlink' }>;
 
 export interface PlannerOptions {
   /**
@@ -35,7 +37,7 @@ export function planChanges(differences: readonly Difference[], options: Planner
   const vacated = new Set<TreePath>();
   for (const { movedFrom } of window) if (movedFrom !== undefined) vacated.add(movedFrom.path);
 
-  const contents: PlannedChange[] = [];
+  const contents: PlannedContent[] = [];
   const deletes: PlannedChange[] = [];
   const metadata: Extract<PlannedChange, { type: 'metadata' }>[] = [];
   const refreshed: Difference[] = [];
@@ -60,12 +62,31 @@ export function planChanges(differences: readonly Difference[], options: Planner
       else if (isAtItsPlace) refreshed.push(difference);
     }
   }
+  const arriving = new Set(window.flatMap(({ path, movedFrom }) => (movedFrom === undefined ? [] : [path])));
+  const isSuccessor = ({ path }: PlannedContent) => vacated.has(path) && !arriving.has(path);
+  const successors = new Map(contents.filter(isSuccessor).map((change) => [change.path, change]));
   metadata.sort((a, b) => deepestFirst(a.path, b.path));
   return {
-    changes: [...orderMovesAndDirectories(window, vacated, options), ...contents, ...deletes, ...metadata],
+    changes: [
+      ...withSuccessors(orderMovesAndDirectories(window, vacated, options), successors),
+      ...contents.filter(({ path }) => !successors.has(path)),
+      ...deletes,
+      ...metadata,
+    ],
     refreshed,
     lookAgain: [],
   };
+}
+
+/** What takes the old path of a rename comes right behind it. */
+function withSuccessors(
+  steps: readonly PlannedChange[],
+  successors: ReadonlyMap<TreePath, PlannedContent>,
+): PlannedChange[] {
+  return steps.flatMap((step) => {
+    const successor = step.type === 'move' ? successors.get(step.from) : undefined;
+    return successor === undefined ? [step] : [step, successor];
+  });
 }
 
 /**

@@ -150,6 +150,25 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'work', seed: 3838287 },
     ],
   },
+  {
+    what: 'a file that got a second name is replaced, and what takes its name does not fit into the batch of the rename (E19, E61)',
+    run: { seed: 7_005_343 },
+    actions: [
+      { kind: 'mutate', seed: 1728269609 },
+      { kind: 'mutate', seed: 1115770972 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 620982707 },
+      { kind: 'mutate', seed: 1101650799 },
+      { kind: 'flush', seed: 1607797274 },
+      { kind: 'wait', seed: 1573117978 },
+      { kind: 'mutate', seed: 628067695 },
+      { kind: 'work', seed: 444517308 },
+      { kind: 'deliver hints', seed: 1020129699 },
+      { kind: 'wait', seed: 1361661901 },
+      { kind: 'work', seed: 384627082 },
+      { kind: 'server reads', seed: 110014460 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {

@@ -145,6 +145,26 @@ describe('planner', () => {
     expect(world.differences()).to.deep.equal([]);
   });
 
+  it('sends what takes the old path of a large file right behind its rename, so that the path is never empty (E61)', () => {
+    const [log, rotated, first] = ['log', 'rotated', '0-first'] as TreePath[];
+    const before = indexed(log!, { kind: 'file', ino: 1n, version: 1 }, true);
+    const written = observed({ kind: 'file', ino: 2n, version: 1 }, false);
+    const differences: Difference[] = [
+      { path: first!, before: undefined, now: observed({ kind: 'file', ino: 3n, version: 1 }, false) },
+      { path: log!, before, now: written },
+      {
+        path: rotated!,
+        before: undefined,
+        now: observed({ kind: 'file', ino: 1n, version: 1 }, true),
+        movedFrom: before,
+      },
+    ];
+    const { changes } = planChanges(differences, OPTIONS);
+    expect(changes.map((change) => `${change.type} ${change.type === 'move' ? change.to : change.path}`)).to.deep.equal(
+      ['move rotated', 'put log', 'put 0-first', 'put rotated'],
+    );
+  });
+
   it('sends nothing for what is on another inode and otherwise the same', () => {
     const differences = (['symlink', 'directory'] as const).map((kind) => ({
       path: kind as string as TreePath,
