@@ -195,6 +195,7 @@ export class Engine {
       isInFlight: (path, seenMs) => inFlight.postpones(path, seenMs),
       onListed: (directory, seenMs, recursive) => {
         inFlight.postponeIn(directory, seenMs);
+        for (const path of uploads.pathsIn(directory)) this.#revisits.again(path, seenMs);
         if (recursive) this.#problems.solveNames(directory);
       },
       replacedAbove: (directory) => inFlight.replacedAbove(directory, (path) => this.#scanner?.directoryInodeAt(path)),

@@ -5,6 +5,7 @@
 import { isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import type { AcknowledgedChange } from './messages.ts';
+import { PathsByDirectory } from './paths-by-directory.ts';
 
 export interface SentChange {
   readonly operation: AcknowledgedChange['operation'];
@@ -39,7 +40,7 @@ export interface Touched {
 export class InFlight {
   readonly #batches = new Map<string, SentBatch>();
   readonly #paths = new Map<TreePath, number>();
-  readonly #pathsIn = new Map<TreePath, Set<TreePath>>();
+  readonly #byDirectory = new PathsByDirectory();
   /** Inodes of the directories among them. */
   readonly #directories = new Map<TreePath, bigint>();
   /** Where there is no directory (any more) when the change is applied. */
@@ -87,10 +88,7 @@ export class InFlight {
     }
     for (const path of pathsOf(batch)) {
       this.#paths.set(path, (this.#paths.get(path) ?? 0) + 1);
-      if (path === ROOT) continue;
-      const siblings = this.#pathsIn.get(parentOf(path));
-      if (siblings === undefined) this.#pathsIn.set(parentOf(path), new Set([path]));
-      else siblings.add(path);
+      this.#byDirectory.add(path);
     }
   }
 
@@ -107,7 +105,7 @@ export class InFlight {
 
   /** As `postpones`, for all paths in a directory. */
   postponeIn(directory: TreePath, seenMs: number): void {
-    for (const path of this.#pathsIn.get(directory) ?? []) this.#remember(this.#touchedAgain, path, seenMs);
+    for (const path of this.#byDirectory.in(directory)) this.#remember(this.#touchedAgain, path, seenMs);
   }
 
   /**
@@ -192,7 +190,7 @@ export class InFlight {
     this.#batches.clear();
     this.#paths.clear();
     this.#directories.clear();
-    this.#pathsIn.clear();
+    this.#byDirectory.clear();
     this.#leaving.clear();
     this.#touchedAgain.clear();
     this.#waitingBelow.clear();
@@ -217,10 +215,7 @@ export class InFlight {
   #remove(path: TreePath): void {
     this.#paths.delete(path);
     this.#directories.delete(path);
-    if (path === ROOT) return;
-    const siblings = this.#pathsIn.get(parentOf(path));
-    siblings?.delete(path);
-    if (siblings?.size === 0) this.#pathsIn.delete(parentOf(path));
+    this.#byDirectory.delete(path);
   }
 }
 

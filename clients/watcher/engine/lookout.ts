@@ -33,7 +33,7 @@ export interface LookoutOptions {
   readonly onRescan: (reason: PartReason) => void;
   readonly onVanishedIn: (directory: TreePath) => void;
   /**
-   * To hint again at all that is on its way in a directory: what vanished of it is neither in the listing nor in the index.
+   * To hint again at all that is wanted, or on its way, in a directory: what vanished of it is neither in the listing nor in the index.
    * `recursive`: all below follows.
    */
   readonly onListed: (directory: TreePath, seenMs: number, recursive: boolean) => void;

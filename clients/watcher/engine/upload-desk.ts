@@ -7,6 +7,7 @@ import type { FileRecord } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { ObservedFile } from '../plan/difference.ts';
 import type { UploadRequest } from './messages.ts';
+import { PathsByDirectory } from './paths-by-directory.ts';
 
 /** Requests that the main thread has at a time. */
 const MAX_REQUESTED = 8;
@@ -34,6 +35,7 @@ export class UploadDesk {
   readonly #effects: UploadDeskEffects;
   /** In the order in which they were first wanted; the requested ones come first. */
   readonly #wanted = new Map<TreePath, WantedContent>();
+  readonly #byDirectory = new PathsByDirectory();
   readonly #requested = new Set<string>();
   readonly #toBeSent = new Set<TreePath>();
   #bytes = 0;
@@ -81,7 +83,13 @@ export class UploadDesk {
     }
     if (known !== undefined) this.drop(path);
     this.#wanted.set(path, { path, now, before, copyOf, uploadId, seenMs: oldestMs });
+    this.#byDirectory.add(path);
     this.#bytes += now.sizeBytes;
+  }
+
+  /** Wanted ones in a directory. */
+  pathsIn(directory: TreePath): Iterable<TreePath> {
+    return this.#byDirectory.in(directory);
   }
 
   /** The server does not have at hand what it was believed to have: the content is to be sent, whatever is known of it. */
@@ -148,6 +156,7 @@ export class UploadDesk {
 
   #remove(wanted: WantedContent): void {
     this.#wanted.delete(wanted.path);
+    this.#byDirectory.delete(wanted.path);
     this.#bytes -= wanted.now.sizeBytes;
   }
 }

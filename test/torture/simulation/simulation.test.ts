@@ -169,6 +169,22 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'server reads', seed: 110014460 },
     ],
   },
+  {
+    what: 'a large file is removed after it was read and before it is put, and hints are lost (E27)',
+    run: { seed: 7_011_605 },
+    actions: [
+      { kind: 'connect', seed: 68472466 },
+      { kind: 'mutate', seed: 1248131746 },
+      { kind: 'mutate', seed: 1912649909 },
+      { kind: 'work', seed: 1756070731 },
+      { kind: 'work', seed: 801822827 },
+      { kind: 'server reads', seed: 1483373703 },
+      { kind: 'mutate', seed: 299375428 },
+      { kind: 'lose hints', seed: 1044444105 },
+      { kind: 'deliver hints', seed: 1188811611 },
+      { kind: 'work', seed: 703102765 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
