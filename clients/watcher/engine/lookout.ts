@@ -96,11 +96,19 @@ export class Lookout {
     scanner.beginLook();
     for (const { dir, scope, names, firstHintMs } of directories) {
       if (ignore.isIgnored(dir, true) || this.#waits(dir, firstHintMs)) continue;
+      const unknown = unknownFrom(scanner, dir);
+      const replaced = unknown.findLast((path) => scanner.wasDirectory(path));
+      if (replaced !== undefined && !this.#options.isInFlight(replaced, firstHintMs)) {
+        if (!found.has(replaced)) this.#lookAt(scanner, parentOf(replaced), nameOf(replaced), firstHintMs, found);
+        // All below it is looked through once it is known; what was sent before would go into the one that was here.
+        if (isAnotherDirectory(found.get(replaced))) continue;
+      }
       if (scope !== 'names') {
         this.#options.onRescan(scope === 'subtree' ? 'replaced-directory' : 'many-names');
         this.queue.push(dir, firstHintMs, scope === 'subtree');
       } else {
-        this.#loadRulesOfNew(scanner, dir);
+        // Names in a directory that is not looked through yet may be hinted at already: its rules come before them (E120).
+        for (const path of unknown.toReversed()) this.#reloadRules(path);
         if (names.has(IGNORE_FILE_NAME) && this.#reloadRules(dir)) {
           this.#options.onRescan('ignore-rules');
           this.queue.push(dir, firstHintMs, true);
@@ -201,13 +209,6 @@ export class Lookout {
     }
   }
 
-  /** Names in a directory that is not looked through yet may be hinted at already: its rules come before them (E120). */
-  #loadRulesOfNew(scanner: Scanner, dir: TreePath): void {
-    const unknown: TreePath[] = [];
-    for (let at = dir; at !== ROOT && !scanner.isKnownDirectory(at); at = parentOf(at)) unknown.push(at);
-    for (const path of unknown.reverse()) this.#reloadRules(path);
-  }
-
   /** Returns true when other entries below the directory may be ignored now. */
   #reloadRules(dir: TreePath): boolean {
     const directory = this.#options.root.tryDirectory(dir);
@@ -225,6 +226,13 @@ export class Lookout {
     // What was opened before may have been renamed meanwhile.
     this.#options.root.forgetAll();
   }
+}
+
+/** The directories from this one up to the first that the index has as the disk has it. */
+function unknownFrom(scanner: Scanner, directory: TreePath): readonly TreePath[] {
+  const unknown: TreePath[] = [];
+  for (let at = directory; at !== ROOT && !scanner.isKnownDirectory(at); at = parentOf(at)) unknown.push(at);
+  return unknown;
 }
 
 function note(difference: Difference | undefined, found: Map<TreePath, Difference>): void {

@@ -145,6 +145,11 @@ export class Scanner {
     return known?.kind === 'directory' && this.directoryInodeAt(path) === known.identity?.ino;
   }
 
+  /** Whether the index has a directory at the path, whatever the disk has. */
+  wasDirectory(path: TreePath): boolean {
+    return this.#options.index.get(path)?.kind === 'directory';
+  }
+
   /** Undefined where there is no directory; `unknown` where none can be opened now. */
   directoryInodeAt(path: TreePath): bigint | undefined | 'unknown' {
     try {

@@ -185,6 +185,25 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'work', seed: 703102765 },
     ],
   },
+  {
+    what: 'something new in a directory that took the place of another one is heard of before that (E31, E64)',
+    run: { seed: 7_011_813 },
+    actions: [
+      { kind: 'mutate', seed: 1727151500 },
+      { kind: 'mutate', seed: 1264613852 },
+      { kind: 'mutate', seed: 202742297 },
+      { kind: 'mutate', seed: 772548976 },
+      { kind: 'mutate', seed: 322927475 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 1636005062 },
+      { kind: 'mutate', seed: 277833122 },
+      { kind: 'mutate', seed: 219614612 },
+      { kind: 'watcher crashes', seed: 1793186992 },
+      { kind: 'mutate', seed: 990700466 },
+      { kind: 'flush', seed: 413720988 },
+      { kind: 'wait', seed: 623267929 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
