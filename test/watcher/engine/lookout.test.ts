@@ -77,4 +77,18 @@ describe('the lookout', () => {
     const below = (await lookout.scanSlice(scanner)).differences.map(({ path }) => path);
     expect(below).to.include('one/below');
   });
+
+  it('looks at a directory that took the place of another one, and at what is in it only then (E31)', async () => {
+    mkdirSync(join(tree, 'replaced', 'inner'), { recursive: true });
+    writeFileSync(join(tree, 'replaced', 'inner', 'new'), 'content');
+    const identity = { dev: 1n, ino: 1n, ctimeNs: 1n, mtimeNs: 1n, sizeBytes: 0 };
+    index.put({ path: 'replaced' as TreePath, kind: 'directory', mode: 0o755, mtimeNs: 1n }, identity);
+
+    dirty.addName('replaced/inner' as TreePath, 'new', 0);
+    expect(lookout.serveHints(scanner).differences.map(({ path }) => path)).to.deep.equal(['replaced']);
+    const below: string[] = [];
+    while (!lookout.queue.isEmpty)
+      below.push(...(await lookout.scanSlice(scanner)).differences.map(({ path }) => path));
+    expect(below).to.include.members(['replaced/inner', 'replaced/inner/new']);
+  });
 });
