@@ -7,7 +7,7 @@ import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
 import { sameRecord } from '../../../common/tree/entry.ts';
 import { hasOwner } from '../../../common/tree/owner.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import type { SyncedIndex } from '../index/synced-index.ts';
+import type { IndexUpdate, SyncedIndex } from '../index/synced-index.ts';
 import type { ObservedFile } from '../plan/difference.ts';
 
 /** Other names that are looked at for one to link to: the first will do, unless the inode is changing just now. */
@@ -100,11 +100,25 @@ export class HardLinks {
     return this.#otherNames(path, identity, record).find((other) => !isTaken(other) && this.#options.isSettled(other));
   }
 
-  /** Names that the server had in one group with the path, which was linked to others now: they are to follow. */
-  leftBehind(path: TreePath, { dev, ino }: DiskIdentity, record: FileRecord, group: number): readonly TreePath[] {
+  /**
+   * Names that are to follow one that was linked: until then the server had both in one group, or both in none.
+   * @param linked with the group that each was in before
+   */
+  leftBehind(linked: readonly (readonly [IndexUpdate, number | undefined])[]): readonly TreePath[] {
     const { tree } = this.#options.index;
-    if (tree.linkGroupOf(path) === group) return [];
-    return this.#otherNames(path, { dev, ino }, record).filter((other) => tree.linkGroupOf(other) === group);
+    const looked = new Set<string>();
+    return linked.flatMap(([update, before]) => {
+      if (update.type !== 'put' || update.identity === undefined) return [];
+      const { entry, identity } = update;
+      const group = tree.linkGroupOf(entry.path);
+      // Of a thousand names that go the same way, one tells which are left.
+      const way = `${identity.ino} ${before} ${group}`;
+      if (group === before || looked.has(way)) return [];
+      looked.add(way);
+      return tree
+        .findByInode(identity.dev, identity.ino)
+        .flatMap((other) => (sameRecord(other, entry) && tree.linkGroupOf(other.path) === before ? [other.path] : []));
+    });
   }
 
   /** The server has the path linked to names that are names of another file here. */

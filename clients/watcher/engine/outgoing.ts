@@ -10,6 +10,7 @@ import { reasonOf } from '../../../common/ops/errors.ts';
 import type { FileRecord } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { IndexUpdate } from '../index/synced-index.ts';
 import { HotFiles } from '../observe/hot-files.ts';
 import { withMoves } from '../observe/move-detection.ts';
 import type { Difference, ObservedFile } from '../plan/difference.ts';
@@ -64,8 +65,6 @@ interface AfterStructural {
   readonly subtrees: readonly TreePath[];
   readonly seenMs: number;
 }
-
-const NO_GROUPS: readonly (readonly [SentChange, number])[] = [];
 
 const NOTHING_AFTER: AfterStructural = { names: [], subtrees: [], seenMs: Number.POSITIVE_INFINITY };
 
@@ -171,7 +170,7 @@ export class Outgoing {
     const { revision } = result;
     const refused = new Set(result.problems.map((problem) => problem.index));
     const done = refused.size === 0 ? batch.changes : batch.changes.filter((_, at) => !refused.has(at));
-    const groups = links === undefined ? NO_GROUPS : groupsOf(done, index.tree);
+    const groups = links === undefined ? [] : groupsOf(done, index.tree);
     index.tree.transaction(() => {
       for (const change of done) {
         this.#listing?.add(change, index.tree);
@@ -191,11 +190,7 @@ export class Outgoing {
       this.#retries.forget(path);
       this.sentContentBytes += contentBytes;
     }
-    for (const [{ path, update }, group] of groups) {
-      if (update.type !== 'put' || update.entry.kind !== 'file' || update.identity === undefined) continue;
-      for (const other of links?.leftBehind(path, update.identity, update.entry, group) ?? [])
-        revisits.again(other, batch.seenMs);
-    }
+    for (const other of links?.leftBehind(groups) ?? []) revisits.again(other, batch.seenMs);
     this.#listing?.flush();
     if (done.length > 0 && this.#listing === undefined) {
       const milliseconds = batch.seenMs === BEFORE_ALL_MS ? 0 : this.#options.nowMs() - batch.seenMs;
@@ -377,9 +372,11 @@ export class Outgoing {
 }
 
 /** Of the names that were linked: the groups that they are in so far. */
-function groupsOf(changes: readonly SentChange[], tree: TreeIndex): readonly (readonly [SentChange, number])[] {
-  return changes.flatMap((change) => {
-    const group = change.existing === undefined ? undefined : tree.linkGroupOf(change.path);
-    return group === undefined ? [] : [[change, group] as const];
-  });
+function groupsOf(
+  changes: readonly SentChange[],
+  tree: TreeIndex,
+): readonly (readonly [IndexUpdate, number | undefined])[] {
+  return changes.flatMap(({ existing, path, update }) =>
+    existing === undefined ? [] : [[update, tree.linkGroupOf(path)] as const],
+  );
 }

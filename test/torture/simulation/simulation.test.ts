@@ -204,6 +204,21 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'wait', seed: 623267929 },
     ],
   },
+  {
+    what: 'new names of a file are linked to each other, while its old one is found as the server has it (E19)',
+    run: { seed: 7_030_239 },
+    actions: [
+      { kind: 'mutate', seed: 979808973 },
+      { kind: 'mutate', seed: 60943042 },
+      { kind: 'connect', seed: 1409520496 },
+      { kind: 'work', seed: 457095065 },
+      { kind: 'server reads', seed: 405553832 },
+      { kind: 'power is cut', seed: 793894151 },
+      { kind: 'mutate', seed: 1180181638 },
+      { kind: 'mutate', seed: 2136142403 },
+      { kind: 'lose hints', seed: 1026194016 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
