@@ -7,6 +7,7 @@ import type { Address } from './address.ts';
 import { DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_WINDOWS, KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS } from './options.ts';
 import type { KnownOptions, ReceiveWindows } from './options.ts';
 import { raiseReceiveWindows } from './receive-window.ts';
+import { nothingAfterStatus } from './wire-stream.ts';
 
 export interface ServerSetup {
   /** Largest message taken from a client. Default 4 MiB; grpc-js: 4 MiB. */
@@ -46,7 +47,7 @@ export function serverOptions(setup: ServerSetup = {}): KnownOptions {
 
 /** A server with these options. Add services, then `bindServer`. */
 export function createServer(setup: ServerSetup = {}): Server {
-  return new Server({ ...serverOptions(setup), interceptors: [...(setup.interceptors ?? [])] });
+  return new Server({ ...serverOptions(setup), interceptors: [nothingAfterStatus, ...(setup.interceptors ?? [])] });
 }
 
 /**

@@ -5,7 +5,7 @@
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { endWithError, type MessageSink } from '../../../common/rpc/call-stream.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
-import { resetCall } from '../../../common/rpc/reset-call.ts';
+import { resetCall } from '../../../common/rpc/wire-stream.ts';
 import { ByteWindow } from './byte-window.ts';
 import { MAX_ANSWER_AHEAD_BYTES } from './limits.ts';
 

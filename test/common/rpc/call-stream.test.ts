@@ -1,8 +1,10 @@
 import {
   type ClientReadableStream,
   credentials,
+  Metadata,
   type ServerDuplexStream,
   type ServerWritableStream,
+  status,
 } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { Deferred, sleep, untilAborted } from '../../../common/ops/async.ts';
@@ -69,6 +71,31 @@ describe('call streams', () => {
         await writeMessage(call, { text: 'two' });
         expect(await answers).to.deep.equal(['one']);
       }
+    });
+
+    it('ends with a status when a message cannot be decoded while answers are written', async () => {
+      const client = await start({
+        chat: streamHandler(async (call: ChatCall, signal) => {
+          call.resume();
+          while (!signal.aborted) {
+            // Several, so that one is always being written and another one waits for it.
+            for (let count = 0; count < 8; count++) call.write({ text: 'again' });
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+        }),
+      });
+      const same = (bytes: Buffer) => bytes;
+      const chat = async () => {
+        const deadline = Date.now() + 20_000;
+        const call = client.makeBidiStreamRequest('/test.Echo/Chat', same, same, new Metadata(), { deadline });
+        const ended = new Promise<status>((resolve) => call.on('status', ({ code }) => resolve(code)));
+        call.on('error', () => undefined);
+        call.once('data', () => call.write(Buffer.from('no note')));
+        call.resume();
+        return ended;
+      };
+      const codes = await Promise.all(Array.from({ length: 50 }, chat));
+      expect(new Set(codes)).to.deep.equal(new Set([status.INTERNAL]));
     });
 
     it('delivers the messages before an error, then the error', async () => {
