@@ -61,6 +61,15 @@ export function isInside(path: TreePath, ancestor: TreePath): boolean {
   return path.startsWith(ancestor) && (path.length === ancestor.length || path.charCodeAt(ancestor.length) === SLASH);
 }
 
+/** True when one of the directories is above `path`; that `path` is one of them does not count. */
+export function isBelowAny(path: TreePath, directories: ReadonlySet<TreePath>): boolean {
+  for (let at = path; at !== ROOT; ) {
+    at = parentOf(at);
+    if (directories.has(at)) return true;
+  }
+  return false;
+}
+
 /** Number of components: 0 for the root. */
 export function depthOf(path: TreePath): number {
   if (path === ROOT) return 0;

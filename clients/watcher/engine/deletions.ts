@@ -3,7 +3,7 @@
  * identity was proved; what a scan misses is looked at once more when the scan is over; and a brake stops masses (E52, E54, E56).
  */
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import { isBelowAny, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { MassDeleteGuard } from '../observe/mass-delete-guard.ts';
 import type { RootGuard } from '../observe/root-guard.ts';
 import type { Scanner } from '../observe/scanner.ts';
@@ -78,7 +78,10 @@ export class Deletions {
   admits(differences: readonly Difference[], index: TreeIndex, isLookedThrough: boolean): boolean {
     const gone = differences.filter(({ now, before }) => now === undefined && before !== undefined);
     if (gone.length === 0) return true;
-    const count = gone.reduce((sum, { path }) => sum + index.countSubtree(path), 0);
+    const paths = new Set(gone.map(({ path }) => path));
+    // What is below another one is counted with that.
+    const uppermost = gone.filter(({ path }) => !isBelowAny(path, paths));
+    const count = uppermost.reduce((sum, { path }) => sum + index.countSubtree(path), 0);
     if (isLookedThrough && this.#vanishedIn.size === 0 && this.#admit(count, index)) return true;
     for (const { path } of gone) this.suspect(parentOf(path));
     return false;

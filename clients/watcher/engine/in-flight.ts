@@ -2,7 +2,7 @@
  * Changes that were sent and not yet acknowledged. What is acknowledged goes from here into the synced index; what is lost with
  * a session is looked at again. Bounded by the session's limit on unanswered bytes.
  */
-import { isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { isBelowAny, isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import type { AcknowledgedChange } from './messages.ts';
 import { PathsByDirectory } from './paths-by-directory.ts';
@@ -136,7 +136,7 @@ export class InFlight {
       for (const { update } of changes) {
         if (update.type !== 'move') continue;
         const { from, to } = update;
-        const isTakenOut = isBelowAny(futures, from) && !isBelowAny(futures, to);
+        const isTakenOut = isBelowAny(from, futures) && !isBelowAny(to, futures);
         if (structural) {
           for (const future of futures) if (isInside(future, from)) futures.add(rebase(future, from, to));
         }
@@ -217,14 +217,6 @@ export class InFlight {
     this.#directories.delete(path);
     this.#byDirectory.delete(path);
   }
-}
-
-function isBelowAny(directories: ReadonlySet<TreePath>, path: TreePath): boolean {
-  for (let at = path; at !== ROOT; ) {
-    at = parentOf(at);
-    if (directories.has(at)) return true;
-  }
-  return false;
 }
 
 function* leavingOf(batch: SentBatch): Generator<TreePath> {

@@ -5,6 +5,7 @@ import {
   compareTreePaths,
   componentsOf,
   depthOf,
+  isBelowAny,
   isInside,
   isReserved,
   joinPath,
@@ -61,6 +62,15 @@ describe('TreePath', () => {
     expect(isInside(treePath('a'), treePath('a/b'))).to.equal(false);
     expect(isInside(treePath('a'), ROOT)).to.equal(true);
     expect(isInside(ROOT, treePath('a'))).to.equal(false);
+  });
+
+  it('knows whether one of many directories is above', () => {
+    const directories = new Set([treePath('a'), treePath('b/c')]);
+    expect(isBelowAny(treePath('a/b/c'), directories)).to.equal(true);
+    expect(isBelowAny(treePath('a'), directories)).to.equal(false);
+    expect(isBelowAny(treePath('b/cd'), directories)).to.equal(false);
+    expect(isBelowAny(treePath('b'), new Set([ROOT]))).to.equal(true);
+    expect(isBelowAny(ROOT, new Set([ROOT]))).to.equal(false);
   });
 
   it('follows a directory that was renamed', () => {

@@ -33,6 +33,9 @@ describe('a directory that is gone', () => {
   const held = (differences: readonly Difference[], seenMs: number): readonly string[] =>
     deletions.mayBeRenamed(differences, index, seenMs).map(({ path }) => path);
 
+  const withGuard = (guard: MassDeleteGuard): Deletions =>
+    new Deletions({ guard, rootGuard: new RootGuard(root), nowMs: () => nowMs, onHeld: () => {} });
+
   beforeEach(() => {
     root = SafeRoot.open(temporary.path);
     index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
@@ -43,12 +46,7 @@ describe('a directory that is gone', () => {
     ] as const)
       putDirectory(path, ino);
     nowMs = 1_000;
-    deletions = new Deletions({
-      guard: new MassDeleteGuard(),
-      rootGuard: new RootGuard(root),
-      nowMs: () => nowMs,
-      onHeld: () => {},
-    });
+    deletions = withGuard(new MassDeleteGuard());
   });
 
   afterEach(() => {
@@ -65,5 +63,13 @@ describe('a directory that is gone', () => {
     expect(held([gone('full'), found('renamed', 10n)], nowMs)).to.deep.equal([]);
     expect(held([gone('full'), found('other', 13n)], nowMs)).to.deep.equal(['full']);
     expect(held([gone('empty')], nowMs)).to.deep.equal([]);
+  });
+
+  it('counts with all that was in it, once, also when that was noticed to be gone, too (E54)', () => {
+    const atMost = (entries: number) =>
+      withGuard(new MassDeleteGuard({ limit: { kind: 'entries', entries }, floorEntries: 0 }));
+    const differences = [gone('full/inner'), gone('full')];
+    expect(atMost(2).admits(differences, index, true)).to.equal(true);
+    expect(atMost(1).admits(differences, index, true)).to.equal(false);
   });
 });
