@@ -105,6 +105,8 @@ export class Lookout {
       }
       if (scope !== 'names') {
         this.#options.onRescan(scope === 'subtree' ? 'replaced-directory' : 'many-names');
+        // It may be new, and its parent could not be looked at when that was heard of.
+        this.#unwatched.push(...unknown);
         this.queue.push(dir, firstHintMs, scope === 'subtree');
       } else {
         // Names in a directory that is not looked through yet may be hinted at already: its rules come before them (E120).

@@ -219,6 +219,22 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'lose hints', seed: 1026194016 },
     ],
   },
+  {
+    what: 'a new directory cannot be looked at when it is heard of, and is looked through when something in it is (E25)',
+    run: { seed: 8_001_312 },
+    actions: [
+      { kind: 'connect', seed: 634719240 },
+      { kind: 'work', seed: 2062600228 },
+      { kind: 'mutate', seed: 456244053 },
+      { kind: 'mutate', seed: 1709771939 },
+      { kind: 'listing fails', seed: 2065147520 },
+      { kind: 'deliver hints', seed: 616529800 },
+      { kind: 'wait', seed: 1812772136 },
+      { kind: 'work', seed: 1490798239 },
+      { kind: 'work', seed: 1078153800 },
+      { kind: 'mutate', seed: 1088325311 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
