@@ -186,7 +186,8 @@ export class Outgoing {
       // Other names may have been sent at the same time, neither knowing of the other.
       if (isShared || (update.type === 'put' && this.sharedInodes.has(update.identity)))
         revisits.again(path, batch.seenMs);
-      problems.solve(path);
+      // What could not be looked at while this was on its way may be another one by now.
+      if (problems.solve(path)) revisits.again(path, batch.seenMs);
       this.#retries.forget(path);
       this.sentContentBytes += contentBytes;
     }
@@ -235,7 +236,8 @@ export class Outgoing {
         else this.uploads.want(path, now, before, seenMs, copyOf);
       },
       refresh: (path, identity) => {
-        problems.solve(path);
+        // As when a change is acknowledged: it may have been read before that.
+        if (problems.solve(path)) revisits.again(path, BEFORE_ALL_MS);
         if (tree.has(path)) tree.setIdentity(path, identity);
       },
       changed: (path, seenMs) => this.#isBusy(path, seenMs),

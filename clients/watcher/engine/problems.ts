@@ -58,9 +58,9 @@ export class Problems {
     return known === undefined || known.reason !== reason;
   }
 
-  /** The entry is in step now. */
-  solve(path: TreePath): void {
-    if (this.#problems.size > 0) this.#problems.delete(path);
+  /** The entry is in step now. Returns true when it was a problem until now. */
+  solve(path: TreePath): boolean {
+    return this.#problems.size > 0 && this.#problems.delete(path);
   }
 
   /** The directory was listed. */

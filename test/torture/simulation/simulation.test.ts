@@ -235,6 +235,23 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'mutate', seed: 1088325311 },
     ],
   },
+  {
+    what: 'a file changes while it is uploaded, and cannot be looked at then (E36, E50)',
+    run: { seed: 8_010_465 },
+    actions: [
+      { kind: 'connect', seed: 892204403 },
+      { kind: 'mutate', seed: 1092372609 },
+      { kind: 'deliver hints', seed: 695749761 },
+      { kind: 'work', seed: 72781520 },
+      { kind: 'work', seed: 1124948115 },
+      { kind: 'server reads', seed: 481854288 },
+      { kind: 'mutate', seed: 1437645350 },
+      { kind: 'wait', seed: 2012717228 },
+      { kind: 'deliver hints', seed: 841452435 },
+      { kind: 'listing fails', seed: 1517871432 },
+      { kind: 'work', seed: 427806572 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
