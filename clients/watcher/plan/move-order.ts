@@ -8,8 +8,10 @@ import type { Difference } from './difference.ts';
 import type { PlannedChange } from './plan.ts';
 import type { PlannerOptions } from './planner.ts';
 
+type Move = Extract<PlannedChange, { readonly type: 'move' }>;
+
 interface Step {
-  readonly change: Extract<PlannedChange, { readonly type: 'mkdir' | 'move' }>;
+  change: Extract<PlannedChange, { readonly type: 'mkdir' }> | Move;
   state: 'waiting' | 'entered' | 'done';
 }
 
@@ -45,16 +47,23 @@ export function orderMovesAndDirectories(
     const { change } = step;
     for (const needed of neededBefore(change)) {
       if (needed.state === 'entered' && change.type === 'move') {
-        const aside = options.asideName(parentOf(change.from));
-        ordered.push({ type: 'move', from: change.from, to: aside });
-        parked.push({ type: 'move', from: aside, to: change.to });
+        parked.push(stepAside(change));
         step.state = 'done';
         return;
       }
+      // The directory takes its path now; the rest of that rename comes when what it waits for is done.
+      if (needed.state === 'entered' && needed.change.type === 'move') needed.change = stepAside(needed.change);
       visit(needed);
     }
-    ordered.push(change);
+    ordered.push(step.change);
     step.state = 'done';
+  }
+
+  /** Returns what is left of the rename. */
+  function stepAside({ from, to }: Move): Move {
+    const aside = options.asideName(parentOf(from));
+    ordered.push({ type: 'move', from, to: aside });
+    return { type: 'move', from: aside, to };
   }
 
   function neededBefore(change: Step['change']): Step[] {

@@ -252,6 +252,32 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'work', seed: 427806572 },
     ],
   },
+  {
+    what: 'a renamed file makes room for a directory, that another one goes into whose path it takes (E60, E61)',
+    run: { seed: 8_020_832 },
+    actions: [
+      { kind: 'mutate', seed: 769160897 },
+      { kind: 'mutate', seed: 822308218 },
+      { kind: 'mutate', seed: 1765825322 },
+      { kind: 'mutate', seed: 1333488745 },
+      { kind: 'connect', seed: 1756917732 },
+      { kind: 'flush', seed: 1090921606 },
+      { kind: 'work', seed: 1288992666 },
+      { kind: 'work', seed: 1900866053 },
+      { kind: 'server reads', seed: 435900091 },
+      { kind: 'mutate', seed: 1318201246 },
+      { kind: 'mutate', seed: 1598689161 },
+      { kind: 'mutate', seed: 1963831750 },
+      { kind: 'watcher reads', seed: 954576740 },
+      { kind: 'server reads', seed: 117537992 },
+      { kind: 'watcher reads', seed: 150613215 },
+      { kind: 'no descriptors', seed: 243398429 },
+      { kind: 'deliver hints', seed: 214861911 },
+      { kind: 'wait', seed: 757288873 },
+      { kind: 'mutate', seed: 1451576685 },
+      { kind: 'work', seed: 1114956000 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {

@@ -145,6 +145,24 @@ describe('planner', () => {
     expect(world.differences()).to.deep.equal([]);
   });
 
+  it('frees a path for a directory that another one of the renamed files goes into (E60, E61)', () => {
+    const world = new World(new Map(), true);
+    for (const path of ['a', 'b'] as TreePath[]) world.mutate({ type: 'write', path, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'rename', path: 'b' as TreePath, to: 'c' as TreePath });
+    world.mutate({ type: 'mkdir', path: 'b' as TreePath, to: ROOT });
+    world.mutate({ type: 'rename', path: 'a' as TreePath, to: 'b/a' as TreePath });
+    world.mutate({ type: 'rename', path: 'c' as TreePath, to: 'a' as TreePath });
+    const { changes } = planChanges(world.differences(), OPTIONS);
+    const steps = changes.map((change) =>
+      change.type === 'move'
+        ? `${change.from} > ${change.to}`.replace(/aside-\d+/, 'aside')
+        : `${change.type} ${change.path}`,
+    );
+    expect(steps.slice(0, 4)).to.deep.equal(['b > aside', 'mkdir b', 'a > b/a', 'aside > a']);
+    expect(world.sync()).to.equal(1);
+  });
+
   it('sends what takes the old path of a large file right behind its rename, so that the path is never empty (E61)', () => {
     const [log, rotated, first] = ['log', 'rotated', '0-first'] as TreePath[];
     const before = indexed(log!, { kind: 'file', ino: 1n, version: 1 }, true);
@@ -302,6 +320,9 @@ class World {
       if (this.#server.get(change.to)?.kind === 'directory')
         throw new Error(`a directory is in the way at ${change.to}`);
       if (isInside(change.to, change.from)) throw new Error(`${change.from} moved into itself`);
+      const [moved, wanted] = [this.#server.get(change.from), this.#disk.get(change.to)];
+      if (wanted !== undefined && moved?.kind !== wanted.kind)
+        throw new Error(`${change.to} becomes what it never was`);
       removeSubtree(this.#server, change.to);
       return moveSubtree(this.#server, change.from, change.to);
     }
