@@ -14,6 +14,7 @@ const ENTRIES = [
   'services/sync-server/replica/content-worker.js',
   'clients/watcher/cli.js',
   'clients/watcher/engine/engine-worker.js',
+  'clients/watcher/observe/look-ahead-worker.js',
   'clients/watcher/observe/observer-worker.js',
   'clients/watcher/push/content-worker.js',
 ];

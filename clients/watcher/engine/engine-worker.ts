@@ -2,12 +2,14 @@
  * The engine's thread: waits to be told what to watch, opens the root, starts the observer, and lets the engine work
  * until it is told to close or cannot go on. Only messages here.
  */
+import { availableParallelism } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
 import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { monotonicMs } from '../observe/hints.ts';
+import { LookAhead } from '../observe/look-ahead.ts';
 import { Observer } from '../observe/observer.ts';
 import { Engine, failureOf, type Hints } from './engine.ts';
 import {
@@ -64,7 +66,9 @@ async function main(options: EngineOptions): Promise<void> {
   using root = SafeRoot.open(options.directory);
   const observer = options.mode === 'watch' ? await startObserver(options) : undefined;
   try {
-    engine = new Engine({ options, root, hints: observer === undefined ? undefined : hintsOf(observer), emit });
+    const hints = observer === undefined ? undefined : hintsOf(observer);
+    const startLookAhead = availableParallelism() > 1 ? () => new LookAhead(options.directory) : undefined;
+    engine = new Engine({ options, root, hints, emit, startLookAhead });
     for (const batch of early.splice(0)) take(engine, batch);
     if (observer !== undefined) engine.setChangeSource(observer.source);
     for (const act of whenReady.splice(0)) act(engine);

@@ -16,6 +16,7 @@ import type { DirtySet } from '../observe/dirty-set.ts';
 import { monotonicMs, type RescanCause, type RescanReason } from '../observe/hints.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
 import { type LocalOwners, localOwners } from '../observe/local-owners.ts';
+import type { LookAhead } from '../observe/look-ahead.ts';
 import { MassDeleteGuard } from '../observe/mass-delete-guard.ts';
 import { RootGuard } from '../observe/root-guard.ts';
 import { Scanner } from '../observe/scanner.ts';
@@ -69,6 +70,8 @@ export interface EngineDependencies {
   readonly hints: Hints | undefined;
   readonly emit: (event: EngineEvent, transfer?: readonly ArrayBuffer[]) => void;
   readonly clock?: EngineClock;
+  /** Undefined where one thread has to do. */
+  readonly startLookAhead?: (() => LookAhead) | undefined;
 }
 
 /** Events that belong together arrive within this time: the halves of a rename, the steps of an atomic save. */
@@ -137,7 +140,8 @@ export class Engine {
   #isWoken = false;
   #wake: (() => void) | undefined;
 
-  constructor({ options, root, hints, emit, clock = { nowMs: monotonicMs, random: Math.random } }: EngineDependencies) {
+  constructor(dependencies: EngineDependencies) {
+    const { options, root, hints, emit, clock = { nowMs: monotonicMs, random: Math.random } } = dependencies;
     this.#options = options;
     this.#root = root;
     this.#hints = hints;
@@ -192,6 +196,7 @@ export class Engine {
       ignore: this.#ignore,
       onRescan: (reason) => this.#rescans.part(reason),
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
+      startLookAhead: dependencies.startLookAhead,
       isInFlight: (path, seenMs) => inFlight.postpones(path, seenMs),
       onListed: (directory, seenMs, recursive) => {
         inFlight.postponeIn(directory, seenMs);
@@ -262,6 +267,7 @@ export class Engine {
   close(): void {
     // Answers may still come; they have nobody to go to, and must not hide why this ended.
     this.#isOver = true;
+    this.#lookout.endWholeScan();
     this.#signatures?.signing.close();
     this.#signatures?.store.close();
     this.#index?.close();
@@ -477,7 +483,7 @@ export class Engine {
     this.#problems.forgetAll();
     this.#deletions.forgetAll();
     this.#startedEmpty = this.#index?.tree.count() === 0;
-    this.#lookout.beginWholeScan(this.#wholeScan.oldestSeenMs ?? BEFORE_ALL_MS);
+    this.#lookout.beginWholeScan(this.#wholeScan.oldestSeenMs ?? BEFORE_ALL_MS, this.#index?.tree.count() ?? 0);
     const { reason, detail } = this.#wholeScan.cause;
     this.#rescans.whole(reason);
     this.#logObserved('debug', 'scan', { reason, detail });
@@ -491,6 +497,7 @@ export class Engine {
     const root = scanner.lookAtRoot();
     if (root !== undefined) this.#send(connected, [root], this.#wholeScan.oldestSeenMs ?? BEFORE_ALL_MS);
     this.#wholeScan.end(this.#clock.nowMs());
+    this.#lookout.endWholeScan();
   }
 
   /** An emptied root is suspicious, unless the user has said that everything may be deleted. */

@@ -8,6 +8,7 @@ import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common
 import type { DirtySet } from '../observe/dirty-set.ts';
 import { readIgnoreFile } from '../observe/ignore-file.ts';
 import { IGNORE_FILE_NAME, type IgnoreRules } from '../observe/ignore-rules.ts';
+import type { LookAhead } from '../observe/look-ahead.ts';
 import type { Scanner } from '../observe/scanner.ts';
 import type { Difference } from '../plan/difference.ts';
 import type { PartReason } from './rescans.ts';
@@ -18,6 +19,9 @@ const SLICE_NAMES = 512;
 const SLICE_DIFFERENCES = 1024;
 const SLICE_MS = 15;
 
+/** Of a tree with less the thread would begin when the scan is nearly through. */
+const MIN_ENTRIES_AHEAD = 10_000;
+
 export interface LookoutOptions {
   readonly root: SafeRoot;
   readonly nowMs: () => number;
@@ -25,6 +29,7 @@ export interface LookoutOptions {
   readonly dirty: DirtySet;
   /** Resolves when changes in these directories will be hinted at: they are looked through only then (E25). */
   readonly watchDirectories: (directories: readonly TreePath[]) => Promise<void>;
+  readonly startLookAhead: (() => LookAhead) | undefined;
   /** True when a change of this path is on its way: its past is not settled, and it will be hinted at again when it is. */
   readonly isInFlight: (path: TreePath, seenMs: number) => boolean;
   /** A directory from this one up that the disk has replaced while it is on its way: it will be hinted at again. */
@@ -54,6 +59,8 @@ export class Lookout {
   readonly queue = new ScanQueue();
   readonly #options: LookoutOptions;
   #unwatched: TreePath[] = [];
+  /** While the whole tree is looked through. */
+  #ahead: LookAhead | undefined;
 
   constructor(options: LookoutOptions) {
     this.#options = options;
@@ -63,11 +70,19 @@ export class Lookout {
     return this.#options.ignore.isIgnored(path, isDirectory);
   }
 
-  /** The whole tree, from its root. */
-  beginWholeScan(seenMs: number): void {
+  /** The whole tree, from its root. `knownEntries`: of the index. */
+  beginWholeScan(seenMs: number, knownEntries: number): void {
+    this.endWholeScan();
+    if (knownEntries >= MIN_ENTRIES_AHEAD) this.#ahead = this.#options.startLookAhead?.();
     this.queue.clear();
     this.queue.push(ROOT, seenMs, true);
     this.#unwatched = [ROOT];
+  }
+
+  /** It is through, or will not be. */
+  endWholeScan(): void {
+    void this.#ahead?.close();
+    this.#ahead = undefined;
   }
 
   /** A directory that is new under its path: all below it is looked through. */
@@ -132,7 +147,7 @@ export class Lookout {
     while (found.size < SLICE_DIFFERENCES && this.#options.nowMs() < endMs) {
       await this.#watchNew();
       scanner.beginLook();
-      const open = this.queue.open ?? this.#openNext(scanner, found);
+      const open = this.queue.open ?? (await this.#openNext(scanner, found));
       if (open === undefined) break;
       seenMs = Math.min(seenMs, open.seenMs);
       this.#lookThrough(open, found);
@@ -179,12 +194,12 @@ export class Lookout {
     }
   }
 
-  #openNext(scanner: Scanner, found: Map<TreePath, Difference>): Open | undefined {
+  async #openNext(scanner: Scanner, found: Map<TreePath, Difference>): Promise<Open | undefined> {
     for (let next = this.queue.takeNext(); next !== undefined; next = this.queue.takeNext()) {
       this.#reloadRules(next.path);
       if (next.path !== ROOT && this.#options.ignore.isIgnored(next.path, true)) continue;
       if (this.#waits(next.path, next.seenMs)) continue;
-      const scan = scanner.open(next.path);
+      const scan = scanner.open(next.path, await this.#ahead?.claim(next.path));
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
       // The root of a whole scan is looked at when that ends.
@@ -225,6 +240,7 @@ export class Lookout {
     const directories = this.#unwatched;
     this.#unwatched = [];
     await this.#options.watchDirectories(directories);
+    this.#ahead?.want(directories);
     // What was opened before may have been renamed meanwhile.
     this.#options.root.forgetAll();
   }

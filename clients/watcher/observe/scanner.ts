@@ -20,6 +20,7 @@ import type { Difference, Observed } from '../plan/difference.ts';
 import { ASIDE_PREFIX } from '../plan/plan.ts';
 import { ExactNames } from './exact-names.ts';
 import type { LocalOwners } from './local-owners.ts';
+import type { SeenDirectory } from './seen-directory.ts';
 
 export interface ScannerOptions {
   readonly root: SafeRoot;
@@ -76,11 +77,13 @@ export class Scanner {
   /**
    * Opens a directory for looking through it. Undefined where there is none (any more), and where it cannot be read: then
    * what is below stays unknown, and nothing below counts as deleted (E49).
+   * @param seen what a thread has seen of it ahead
    */
-  open(path: TreePath): DirectoryScan | undefined {
+  open(path: TreePath, seen?: SeenDirectory): DirectoryScan | undefined {
+    if (seen !== undefined) return new DirectoryScan(this, path, seen.names, this.#options.index, seen);
     try {
       const names = this.#options.root.tryDirectory(path)?.list();
-      if (names !== undefined) return new DirectoryScan(this, path, names.sort(), this.#options.index);
+      if (names !== undefined) return new DirectoryScan(this, path, names.sort(), this.#options.index, undefined);
       this.#options.noDirectory(path);
       return undefined;
     } catch (error) {
@@ -173,15 +176,19 @@ export class Scanner {
     row: KnownName | undefined,
     found: Findings,
     isListed: boolean,
+    ahead?: Stat,
   ): void {
     try {
-      this.compare(directory, parent, name, row, found, isListed);
+      this.compare(directory, parent, name, row, found, isListed, true, ahead);
     } catch (error) {
       this.#reportUnreadable(joinPath(parent, name), error);
     }
   }
 
-  /** Holds one name on disk against its row. `isListed`: the name is from a listing. @throws errno errors */
+  /**
+   * Holds one name on disk against its row. `isListed`: the name is from a listing. `ahead`: how it looked a little earlier, which
+   * counts if it looked as the row says. @throws errno errors
+   */
   compare(
     directory: Directory,
     parent: TreePath,
@@ -190,9 +197,11 @@ export class Scanner {
     findings: Findings,
     isListed = false,
     wantsLinked = true,
+    ahead?: Stat,
   ): void {
     if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
-    const stat = isListed ? directory.lstat(name) : this.#exactNames.lstat(directory, name);
+    const unchanged = ahead !== undefined && looksAs(row, ahead) ? ahead : undefined;
+    const stat = unchanged ?? (isListed ? directory.lstat(name) : this.#exactNames.lstat(directory, name));
     const path = joinPath(parent, name);
     if (stat !== undefined && isReserved(path)) {
       this.#options.report(path, 'RESERVED_NAME', "this name is the server's own; it is not kept in step");
@@ -212,8 +221,8 @@ export class Scanner {
       return;
     }
     if (isDirectory) findings.directories.push(path);
-    const looksSame = row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat);
-    if (looksSame && (this.#owners === undefined || sameOwner(row.owner, this.#owners.of(stat)))) {
+    const looksSame = unchanged !== undefined || looksAs(row, stat);
+    if (looksSame && (this.#owners === undefined || sameOwner(row?.owner, this.#owners.of(stat)))) {
       const isUnlinked = this.#isShared(stat) && this.#options.isUnlinked?.(path) === true;
       if (isUnlinked) {
         // Its other names are as they were.
@@ -316,13 +325,21 @@ export class DirectoryScan {
   readonly #scanner: Scanner;
   readonly #names: readonly string[];
   readonly #index: TreeIndex;
+  readonly #seen: SeenDirectory | undefined;
   #next = 0;
   #rows: readonly ChildRow[] = [];
   #nextRow = 0;
   #rowsEnded = false;
   #lastRowName = '';
 
-  constructor(scanner: Scanner, path: TreePath, names: readonly string[], index: TreeIndex) {
+  constructor(
+    scanner: Scanner,
+    path: TreePath,
+    names: readonly string[],
+    index: TreeIndex,
+    seen: SeenDirectory | undefined,
+  ) {
+    this.#seen = seen;
     this.path = path;
     this.entryCount = names.length;
     this.#scanner = scanner;
@@ -355,10 +372,11 @@ export class DirectoryScan {
         this.#takeRow(row);
         this.#scanner.tryCompare(directory, this.path, row.name, row, findings, false);
       } else if (name !== undefined) {
-        this.#next++;
         const own = row?.name === name ? row : undefined;
+        const seen = own && this.#seen?.statAt(this.#next);
+        this.#next++;
         if (own !== undefined) this.#takeRow(own);
-        this.#scanner.tryCompare(directory, this.path, name, own, findings, true);
+        this.#scanner.tryCompare(directory, this.path, name, own, findings, true, seen);
       }
     }
     return findings;
@@ -384,6 +402,10 @@ const ROWS_PER_PAGE = 1000;
 /** Only the owner differs, of which the quick check knows nothing: what it says of the content holds. */
 function withContentOf(before: IndexedEntry | undefined, now: Observed | undefined): Observed | undefined {
   return now?.kind === 'file' && before?.kind === 'file' ? { ...now, digest: before.digest } : now;
+}
+
+function looksAs(row: KnownName | undefined, stat: Stat): boolean {
+  return row?.identity !== undefined && row.kind === stat.kind && isUnchanged(row.identity, stat);
 }
 
 function isGone(error: unknown): boolean {

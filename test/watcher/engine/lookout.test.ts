@@ -41,6 +41,7 @@ describe('the lookout', () => {
       nowMs: () => 0,
       ignore,
       dirty,
+      startLookAhead: undefined,
       watchDirectories: async () => {},
       isInFlight: () => false,
       replacedAbove: () => undefined,

@@ -15,7 +15,8 @@ import {
 import { join } from 'node:path';
 import type { Difference } from '../../../clients/watcher/plan/difference.ts';
 import { LocalOwners } from '../../../clients/watcher/observe/local-owners.ts';
-import { Scanner } from '../../../clients/watcher/observe/scanner.ts';
+import { identityOf, Scanner } from '../../../clients/watcher/observe/scanner.ts';
+import { packDirectory, SeenDirectory } from '../../../clients/watcher/observe/seen-directory.ts';
 import { SafeRoot, type SafeRootOptions } from '../../../common/fs/safe-root.ts';
 import { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -88,6 +89,22 @@ describe('scanner', () => {
     expect(scanner.look(path('sub'), 'two').differences).to.deep.equal([]);
     expect(scanner.open(path('sub'))).to.equal(undefined);
     expect(reports).to.deep.equal([]);
+  });
+
+  it('takes what was seen ahead of names that look as the index has them, and looks at all others itself', () => {
+    index.put({ path: path('sub'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+    know('one', 'two', 'three');
+    writeFileSync(join(tree, 'sub', 'two'), 'changed before it was seen');
+    const directory = root.directory(path('sub'));
+    const names = [...directory.list(), 'vanished'].sort();
+    const seen = new SeenDirectory(packDirectory(names, (name) => directory.lstat(name)));
+    // The hint of this one leads to it; of the other one what is sent is what is there now.
+    writeFileSync(join(tree, 'sub', 'one'), 'changed after it was seen');
+    writeFileSync(join(tree, 'sub', 'two'), 'changed once more');
+    const found = scanner.open(path('sub'), seen)?.next(10).differences ?? [];
+    expect(found.map((difference) => difference.path)).to.deep.equal(['sub/two']);
+    expect(found[0]?.now?.identity).to.deep.equal(identityOf(directory.lstat('two')!));
+    expect(fine).to.include.members(['sub/one', 'sub/three']);
   });
 
   it('leaves what is replaced between its listing and the look at its names, by paths, to the hint of that (E36)', () => {

@@ -1,0 +1,76 @@
+/**
+ * What another thread saw of a directory and the names in it, as it travels between threads: one string and one buffer,
+ * because an object for each name costs more than the look itself.
+ */
+import type { InodeKind, Stat } from '../../../common/fs/stat.ts';
+
+/** Can be in no name. */
+const SEPARATOR = '/';
+const KINDS: readonly InodeKind[] = ['file', 'directory', 'symlink', 'other'];
+/** Of a name that was listed, and could not be looked at. */
+const UNKNOWN = -1;
+/** dev, ino, mtimeNs, ctimeNs, birthtimeNs; then kind, size, mode, nlink, uid, gid as float64. */
+const WORDS = 11;
+const NUMBERS_AT = 5;
+
+/** Of one name. */
+export const STAT_BYTES = WORDS * 8;
+
+export interface PackedDirectory {
+  readonly names: string;
+  readonly stats: ArrayBuffer;
+}
+
+/** `names` in byte order; `statOf` gives undefined for what cannot be looked at. */
+export function packDirectory(names: readonly string[], statOf: (name: string) => Stat | undefined): PackedDirectory {
+  const stats = new ArrayBuffer(names.length * STAT_BYTES);
+  const [words, numbers] = [new BigInt64Array(stats), new Float64Array(stats)];
+  for (const [index, name] of names.entries()) {
+    const at = index * WORDS;
+    const stat = statOf(name);
+    if (stat === undefined) {
+      numbers[at + NUMBERS_AT] = UNKNOWN;
+      continue;
+    }
+    words.set([stat.dev, stat.ino, stat.mtimeNs, stat.ctimeNs, stat.birthtimeNs], at);
+    const { kind, sizeBytes, mode, nlink, uid, gid } = stat;
+    numbers.set([KINDS.indexOf(kind), sizeBytes, mode, nlink, uid, gid], at + NUMBERS_AT);
+  }
+  return { names: names.join(SEPARATOR), stats };
+}
+
+export class SeenDirectory {
+  /** In byte order. */
+  readonly names: readonly string[];
+  readonly #words: BigInt64Array;
+  readonly #inodes: BigUint64Array;
+  readonly #numbers: Float64Array;
+
+  constructor({ names, stats }: PackedDirectory) {
+    this.names = names === '' ? [] : names.split(SEPARATOR);
+    this.#words = new BigInt64Array(stats);
+    this.#inodes = new BigUint64Array(stats);
+    this.#numbers = new Float64Array(stats);
+  }
+
+  /** Of the name with this index; undefined where it could not be looked at. */
+  statAt(index: number): Stat | undefined {
+    const [words, inodes, numbers] = [this.#words, this.#inodes, this.#numbers];
+    const at = index * WORDS;
+    const kind = KINDS[numbers[at + NUMBERS_AT] ?? UNKNOWN];
+    if (kind === undefined) return undefined;
+    return {
+      kind,
+      dev: inodes[at] ?? 0n,
+      ino: inodes[at + 1] ?? 0n,
+      mtimeNs: words[at + 2] ?? 0n,
+      ctimeNs: words[at + 3] ?? 0n,
+      birthtimeNs: words[at + 4] ?? 0n,
+      sizeBytes: numbers[at + 6] ?? 0,
+      mode: numbers[at + 7] ?? 0,
+      nlink: numbers[at + 8] ?? 0,
+      uid: numbers[at + 9] ?? 0,
+      gid: numbers[at + 10] ?? 0,
+    };
+  }
+}
