@@ -14,7 +14,7 @@ import { type ChildPage, IndexReader } from './index-reader.ts';
 import type { ChildRow, DigestedEntry } from './index-rows.ts';
 import { TreeCursor } from './index-walk.ts';
 import { IndexWriter } from './index-writer.ts';
-import type { TreePath } from './tree-path.ts';
+import { parentOf, type TreePath } from './tree-path.ts';
 
 export type { IndexOptions } from './index-file.ts';
 export type { ChildPage } from './index-reader.ts';
@@ -92,6 +92,11 @@ export class TreeIndex {
 
   has(path: TreePath): boolean {
     return this.#reader.has(path);
+  }
+
+  /** Whether something can be put there: what is above is a directory. */
+  hasPlaceFor(path: TreePath): boolean {
+    return this.#reader.directories.idOf(parentOf(path)) !== undefined;
   }
 
   /** Names in byte order, all of them unless `page.limit` is given; none when there is no such directory. */

@@ -9,8 +9,6 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { Claim, type LookAheadData, type LookedAhead, WAITING_NAMES, type WantedDirectory } from './look-ahead.ts';
 import { packDirectory, type PackedDirectory, STAT_BYTES } from './seen-directory.ts';
 
-/** Names that may wait for the scan, some 100 bytes each. */
-const MAX_WAITING_NAMES = 65_536;
 /** Names in one message: each message costs the scan some 20 microseconds. */
 const NAMES_PER_MESSAGE = 256;
 /** What the scan comes to next it does itself: else it would only ever wait for this thread. */
@@ -21,7 +19,7 @@ const PASS_MS = 15;
 const port = parentPort;
 if (port === null) throw new LockstepError('INTERNAL', 'the look ahead runs in a worker thread only');
 saveCompiledCode();
-const { directory: rootPath, shared: memory } = workerData as LookAheadData;
+const { directory: rootPath, maxWaitingNames, shared: memory } = workerData as LookAheadData;
 const shared = new Int32Array(memory);
 const root = SafeRoot.open(rootPath);
 
@@ -77,7 +75,7 @@ function send(): void {
 function awaitRoom(): void {
   for (;;) {
     const names = Atomics.load(shared, WAITING_NAMES);
-    if (names < MAX_WAITING_NAMES) return;
+    if (names < maxWaitingNames) return;
     send();
     Atomics.wait(shared, WAITING_NAMES, names);
   }
@@ -91,7 +89,7 @@ function look(path: TreePath): PackedDirectory | undefined {
   return orUnseen(() => {
     const directory = root.tryDirectory(path);
     const names = directory?.list();
-    if (directory === undefined || names === undefined || names.length > MAX_WAITING_NAMES) return undefined;
+    if (directory === undefined || names === undefined || names.length > maxWaitingNames) return undefined;
     return packDirectory(names.sort(), (name) => orUnseen(() => directory.lstat(name)));
   });
 }

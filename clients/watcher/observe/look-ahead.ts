@@ -16,9 +16,13 @@ import { type PackedDirectory, SeenDirectory } from './seen-directory.ts';
 
 /** Directories wanted and not yet through at a time. */
 const MAX_WANTED = 4096;
+/** Names that may wait for the scan, some 100 bytes each. */
+const MAX_WAITING_NAMES = 65_536;
 
 export interface LookAheadData {
   readonly directory: string;
+  /** Beyond them the thread waits; a directory with more is left to the scan. */
+  readonly maxWaitingNames: number;
   /** Int32: one `Claim` for each slot, then the number of names that wait to be fetched. */
   readonly shared: SharedArrayBuffer;
 }
@@ -55,8 +59,8 @@ export class LookAhead {
   #isOver = false;
 
   /** Starts the thread. */
-  constructor(directory: string) {
-    const workerData: LookAheadData = { directory, shared: this.#shared.buffer };
+  constructor(directory: string, maxWaitingNames = MAX_WAITING_NAMES) {
+    const workerData: LookAheadData = { directory, maxWaitingNames, shared: this.#shared.buffer };
     this.#worker = new Worker(workerUrl('./look-ahead-worker.ts', import.meta.url), {
       workerData,
       resourceLimits: YOUNG_GENERATION.ofEntries,

@@ -35,9 +35,9 @@ export class GraveYard {
     return this.#count > 0 && isInside(path, GRAVEYARD);
   }
 
-  /** The disk refused: the rows go back, unless something else took the place meanwhile. */
+  /** The disk refused: the rows go back, unless something else took the place meanwhile, or the directory that it was in is gone. */
   restore(grave: TreePath, path: TreePath): void {
-    if (this.#index.has(path)) return;
+    if (this.#index.has(path) || !this.#index.hasPlaceFor(path)) return;
     this.#index.move(grave, path);
   }
 

@@ -3,7 +3,7 @@
  * it was has to be read again, and above all no row of what did not come to be is taken for what is on the disk.
  */
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import { type Operation, pathsOf } from './operation.ts';
 import type { Planner } from './planner.ts';
@@ -27,15 +27,21 @@ export function takeBack(operation: Operation, { index, planner }: TakeBackOptio
       return planner.graves.restore(operation.grave, operation.path);
     case 'metadata':
       return restore(index, operation.path, operation.before);
-    case 'move':
-      if (!index.has(operation.from) && index.has(operation.to)) index.move(operation.to, operation.from);
-      if (!index.has(operation.to)) restore(index, operation.to, operation.replaced);
+    case 'move': {
+      const { from, to, replaced } = operation;
+      if (!index.has(from) && index.has(to)) {
+        // A later change of the group may have removed the directory that it was in.
+        if (index.hasPlaceFor(from)) index.move(to, from);
+        else index.remove(to);
+      }
+      if (!index.has(to)) restore(index, to, replaced);
       return;
+    }
   }
 }
 
 function restore(index: TreeIndex, path: TreePath, before: IndexedEntry | undefined): void {
   if (before?.kind !== 'directory' || index.get(path)?.kind !== 'directory') index.remove(path);
-  if (before === undefined || (path !== ROOT && index.get(parentOf(path))?.kind !== 'directory')) return;
+  if (before === undefined || !index.hasPlaceFor(path)) return;
   index.put(before, before.identity);
 }

@@ -168,6 +168,17 @@ describe('the applier, behind whose back the disk was changed', () => {
     rmSync(local('d/foreign'));
   });
 
+  it('takes back what was moved or removed out of a directory that the same batch removes (E95)', () => {
+    replica.applyAll(mkdir('d'), put('d/a', '1'), mkdir('d/e'), put('d/e/b', '2'));
+    writeFileSync(local('d/a'), 'foreign');
+    writeFileSync(local('d/e/foreign'), '');
+    const changes = [move('d/a', 'a'), remove('d/e'), remove('d'), put('other', '1')];
+    expect(problemsOf(...changes)).to.deep.equal(['0 drifted DRIFTED', '1 drifted DRIFTED', '2 drifted DRIFTED']);
+    expect(readFileSync(local('d/a'), 'utf8')).to.equal('foreign');
+    expect(replica.core.index.has(p('d/e/foreign'))).to.equal(true);
+    replica.applyAll(...changes);
+  });
+
   it('says of each change what staging refuses, and goes on when it no longer does (E87)', () => {
     const content = Buffer.alloc(5000, 'x');
     writeFileSync(local(`.lockstep/staging/${contentName(fileEntry('c', content).digest)}`), content);

@@ -278,6 +278,43 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'work', seed: 1114956000 },
     ],
   },
+  {
+    what: 'a file that was edited in the replica is moved out of a directory that is removed at the same time (E95)',
+    run: { seed: 6_011_972 },
+    actions: [
+      { kind: 'mutate', seed: 1555293363 },
+      { kind: 'mutate', seed: 1681730611 },
+      { kind: 'mutate', seed: 2107147981 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 1380716104 },
+      { kind: 'mutate', seed: 1168335608 },
+      { kind: 'deliver hints', seed: 2082489459 },
+      { kind: 'replica is edited', seed: 1956510800 },
+      { kind: 'wait', seed: 838119871 },
+      { kind: 'work', seed: 1785711403 },
+      { kind: 'server reads', seed: 1276956159 },
+    ],
+  },
+  {
+    what: 'a file is moved out of a directory that goes with the same batch, and was edited in the replica before (E95, E19)',
+    run: { seed: 8_029_739 },
+    actions: [
+      { kind: 'mutate', seed: 257077515 },
+      { kind: 'mutate', seed: 221770744 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 1879644880 },
+      { kind: 'listing fails', seed: 1087130964 },
+      { kind: 'deliver hints', seed: 577925700 },
+      { kind: 'wait', seed: 2138442202 },
+      { kind: 'work', seed: 488645665 },
+      { kind: 'scan', seed: 1790517260 },
+      { kind: 'work', seed: 964605125 },
+      { kind: 'flush', seed: 1318575175 },
+      { kind: 'work', seed: 399535609 },
+      { kind: 'replica is edited', seed: 1507721510 },
+      { kind: 'server reads', seed: 2003384202 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
