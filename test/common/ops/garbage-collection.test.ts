@@ -22,6 +22,25 @@ describe('memory of a thread that has nothing to do', () => {
   });
 });
 
+describe('garbage that V8 still takes for memory in use', () => {
+  it('is given back, too', () => {
+    const program = `
+      import { setTimeout as sleep } from 'node:timers/promises';
+      import { getHeapStatistics } from 'node:v8';
+      import { giveBackMemoryWhenIdle } from ${JSON.stringify(module)};
+      giveBackMemoryWhenIdle(200);
+      // It is in the old generation, which nothing makes V8 look at.
+      let list = Array.from({ length: 600_000 }, (_, index) => ({ index }));
+      list = undefined;
+      const { total_heap_size: full, used_heap_size: used } = getHeapStatistics();
+      if (full - used > 16 * 2 ** 20) throw new Error('nothing of it is hidden');
+      while (getHeapStatistics().total_heap_size > full / 2) await sleep(100);
+    `;
+    const flags = ['--max-semi-space-size=1', '--input-type=module'];
+    execFileSync(process.execPath, [...flags, '-e', program], { encoding: 'utf8', timeout: 50_000 });
+  });
+});
+
 describe('contents that pass through', () => {
   it('make V8 mark the whole heap a few times, not after every 64 MiB', () => {
     const program = `

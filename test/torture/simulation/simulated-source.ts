@@ -71,6 +71,11 @@ export class SimulatedSource {
     return this.#history.get(path)?.has(content) === true;
   }
 
+  /** Under any path. */
+  everHadFile(content: string): boolean {
+    return content.startsWith('file ') && [...this.#history.values()].some((contents) => contents.has(content));
+  }
+
   wasEverGone(path: TreePath): boolean {
     return this.#wasGone.has(path) || !this.#history.has(path);
   }
