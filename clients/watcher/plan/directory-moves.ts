@@ -84,6 +84,9 @@ function obstacleOf(
   const above = moves.find((other) => other !== move && isInside(move.to, other.to));
   if (above !== undefined) return above.from;
   if (isInside(move.to, move.from) || isInside(move.from, move.to)) return move.from;
+  // What went into a directory that is to go elsewhere would go along.
+  const leaving = moves.find((other) => other !== move && isInside(move.to, other.from));
+  if (leaving !== undefined) return leaving.from;
   if (move.replaces !== 'nothing') {
     const rescued = sourceInside(move.to, move.from, differences);
     if (rescued !== undefined) return rescued;

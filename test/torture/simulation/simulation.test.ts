@@ -315,6 +315,23 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'server reads', seed: 2003384202 },
     ],
   },
+  {
+    what: 'a directory goes into a new one that takes its name, and another one with it (E64)',
+    run: { seed: 8_038_123 },
+    actions: [
+      { kind: 'mutate', seed: 2040883154 },
+      { kind: 'mutate', seed: 1480430230 },
+      { kind: 'mutate', seed: 646058546 },
+      { kind: 'mutate', seed: 346936749 },
+      { kind: 'mutate', seed: 686704132 },
+      { kind: 'mutate', seed: 1723909647 },
+      { kind: 'mutate', seed: 1690407237 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'mutate', seed: 534637755 },
+      { kind: 'mutate', seed: 844315568 },
+      { kind: 'mutate', seed: 1266001914 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {

@@ -130,6 +130,19 @@ describe('planner', () => {
     expect(world.differences()).to.deep.equal([]);
   });
 
+  it('renames nothing into a directory that is to be renamed itself (E64)', () => {
+    const world = new World(new Map(), true);
+    for (const path of ['a', 'b', 'c', 'c/a'] as TreePath[]) world.mutate({ type: 'mkdir', path, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'rename', path: 'a' as TreePath, to: 'c/a/a' as TreePath });
+    world.mutate({ type: 'mkdir', path: 'a' as TreePath, to: ROOT });
+    world.mutate({ type: 'rename', path: 'b' as TreePath, to: 'a/b' as TreePath });
+    const moves = planChanges(world.differences(), OPTIONS).changes.filter(({ type }) => type === 'move');
+    expect(moves).to.deep.equal([{ type: 'move', from: 'a', to: 'c/a/a' }]);
+    world.sync();
+    expect(world.differences()).to.deep.equal([]);
+  });
+
   it('lets a file that was renamed step aside before a directory takes its path', () => {
     const world = new World(new Map(), true);
     world.mutate({ type: 'write', path: 'a' as TreePath, to: ROOT });
