@@ -195,7 +195,10 @@ export class Planner {
     const identity = withLaterCtime(from.identity, nowNs());
     // The next link to it, in the same group, sees the inode as this one leaves it.
     if (identity !== undefined) this.#index.setIdentity(existing, identity);
-    return this.#install(entry, { type: 'link', from }, identity, before, position);
+    const operation = this.#install(entry, { type: 'link', from }, identity, before, position);
+    // An earlier change of the group may give that name an inode of its own.
+    this.lateIdentities.add(entry.path);
+    return operation;
   }
 
   #planMakeDirectory({ entry }: Change & { operation: 'mkdir' }, position: Position): Operation {

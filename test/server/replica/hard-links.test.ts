@@ -116,6 +116,16 @@ describe('hard links in the replica (E19)', () => {
     expect(sharedNamesOf(directory)).to.deep.equal([['a', 'b']]);
   });
 
+  it('knows the inode of a name that is linked to one that got an inode of its own just before', () => {
+    replica.applyAll(put('a', 'one'), link('b', 'a', one));
+    replica.applyAll(metadata('b', 'file', 0o600, T0), link('a', 'b', fileEntry('a', 'one', 0o600)));
+    for (const name of ['a', 'b']) {
+      const { ino } = lstatSync(local(name), { bigint: true });
+      expect(replica.core.index.get(p(name))?.identity?.ino).to.equal(ino);
+    }
+    expect(sharedNamesOf(directory)).to.deep.equal([['a', 'b']]);
+  });
+
   it('goes on with the other names when one was linked, moved or removed long after', () => {
     replica.applyAll(put('a', 'one'), link('b', 'a', one), link('c', 'a', one), mkdir('d'), link('d/e', 'a', one));
     age();

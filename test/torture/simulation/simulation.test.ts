@@ -332,6 +332,33 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'mutate', seed: 1266001914 },
     ],
   },
+  {
+    what: 'names of one file get new metadata together, and a sync fails before the checkpoint (E19, E86)',
+    run: { seed: 8_040_198 },
+    actions: [
+      { kind: 'mutate', seed: 433197543 },
+      { kind: 'connect', seed: 690971439 },
+      { kind: 'work', seed: 177057406 },
+      { kind: 'server reads', seed: 1800313059 },
+      { kind: 'mutate', seed: 2031624022 },
+      { kind: 'mutate', seed: 9839443 },
+      { kind: 'watcher reads', seed: 846849713 },
+      { kind: 'power is cut', seed: 1769514870 },
+      { kind: 'replica is edited', seed: 1316462553 },
+      { kind: 'syncs fail', seed: 1949450918 },
+      { kind: 'connect', seed: 1702578735 },
+      { kind: 'connect', seed: 1539955276 },
+      { kind: 'mutate', seed: 1370881330 },
+      { kind: 'server reads', seed: 2104162831 },
+      { kind: 'mutate', seed: 874860391 },
+      { kind: 'checkpoint', seed: 727983812 },
+      { kind: 'watcher reads', seed: 466198977 },
+      { kind: 'work', seed: 1114307025 },
+      { kind: 'mutate', seed: 1887142245 },
+      { kind: 'settle', seed: 0 },
+      { kind: 'checkpoint', seed: 1201590587 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {
