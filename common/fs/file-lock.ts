@@ -6,11 +6,11 @@
  * within the process, where POSIX locks do not conflict. A pid file would outlive a crash.
  * POSIX locks also end when the process closes any other handle of the same file: nothing may open `lock` but this.
  */
-import { readFileSync, unlinkSync } from 'node:fs';
+import { accessSync, constants, readFileSync, unlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { errnoOf, LockstepError } from '../ops/errors.ts';
+import { errnoError, errnoOf, LockstepError } from '../ops/errors.ts';
 import { writeFileAtomic } from './atomic-file.ts';
 
 const LOCK_NAME = 'lock';
@@ -20,7 +20,6 @@ const HOLDER_NAME = 'lock-holder.json';
 /** Result codes of SQLite (https://www.sqlite.org/rescode.html); extended codes carry these in their low byte. */
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
-const SQLITE_READONLY = 8;
 const SQLITE_FULL = 13;
 
 export interface DirectoryLock {
@@ -37,7 +36,7 @@ const held = new Set<DatabaseSync>();
  * Locks an existing directory for this process, at once or not at all. The files `lock` and `lock-holder.json` in it
  * belong to the lock; `lock` stays when it is released.
  * @param purpose what the holder is, for the message that a second one gets: "sync-server"
- * @throws LockstepError LOCKED naming the holder (details `holder_pid`); READ_ONLY, NO_SPACE or IO when locking is impossible.
+ * @throws LockstepError LOCKED naming the holder (details `holder_pid`); READ_ONLY, NO_SPACE, PERMISSION_DENIED or IO when locking is impossible.
  */
 export function acquireDirectoryLock(directory: string, purpose: string): DirectoryLock {
   const holderPath = join(directory, HOLDER_NAME);
@@ -53,24 +52,24 @@ export function acquireDirectoryLock(directory: string, purpose: string): Direct
     writeFileAtomic(holderPath, `${JSON.stringify(holder)}\n`, { mode: 0o644 });
   } catch (error) {
     release();
-    throw error;
+    throw errnoError(`lock ${directory}`, error);
   }
   return { directory, release, [Symbol.dispose]: release };
 }
 
 function openLocked(directory: string, holderPath: string): DatabaseSync {
+  const path = join(directory, LOCK_NAME);
+  // SQLite would open it for reading and lock nothing, without a word.
+  if (isReadOnly(path)) throw new LockstepError('READ_ONLY', `cannot lock ${directory}: ${LOCK_NAME} is read-only`);
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(join(directory, LOCK_NAME), { timeout: 0 });
+    database = new DatabaseSync(path, { timeout: 0 });
     database.exec('BEGIN EXCLUSIVE');
     return database;
   } catch (error) {
     database?.close();
     const code = sqliteCodeOf(error);
     if (code === SQLITE_BUSY || code === SQLITE_LOCKED) throw lockedError(directory, readHolder(holderPath), error);
-    if (code === SQLITE_READONLY) {
-      throw new LockstepError('READ_ONLY', `cannot lock ${directory}: it is read-only`, { cause: error });
-    }
     if (code === SQLITE_FULL) {
       throw new LockstepError('NO_SPACE', `cannot lock ${directory}: its file system is full; make room`, {
         cause: error,
@@ -79,6 +78,16 @@ function openLocked(directory: string, holderPath: string): DatabaseSync {
     throw new LockstepError('IO', `cannot lock ${directory}: it must exist, be writable, and support file locks`, {
       cause: error,
     });
+  }
+}
+
+/** It is there and this process may not write it. */
+function isReadOnly(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return errnoOf(error) === 'EROFS' || errnoOf(error) === 'EACCES';
   }
 }
 

@@ -55,7 +55,9 @@ describe('directory lock (E107)', () => {
   it('is not kept when nobody could be told who has it', () => {
     {
       using _ = failingCalls('renameSync', 'ENOSPC');
-      expect(() => acquireDirectoryLock(temporary.path, 'test')).to.throw();
+      expect(() => acquireDirectoryLock(temporary.path, 'test'))
+        .to.throw()
+        .with.property('reason', 'NO_SPACE');
     }
     const lock = acquireDirectoryLock(temporary.path, 'test');
     // Only the name of the last holder is left behind, which the next one replaces.
@@ -107,6 +109,29 @@ describe('directory lock (E107)', () => {
       expect(() => acquireDirectoryLock(disk.path, 'test'))
         .to.throw('full')
         .with.property('reason', 'NO_SPACE');
+    } finally {
+      disk.remove();
+    }
+  });
+
+  it('is refused where its file may not be written, which SQLite would lock for nobody', () => {
+    acquireDirectoryLock(temporary.path, 'test').release();
+    using _ = failingCalls('accessSync', 'EACCES');
+    expect(() => acquireDirectoryLock(temporary.path, 'test'))
+      .to.throw('read-only')
+      .with.property('reason', 'READ_ONLY');
+  });
+
+  it('says when its file system is read-only', function () {
+    const reason = disksUnavailable('memory');
+    if (reason !== undefined) return skipBecause(this, reason);
+    const disk = Disk.memory('size=1m');
+    try {
+      acquireDirectoryLock(disk.path, 'test').release();
+      disk.remount('ro');
+      expect(() => acquireDirectoryLock(disk.path, 'test'))
+        .to.throw('read-only')
+        .with.property('reason', 'READ_ONLY');
     } finally {
       disk.remove();
     }
