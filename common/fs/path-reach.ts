@@ -244,10 +244,13 @@ function openLink(path: Buffer, above: Link | undefined): OpenedLink {
     if (errnoOf(error) !== 'EACCES') throw error;
     return { link, fd: undefined };
   }
-  const opened = statOf(fd);
-  if (isSame(opened, link)) return { link, fd };
-  closeSync(fd);
-  throw errnoLike('ESTALE', 'a directory changed while it was opened', 'open');
+  try {
+    if (isSame(statOf(fd), link)) return { link, fd };
+    throw errnoLike('ESTALE', 'a directory changed while it was opened', 'open');
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 function gone(path: TreePath): Error {

@@ -5,9 +5,10 @@ import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { toSystemName } from '../../../common/fs/system-name.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { useTemporaryDirectory } from './temporary.ts';
 
-const path = (text: string): TreePath => text as TreePath;
+const treePath = (text: string): TreePath => text as TreePath;
 
 /** What looks at, or changes, a name of a directory. */
 const OPERATIONS: Readonly<Record<string, (directory: Directory, root: Directory) => unknown>> = {
@@ -35,6 +36,17 @@ const OPERATIONS: Readonly<Record<string, (directory: Directory, root: Directory
   reopen: (directory) => directory.reopen(),
 };
 
+type Call = 'lstatSync' | 'openSync';
+
+/** Until it is disposed: does something before the nth call that is made for this path. */
+function justBefore(call: Call, nth: number, path: string, act: () => void): Disposable {
+  let count = 0;
+  return failingCalls(call, 'EIO', (_number, [given]) => {
+    if (String(given) === path && ++count === nth) act();
+    return false;
+  });
+}
+
 describe('directories by their paths', () => {
   const temporary = useTemporaryDirectory();
   let base: string;
@@ -60,7 +72,7 @@ describe('directories by their paths', () => {
 
   for (const [operation, run] of Object.entries(OPERATIONS)) {
     it(`notice that a parent was swapped for a link before ${operation}, and touch nothing there (S01)`, () => {
-      const directory = root.directory(path('a/b'));
+      const directory = root.directory(treePath('a/b'));
       swap();
       const before = readdirSync(`${temporary.path}/outside/b`);
       const descriptors = readdirSync('/dev/fd').length;
@@ -85,7 +97,7 @@ describe('directories by their paths', () => {
       },
     });
     const descriptors = readdirSync('/dev/fd').length;
-    const directory = late.directory(path('a/b'));
+    const directory = late.directory(treePath('a/b'));
     isDue = true;
     expect(() => directory.makeDirectory('made', 0o755))
       .to.throw()
@@ -97,34 +109,85 @@ describe('directories by their paths', () => {
     late.close();
   });
 
+  it('give up what they opened where it is gone, or another one, by then (S01)', () => {
+    const path = `${base}/a/b`;
+    const replace = () => {
+      renameSync(path, `${path}-${Math.random()}`);
+      mkdirSync(path);
+    };
+    const moments: readonly (readonly [Call, number, string, () => void, (directory: Directory) => unknown])[] = [
+      ['lstatSync', 1, `${path}/f`, () => renameSync(`${path}/f`, `${path}/g`), (directory) => directory.openFile('f')],
+      // Between the look before and the look that opening begins with, before the call itself, and before the look after it.
+      ['lstatSync', 2, path, replace, (directory) => directory.reopen()],
+      ['openSync', 1, path, replace, (directory) => directory.reopen()],
+      ['lstatSync', 3, path, replace, (directory) => directory.reopen()],
+    ];
+    for (const [call, nth, place, change, run] of moments) {
+      root.forgetAll();
+      const directory = root.directory(treePath('a/b'));
+      const descriptors = readdirSync('/dev/fd').length;
+      using _ = justBefore(call, nth, place, change);
+      expect(() => run(directory), `${call} ${nth}`)
+        .to.throw()
+        .with.property('code', 'ESTALE');
+      expect(readdirSync('/dev/fd').length).to.equal(descriptors);
+    }
+  });
+
+  it('do without a handle of what may not be read', () => {
+    const descriptors = readdirSync('/dev/fd').length;
+    {
+      using _ = failingCalls('openSync', 'EACCES', (_number, [path]) => String(path) === `${base}/a/b`);
+      root.directory(treePath('a/b'));
+    }
+    const directory = root.directory(treePath('a/b'));
+    expect(directory.list().sort()).to.deep.equal(['d', 'f', 'l']);
+    directory.sync();
+    {
+      using _ = failingCalls('openSync', 'EACCES');
+      directory.setMode('f', 0o640);
+    }
+    expect(directory.lstat('f')).to.include({ mode: 0o640 });
+    using _ = failingCalls('openSync', 'EIO');
+    expect(() => directory.setMode('f', 0o600)).to.throw('EIO');
+    expect(() => directory.openDirectory('d')).to.throw('EIO');
+    // Of `a`, which was opened on the way.
+    expect(readdirSync('/dev/fd').length).to.equal(descriptors + 1);
+  });
+
+  it('can be all that there is', () => {
+    using all = SafeRoot.open('/', { way: 'paths' });
+    expect(all.directory(ROOT).lstat('dev')).to.include({ kind: 'directory' });
+  });
+
   it('never take another directory for the one that was opened', () => {
-    const directory = root.directory(path('a/b'));
+    const directory = root.directory(treePath('a/b'));
     renameSync(`${base}/a/b`, `${base}/a/moved`);
     mkdirSync(`${base}/a/b`);
     expect(() => directory.list())
       .to.throw()
       .with.property('code', 'ESTALE');
     root.forgetAll();
-    expect(root.directory(path('a/b')).list()).to.deep.equal([]);
+    expect(root.directory(treePath('a/b')).list()).to.deep.equal([]);
   });
 
   it('tell a root that went from a directory that was removed: nothing in it counts as deleted', () => {
-    const directory = root.directory(path('a/b'));
+    const directory = root.directory(treePath('a/b'));
     renameSync(base, `${base}-away`);
     for (const gone of [directory, root.directory(ROOT)]) {
       expect(() => gone.list())
         .to.throw()
         .with.property('code', 'ESTALE');
     }
-    expect(() => root.tryDirectory(path('a/b/d')))
+    expect(() => root.tryDirectory(treePath('a/b/d')))
       .to.throw()
       .with.property('code', 'ESTALE');
   });
 
   it('are not taken for removed while they are there', () => {
     rmdirSync(`${base}/a/b/d`);
-    const directory = root.directory(path('a/b'));
-    expect(root.tryDirectory(path('a/b/d'))).to.equal(undefined);
+    const directory = root.directory(treePath('a/b'));
+    expect(root.tryDirectory(treePath('a/b/d'))).to.equal(undefined);
     expect(directory.lstat('d')).to.equal(undefined);
     expect(directory.list().sort()).to.deep.equal(['f', 'l']);
   });
@@ -135,7 +198,7 @@ describe('directories by their paths', () => {
       for (let level = 0; level < 100; level++) {
         const name = `level-${level}-${'x'.repeat(90)}`;
         root.directory(deepest).makeDirectory(name, 0o755);
-        deepest = path(deepest === '' ? name : `${deepest}/${name}`);
+        deepest = treePath(deepest === '' ? name : `${deepest}/${name}`);
       }
     };
     expect(deepen).to.throw().with.property('code', 'ENAMETOOLONG');

@@ -17,6 +17,7 @@ import { expect } from 'chai';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { joinPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import { useTemporaryDirectory, WAYS } from './temporary.ts';
 
@@ -54,6 +55,26 @@ for (const way of WAYS)
         expect(() => SafeRoot.open(`${temporary.path}/file`, { way }))
           .to.throw()
           .with.property('reason', 'USAGE');
+      });
+
+      it('says why it cannot be opened, and gives its handle back', () => {
+        const before = readdirSync('/dev/fd').length;
+        const look = way === 'handles' ? 'fstatSync' : 'lstatSync';
+        for (const [call, nth] of [
+          ['openSync', 1],
+          ['fstatSync', 1],
+          [look, 2],
+        ] as const) {
+          using _ = failingCalls(call, 'EIO', (number) => number === nth);
+          expect(() => SafeRoot.open(base, { way }), call).to.throw('EIO');
+        }
+        if (way === 'handles') {
+          using _ = failingCalls('statSync', 'ENOENT');
+          expect(() => SafeRoot.open(base, { way }))
+            .to.throw('mount /proc')
+            .with.property('reason', 'IO');
+        }
+        expect(readdirSync('/dev/fd').length).to.equal(before);
       });
 
       it('gives its handle back when it is closed', () => {
@@ -101,6 +122,11 @@ for (const way of WAYS)
         renameSync(base, `${base}-away`);
         writeFileSync(base, '');
         expect(inner.checkRoot()).to.equal('missing');
+      });
+
+      it('does not say missing where that cannot be told', () => {
+        using _ = failingCalls('statSync', 'EIO');
+        expect(() => root.checkRoot()).to.throw('EIO');
       });
     });
 
