@@ -37,4 +37,13 @@ describe('a block index', () => {
     }
     expect(new BlockIndex(signatureOf(new Uint8Array(0))).find(fingerprints)).to.equal(-1);
   });
+
+  it('loses blocks of a signature made to collide, instead of looking on and on for them (S13)', () => {
+    const fingerprints = new Int32Array(4 * 100).map((_, word) => (word % 4 === 3 ? word : 0));
+    const index = new BlockIndex({ ...signatureOf(new Uint8Array(0)), fingerprints, blockCount: 100 });
+    expect(index.find(fingerprints.subarray(4 * 31, 4 * 32))).to.equal(31);
+    const before = index.comparisons;
+    expect(index.find(fingerprints.subarray(4 * 99))).to.equal(-1);
+    expect(index.comparisons - before).to.equal(32);
+  });
 });

@@ -116,6 +116,21 @@ describe('a signature', () => {
       expect(signed.signature?.blockCount).to.equal(isGiven ? blockCount : undefined);
     }
   });
+
+  it('is given up when whole groups of a basis are too many blocks', () => {
+    const content = randomBytes(1, 200_000);
+    const basis = signatureOf(content);
+    const groups = basis.groups!;
+    const recorder = new BlockRecorder('blake3', basis.parameters, groups.firstBlocks[1]);
+    recorder.open(content);
+    recorder.takeGroup(basis, groups, 0);
+    expect(recorder.isAtGroupStart).to.equal(true);
+    recorder.takeGroup(basis, groups, 1);
+    expect(recorder.isAtGroupStart).to.equal(false);
+    recorder.close();
+    expect(recorder.sizeBytes).to.equal(basis.offsets[groups.firstBlocks[2]!]);
+    expect(recorder.finish().signature).to.equal(undefined);
+  });
 });
 
 describe('a stored signature', () => {
@@ -177,6 +192,8 @@ describe('a stored signature', () => {
       refused(() => decodeSignature(Buffer.concat([grouped, Buffer.alloc(16)]).subarray(0, grouped.length + bytes)));
     }
     refused(() => decodeSignature(Buffer.concat([blob, Buffer.alloc(16)])));
+    const ungrouped = encodeSignature(signatureOf(new Uint8Array(100), 2 ** 15));
+    refused(() => decodeSignature(Buffer.concat([ungrouped, Buffer.alloc(16)])));
   });
 
   it('of another version is refused', () => {

@@ -90,6 +90,21 @@ describe('findings', () => {
           level: 'fail',
         });
       }
+      {
+        using _refused = failingCalls('fchownSync', 'EPERM');
+        using _ = failingCalls('readFileSync', 'ENOENT');
+        expect(ownershipFindings('', directory)[0]?.remedy).to.match(/^run it as root/);
+      }
+      {
+        // No refusal, but a fault of the moment.
+        using _ = failingCalls('fchownSync', 'EIO');
+        expect(() => ownershipFindings('', directory)).to.throw('EIO');
+        expect(readdirSync(directory)).to.deep.equal([]);
+      }
+      {
+        using _ = failingCalls('statSync', 'EACCES');
+        expect(ownershipFindings('', directory)).to.deep.equal([]);
+      }
       using _ = failingCalls('openSync', 'EROFS');
       expect(ownershipFindings('', directory)).to.deep.equal([]);
     } finally {
@@ -150,6 +165,23 @@ describe('findings about a place', () => {
     }
     using _ = failingCalls('accessSync', 'EACCES');
     expect(placeFindings(needs(base, { writable: false }))[0]?.message).to.include('cannot be read by this user');
+  });
+
+  it('name the root where nothing above may be looked at', () => {
+    using _ = failingCalls('statSync', 'EACCES');
+    const findings = placeFindings(needs(base));
+    expect(findings.map(levelOf)).to.deep.equal(['fail']);
+    expect(findings[0]?.remedy).to.include('the right to write /, or');
+  });
+
+  it('do not mind who makes the directory, or uses it, at the same moment', () => {
+    for (const [call, errno] of [
+      ['mkdirSync', 'EEXIST'],
+      ['rmdirSync', 'ENOTEMPTY'],
+    ] as const) {
+      using _ = failingCalls(call, errno);
+      expect(placeFindings(needs(join(base, errno)))[0]).to.include({ level: 'ok' });
+    }
   });
 
   it('do without the name of a file system where the system does not tell it', () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Accounts, parseAccounts } from '../../../common/fs/accounts.ts';
 import { isAccountName, isId } from '../../../common/tree/owner.ts';
@@ -92,5 +92,9 @@ describe('Accounts', () => {
     rmSync(files.users);
     nowMs = 4000;
     expect(ann()).to.deep.equal([3, undefined, 'staff']);
+    rmSync(files.groups);
+    mkdirSync(files.groups);
+    nowMs = 5000;
+    expect(ann()).to.deep.equal([4, undefined, undefined]);
   });
 });

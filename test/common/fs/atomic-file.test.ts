@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { useTemporaryDirectory } from './temporary.ts';
 
 describe('writeFileAtomic', () => {
@@ -36,5 +37,10 @@ describe('writeFileAtomic', () => {
       .to.throw()
       .with.property('code', 'EISDIR');
     expect(readdirSync(temporary.path)).to.deep.equal(['taken']);
+    // That the temporary file cannot be removed either is no news.
+    using _ = failingCalls('unlinkSync', 'EIO');
+    expect(() => writeFileAtomic(`${temporary.path}/taken`, 'x'))
+      .to.throw()
+      .with.property('code', 'EISDIR');
   });
 });

@@ -22,6 +22,7 @@ import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { toStat } from '../../../common/fs/stat.ts';
 import { setFdMode } from '../../../common/fs/times.ts';
 import { joinPath, ROOT } from '../../../common/tree/tree-path.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import { useTemporaryDirectory, WAYS } from './temporary.ts';
 
@@ -268,6 +269,10 @@ for (const way of WAYS)
           .to.throw()
           .with.property('reason', 'NOT_REGULAR');
         expect(directory.lstat('copy')).to.equal(undefined);
+        using _ = failingCalls('unlinkSync', 'EIO');
+        expect(() => directory.copyFileFrom({ directory, name: 'link' }, 'copy'))
+          .to.throw()
+          .with.property('reason', 'NOT_REGULAR');
         expect(readdirSync('/dev/fd').length).to.equal(before);
       });
 
@@ -372,6 +377,13 @@ for (const way of WAYS)
     it('can be made durable', () => {
       create('file', 'x');
       expect(() => directory.sync()).not.to.throw();
+    });
+
+    it('takes times that int64 cannot hold for the nearest that it can (E73)', () => {
+      create('file', '');
+      const stats = lstatSync(onDisk('file'), { bigint: true });
+      const { mtimeNs, ctimeNs } = toStat(Object.assign(stats, { mtimeNs: 2n ** 63n, ctimeNs: -(2n ** 63n) - 1n }));
+      expect([mtimeNs, ctimeNs]).to.deep.equal([2n ** 63n - 1n, -(2n ** 63n)]);
     });
 
     it('refuses a size that a number cannot count', () => {

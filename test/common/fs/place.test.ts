@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { placeOf, relationOf } from '../../../common/fs/place.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 
 describe('place of a directory', () => {
   let directory: string;
@@ -32,5 +33,8 @@ describe('place of a directory', () => {
 
   it('says nothing where the other says nothing', () => {
     expect(relationOf(placeOf(directory), [])).to.equal('apart');
+    expect(placeOf(join(directory, 'missing'))).to.deep.equal([]);
+    using _ = failingCalls('readFileSync', 'ENOENT');
+    expect(placeOf(directory)).to.deep.equal([]);
   });
 });

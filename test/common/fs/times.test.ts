@@ -55,6 +55,13 @@ describe('modification times', () => {
     );
   });
 
+  it('arrive in the same millisecond from 2242 on, where no double is near enough to its beginning', () => {
+    for (const mtimeNs of [8_589_934_596_004_000_000n, 8_589_934_592_007_000_000n]) {
+      const seconds = Number(utimesArgument(mtimeNs));
+      expect(Math.floor((seconds % 1) * 1000)).to.equal(Number((mtimeNs / 1_000_000n) % 1000n));
+    }
+  });
+
   it('arrive exactly when they are whole seconds', () => {
     for (const seconds of [0n, 1n, 1_767_225_600n, (1n << 31n) - 1n, 1n << 31n, (1n << 32n) + 1n, -1n, -1_000_000n]) {
       expect(readBack(seconds * SECOND).byName).to.equal(seconds * SECOND);
