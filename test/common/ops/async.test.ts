@@ -185,10 +185,22 @@ describe('AsyncQueue', () => {
     expect(await waiting).to.equal(enough);
     expect(await errorOf(queue.next())).to.equal(enough);
     expect(await errorOf(queue.push('c'))).to.equal(enough);
+    queue.close();
+    expect(await errorOf(queue.push('d')), 'the first end counts').to.equal(enough);
     const empty = newQueue(2);
     const taking = errorOf(empty.next());
     empty.close(enough);
     expect(await taking).to.equal(enough);
+  });
+
+  it('lets nobody in any more once it is closed, and what is in it out', async () => {
+    const queue = newQueue(2);
+    await queue.push('aa');
+    const waiting = errorOf(queue.push('b'));
+    queue.close();
+    expect(await waiting).to.include({ reason: 'CANCELLED' });
+    expect(await errorOf(queue.push('c'))).to.include({ reason: 'CANCELLED' });
+    expect(await collect(queue)).to.deep.equal(['aa']);
   });
 
   it('never exceeds its bound nor loses or reorders an item, whatever the sizes', async () => {

@@ -89,6 +89,7 @@ describe('configuration', () => {
     expect(resolve({ flags: typed('-d', 'x', '--no-durable') }).values.durable).to.equal(false);
     expect(resolve({ flags: typed('-d', 'x', '--durable') }).sources.durable).to.equal('flag');
     expect(resolve({ environment: { LOCKSTEP_DURABLE: 'off' } }).values.durable).to.equal(false);
+    expect(resolve({ environment: { LOCKSTEP_DURABLE: 'Yes' } }).values.durable).to.equal(true);
     expect(resolve({ file: file({ durable: false }) }).values.durable).to.equal(false);
     const twice = typed('-d', 'x', '--exclude', 'a,b', '--exclude', 'c');
     expect(resolve({ flags: twice }).values.exclude).to.deep.equal(['a,b', 'c']);
@@ -153,6 +154,7 @@ describe('configuration', () => {
     writeFileSync(path, 'listen = \n');
     expect(messageOf(() => readConfigurationFile(path))).to.match(/a\.toml:1:\d+ is not valid TOML: /);
     expect(messageOf(() => readConfigurationFile(join(directory, 'no')))).to.include('ENOENT');
+    expect(messageOf(() => readConfigurationFile('a\0b'))).to.include('unreadable');
     rmSync(directory, { recursive: true });
   });
 });

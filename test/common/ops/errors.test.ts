@@ -57,6 +57,11 @@ describe('errors of the operating system', () => {
     }
     expect.fail('expected an error');
   });
+
+  it('have no errno where it was another error', () => {
+    expect(errnoError('read a', new TypeError('x'))).to.include({ reason: 'IO', message: 'cannot read a: TypeError' });
+    expect(errnoError('read a', 'x').message).to.equal('cannot read a: unknown error');
+  });
 });
 
 describe('describeError', () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -64,6 +64,10 @@ describe('--io-priority', () => {
       expect(() => setIoPriority(7, refusing))
         .to.throw('cannot set --io-priority 7: ionice: ioprio_set failed: Operation not permitted')
         .with.property('reason', 'USAGE');
+      writeFileSync(refusing, '#!/bin/sh\nexit 1\n');
+      expect(() => setIoPriority(7, refusing)).to.throw('cannot set --io-priority 7: ionice failed');
+      chmodSync(refusing, 0o644);
+      expect(() => setIoPriority(7, refusing)).to.throw(/^cannot set --io-priority 7: .*EACCES/);
     } finally {
       rmSync(directory, { recursive: true });
     }

@@ -56,6 +56,34 @@ describe('the log', () => {
     expect(stacks).to.deep.equal(['undefined', 'string', 'string']);
   });
 
+  it('shows what was thrown though it is no error', () => {
+    const { lines, logger } = newLogger('json');
+    logger.error({ err: 'out of order' }, 'x');
+    expect(JSON.parse(lines[0] ?? '').err).to.deep.equal({ message: 'out of order' });
+  });
+
+  it('is for people, and in colours, on a terminal, unless somebody wants none (https://no-color.org)', () => {
+    const before = { ...process.env };
+    const lineWith = (environment: Record<string, string>) => {
+      for (const name of ['NO_COLOR', 'TERM']) delete process.env[name];
+      Object.assign(process.env, environment);
+      const lines: string[] = [];
+      const destination = { write: (line: string) => void lines.push(line) };
+      createLogger({ name: 'watcher', destination, onTerminal: true }).info('here');
+      return lines[0];
+    };
+    try {
+      expect(lineWith({ NO_COLOR: '', TERM: 'xterm' }))
+        .to.include('\u001b[')
+        .and.include('here');
+      expect(lineWith({ NO_COLOR: '1' })).to.match(/^[\d:.]+ watcher .*here\n$/);
+      expect(lineWith({ TERM: 'dumb' })).to.match(/^[\d:.]+ watcher .*here\n$/);
+    } finally {
+      for (const name of ['NO_COLOR', 'TERM']) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+  });
+
   it('keeps tokens out, in fields and in texts (S41)', () => {
     for (const format of ['json', 'pretty'] as const) {
       const { lines, logger } = newLogger(format);

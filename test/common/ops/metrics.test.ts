@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { MetricsRegistry } from '../../../common/ops/metrics.ts';
+import { registerProcessMetrics } from '../../../common/ops/process-metrics.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 
 describe('metrics registry', () => {
   it('exposes counters and gauges in the Prometheus text format', () => {
@@ -79,5 +81,19 @@ describe('metrics registry', () => {
     expect(() => registry.counter('Not a name', '')).to.throw(TypeError);
     registry.counter('things_total', '');
     expect(() => registry.counter('things_total', '')).to.throw(TypeError);
+  });
+});
+
+describe('metrics of the process', () => {
+  it('leave out what the system does not tell', () => {
+    const registry = new MetricsRegistry();
+    const stop = registerProcessMetrics(registry);
+    const samplesOf = (name: string) => registry.snapshot().find((metric) => metric.name === name)?.samples;
+    using _limits = failingCalls('readFileSync', 'ENOENT');
+    using _handles = failingCalls('readdirSync', 'ENOENT');
+    expect(samplesOf('process_max_fds')).to.deep.equal([]);
+    expect(samplesOf('process_open_fds')).to.deep.equal([]);
+    expect(samplesOf('process_resident_memory_bytes')).to.have.length(1);
+    stop();
   });
 });

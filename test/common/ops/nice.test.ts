@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { parseNice } from '../../../common/ops/nice.ts';
+import { parseNice, threads } from '../../../common/ops/nice.ts';
 import { REPOSITORY } from '../../support/bin-program.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 
 describe('--nice', () => {
@@ -14,6 +15,28 @@ describe('--nice', () => {
         .to.throw(/is no niceness/)
         .with.property('reason', 'USAGE');
     }
+  });
+
+  it('is refused in one sentence to who may not have it', function () {
+    if (process.getuid?.() !== 0) skipBecause(this, 'only root can become somebody else');
+    const program = `
+      import { beNice } from ${JSON.stringify(join(REPOSITORY, 'common/ops/nice.ts'))};
+      process.setuid(65534);
+      try {
+        beNice(-5);
+      } catch (error) {
+        process.stdout.write(error.reason + ' ' + error.message);
+      }
+    `;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect(stdout, stderr).to.match(/^USAGE cannot set --nice -5: EACCES; only root may go below /);
+  });
+
+  it('is that of the whole process where threads are not listed', () => {
+    using _ = failingCalls('readdirSync', 'ENOENT');
+    expect(threads()).to.deep.equal([0]);
   });
 
   it('is that of all threads, of those that come later too', function () {

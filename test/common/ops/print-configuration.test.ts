@@ -42,6 +42,33 @@ describe('printedConfiguration', () => {
     expect(text).to.include('# token = (not shown)').and.include('# LOCKSTEP_TOKEN').and.not.include('hidden');
   });
 
+  it('prints tables as one line, what is in no file as a comment, and lets a long value push nothing away', () => {
+    const tables = [{ name: 'a b', until: new Date(0), size: 1 }];
+    const settings: readonly (readonly [string, unknown, boolean])[] = [
+      ['folders', tables, true],
+      ['config', 'f.toml', false],
+      ['long', 'x'.repeat(100), true],
+    ];
+    const text = printedConfiguration([
+      {
+        settings: settings.map(([name, written, isOfFile]) => ({
+          name,
+          written,
+          source: 'flag',
+          origin: `--${name}`,
+          declaration: { description: '', schema: z.unknown(), ...(isOfFile ? {} : { file: false }) },
+        })),
+      },
+    ]);
+    expect(text).to.match(/^# config = "f\.toml" +# --config$/m);
+    expect(text.split('\n')[1]?.length).to.be.below(100);
+    const { folders, long } = z
+      .object({ folders: z.array(z.object({ name: z.string(), until: z.date(), size: z.number() })), long: z.string() })
+      .parse(parse(text));
+    expect(folders.map((folder) => ({ ...folder, until: new Date(folder.until.getTime()) }))).to.deep.equal(tables);
+    expect(long).to.equal('x'.repeat(100));
+  });
+
   it('prints tables below what is for all', () => {
     const whole = file('listen = ":2"\n[[watch]]\nstate = "a"\n[[watch]]\nlisten = ":3"\n');
     const tables = (tablesOf(whole, 'watch') ?? []).map((table) => withCommonKeys(table, whole, 'watch'));

@@ -50,6 +50,7 @@ describe('LogFile', () => {
       .with.property('reason', 'USAGE');
     file.write('still\n');
     file.close();
+    expect(() => new LogFile('a\0b')).to.throw(LockstepError, 'unknown error');
   });
 
   it('complains once of a disk that takes nothing, and throws nothing', () => {
@@ -75,6 +76,9 @@ describe('reload', () => {
     expect(setLogLevel(logger, 'debug')).to.equal(true);
     expect(room.isLevelEnabled('debug')).to.equal(true);
     expect(setLogLevel(logger, 'debug')).to.equal(false);
+    // That of a room alone, too.
+    expect(setLogLevel(room, 'trace')).to.equal(true);
+    expect([room.level, logger.level]).to.deep.equal(['trace', 'debug']);
     setLogLevel(logger, 'silent');
     expect(room.isLevelEnabled('fatal')).to.equal(false);
   });
@@ -90,6 +94,29 @@ describe('reload', () => {
     });
     expect(last()).to.deep.include({ reloaded: ['log-level'], needs_restart: ['listen'] });
     expect(last()['msg']).to.include('restart: listen');
+  });
+
+  it('opens the log file anew, or tells that it cannot', () => {
+    const base = mkdtempSync(join(tmpdir(), 'lockstep-log-'));
+    const path = join(base, 'log');
+    const logFile = new LogFile(path);
+    try {
+      const logger = makeLogger();
+      const again = () =>
+        reload({ logger, logFile, settings: [], resolve: () => ({ logLevel: 'info', settings: [] }) });
+      renameSync(path, join(base, 'log.1'));
+      again();
+      expect(last()).to.deep.include({ msg: 'reloaded', reloaded: ['log-file'], needs_restart: [] });
+      expect(readFileSync(path, 'utf8')).to.equal('');
+      rmSync(path);
+      mkdirSync(path);
+      again();
+      expect(JSON.parse(lines.at(-2) ?? '')).to.include({ msg: 'the log file cannot be opened again' });
+      expect(last()).to.deep.include({ reloaded: [] });
+    } finally {
+      logFile.close();
+      rmSync(base, { recursive: true });
+    }
   });
 
   it('tells what the program has taken over by itself, where it has changed', () => {

@@ -51,6 +51,8 @@ describe('telemetry settings', () => {
     expect(settings?.resourceAttributes).to.include({ Team: 'a' });
     expect(settings).to.include({ serviceName: 'mine', timeoutMs: 500, intervalMs: 1000, sampledShare: 0.25 });
     expect(settings?.complaints).to.deep.equal([]);
+    const raw = telemetrySettings({ [ENDPOINT]: 'http://h:4318', OTEL_EXPORTER_OTLP_HEADERS: 'x=100%' });
+    expect(raw?.tracesHeaders).to.deep.equal({ x: '100%' });
   });
 
   it('complain of what cannot be had, and go on', () => {
@@ -156,6 +158,37 @@ describe('telemetry', () => {
     const tookNs = BigInt(spans[0]?.endTimeUnixNano ?? 0) - BigInt(spans[0]?.startTimeUnixNano ?? 0);
     expect(Number(tookNs) / 1e6).to.be.closeTo(5, 0.1);
     expect(receiver.headers[0]).to.include({ 'api-key': 'secret', 'content-type': 'application/json' });
+  });
+
+  it('writes each kind of attribute as its own', async () => {
+    const { telemetry } = start();
+    const attributes = { yes: true, share: 0.5, whole: 3, text: 't' };
+    telemetry.batch({ ...batch, attributes, batchId: randomBytes(16), side: 'sender' });
+    const [span] = await eventually('a span', () => receiver.spans.length > 0 && receiver.spans);
+    expect(span?.attributes).to.deep.equal([
+      { key: 'yes', value: { boolValue: true } },
+      { key: 'share', value: { doubleValue: 0.5 } },
+      { key: 'whole', value: { intValue: '3' } },
+      { key: 'text', value: { stringValue: 't' } },
+    ]);
+  });
+
+  it('says what it complains of, and sends no spans where there is no address for them', async () => {
+    const lines: object[] = [];
+    const { telemetry } = start({ OTEL_TRACES_EXPORTER: 'none', OTEL_EXPORTER_OTLP_TIMEOUT: 'long' }, lines);
+    telemetry.batch({ ...batch, batchId: randomBytes(16), side: 'sender' });
+    await telemetry.close();
+    expect(receiver.spans).to.deep.equal([]);
+    expect(lines).to.deep.equal([{ warn: 'OTEL_EXPORTER_OTLP_TIMEOUT is no number of milliseconds: 10000 is used' }]);
+  });
+
+  it('speaks TLS where the address says so', async () => {
+    const lines: object[] = [];
+    const { telemetry } = start({ [ENDPOINT]: receiver.endpoint.replace('http:', 'https:') }, lines);
+    telemetry.batch({ ...batch, batchId: randomBytes(16), side: 'sender' });
+    // The receiver does not.
+    await eventually('a word', () => lines.length > 0);
+    expect(receiver.headers).to.deep.equal([]);
   });
 
   it('sends counters, gauges and histograms, at its interval and at the end', async () => {
