@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream';
 import {
   type ClientReadableStream,
   credentials,
@@ -16,6 +17,7 @@ import { startDelayProxy } from '../../support/delay-proxy.ts';
 import { superviseCall } from '../../../common/rpc/call-supervision.ts';
 import { streamHandler, unaryHandler } from '../../../common/rpc/serve.ts';
 import { unary } from '../../../common/rpc/unary.ts';
+import { resetCall } from '../../../common/rpc/wire-stream.ts';
 import { EchoClient, type EchoHandlers, type EchoPair, errorOf, type Note, startEcho } from './echo-service.ts';
 
 type ChatCall = ServerDuplexStream<Note, Note>;
@@ -254,6 +256,25 @@ describe('call streams', () => {
       expect(await reading).to.include({ reason: 'CANCELLED' });
     });
 
+    it('cancels a client call whose signal has aborted already', async () => {
+      const client = await start({
+        chat: streamHandler((_call: ChatCall, signal) => untilAborted(new Promise<void>(() => {}), signal)),
+      });
+      const call = client.chat();
+      const reading = errorOf(collect(readMessages(call)));
+      cancelOnAbort(call, AbortSignal.abort());
+      expect(await reading).to.include({ reason: 'CANCELLED' });
+    });
+
+    it('knows of no room any more in what has failed with an error of another kind', async () => {
+      const stream = new PassThrough();
+      const supervision = superviseCall(stream);
+      const waiting = errorOf(supervision.untilRoom());
+      stream.destroy(new Error('broken'));
+      expect(await waiting).to.include({ reason: 'INTERNAL' });
+      expect(await errorOf(supervision.untilRoom())).to.equal(supervision.failure);
+    });
+
     it('stops waiting for room when the signal aborts', async () => {
       const client = await start({
         chat: streamHandler((_call: ChatCall, signal) => untilAborted(new Promise<void>(() => {}), signal)),
@@ -287,6 +308,10 @@ describe('call streams', () => {
       await sleep(20);
       pair.calls.endAll(new LockstepError('DRAINING', 'going'));
       expect(await errorOf(collect(readMessages(call)))).to.include({ reason: 'DRAINING' });
+    });
+
+    it('can only be reset where there is a stream below', () => {
+      expect(resetCall({})).to.equal(false);
     });
 
     it('tell clients nothing of foreign errors, and the listener everything', async () => {

@@ -90,6 +90,17 @@ describe('errors on the wire', () => {
     }
   });
 
+  it('tell a call that was given up from one that failed', () => {
+    expect(toStatus(AbortSignal.abort().reason)).to.include({ code: status.CANCELLED, details: 'cancelled' });
+  });
+
+  it('are not cut within a character', () => {
+    for (const start of ['', 'a']) {
+      const { details } = toStatus(new LockstepError('IO', `${start}${'\u00e9'.repeat(1000)}`));
+      expect(details).to.match(/^a?\u00e9{250,}\u2026$/);
+    }
+  });
+
   it('do not send the cause of an error', () => {
     const sent = toStatus(new LockstepError('IO', 'cannot rename a: EIO', { cause: new Error('/srv/replica/a') }));
     expect(Buffer.concat(sent.metadata.get('grpc-status-details-bin') as Buffer[]).toString('latin1')).to.not.include(

@@ -11,6 +11,7 @@ import {
   encodeUploadContent,
   encodeUploadInPlace,
   isMalformed,
+  MALFORMED,
   serializeChanges,
   serializeReadContent,
   serializeUploadContent,
@@ -216,6 +217,10 @@ describe('hot codec: ApplyChangesRequest', () => {
     for (const message of [Buffer.alloc(0), Buffer.concat([one, one]), Buffer.from([0x10, 0x01]), one.subarray(0, 3)]) {
       expect(decodeChangesFrame(message).form).to.equal('malformed');
     }
+  });
+
+  it('writes nothing for what is malformed', () => {
+    expect(serializeChanges(MALFORMED)).to.have.length(0);
   });
 
   it('never throws', () => {

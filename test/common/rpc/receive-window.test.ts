@@ -83,6 +83,12 @@ describe('receive windows of a server', () => {
       await settled;
       expect(window).to.equal(DEFAULT_WINDOWS.connectionBytes);
       expect(session.remoteSettings.initialWindowSize).to.equal(DEFAULT_WINDOWS.streamBytes);
+      let settings = 0;
+      session.on('remoteSettings', () => settings++);
+      openStream(session);
+      // The second answer comes behind all that the stream has brought about.
+      for (let time = 0; time < 2; time++) await new Promise((resolve) => session.ping(resolve));
+      expect(settings, 'once a connection').to.equal(0);
     } finally {
       session.destroy();
       server.forceShutdown();

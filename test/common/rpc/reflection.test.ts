@@ -16,9 +16,11 @@ import {
   type ServerReflectionResponse,
 } from '../../../gen/grpc/reflection/v1/reflection.ts';
 import { ServerReflectionClient as ServerReflectionV1alphaClient } from '../../../gen/grpc/reflection/v1alpha/reflection.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { type EchoPair, startEcho } from './echo-service.ts';
 
 const SERVICES = ['grpc.health.v1.Health', 'lockstep.sync.v1.SyncService'];
+const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
 
 describe('reflection', () => {
@@ -35,7 +37,7 @@ describe('reflection', () => {
   after(() => pair.stop());
 
   const ask = async (
-    question: NonNullable<ServerReflectionRequest['messageRequest']>,
+    question: ServerReflectionRequest['messageRequest'],
     Client: typeof ServerReflectionClient | typeof ServerReflectionV1alphaClient = ServerReflectionClient,
   ): Promise<NonNullable<ServerReflectionResponse['messageResponse']>> => {
     const client = createClient(Client, pair.address, credentials.createInsecure(), { role: 'control' });
@@ -106,6 +108,25 @@ describe('reflection', () => {
       expect(answer.$case).to.equal('errorResponse');
       expect(answer.value).to.include({ errorCode: NOT_FOUND });
     }
+  });
+
+  it('says so when nothing is asked', async () => {
+    const answer = await ask(undefined);
+    expect(answer).to.deep.equal({
+      $case: 'errorResponse',
+      value: { errorCode: INVALID_ARGUMENT, errorMessage: 'the request asks nothing' },
+    });
+  });
+
+  it('needs the image that the build makes', () => {
+    {
+      using _ = failingCalls('readFileSync', 'ENOENT');
+      expect(() => readDescriptorImage())
+        .to.throw('make proto')
+        .with.property('reason', 'USAGE');
+    }
+    using _ = failingCalls('readFileSync', 'EIO');
+    expect(() => readDescriptorImage()).to.throw('EIO');
   });
 
   it('answers several questions on one call', async () => {

@@ -1,5 +1,6 @@
 /** Opening what may not be our index, or no longer whole: damage is said, never a crash, never half a tree. */
-import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect } from 'chai';
 import fc from 'fast-check';
@@ -111,6 +112,52 @@ describe('TreeIndex.open', () => {
     });
   });
 
+  it('calls an index without its root damaged, and one that holds what no entry is as soon as that is read', () => {
+    const ofFile = "WHERE name = '7'";
+    const changes: readonly (readonly [string, RegExp])[] = [
+      ['UPDATE entries SET id = 99 WHERE parent = 0', /has no root/],
+      [
+        `UPDATE entries SET name = '' ${ofFile} AND parent = (SELECT parent FROM entries ${ofFile} LIMIT 1)`,
+        /valid name/,
+      ],
+      [`UPDATE entries SET digest = x'00' ${ofFile}`, /valid digest/],
+      [`UPDATE entries SET owner = x'00' ${ofFile}`, /valid owner/],
+      [`UPDATE entries SET kind = 4 ${ofFile}`, /valid kind/],
+      [`UPDATE entries SET mode = 65536 ${ofFile}`, /valid mode/],
+      [`UPDATE entries SET size = -1 ${ofFile}`, /valid size/],
+      [`UPDATE entries SET size = NULL ${ofFile}`, /valid number/],
+      [`UPDATE entries SET kind = 3, target = NULL ${ofFile}`, /valid target/],
+      ["UPDATE entries SET parent = 9999 WHERE name = 'd3'", /in no directory/],
+    ];
+    for (const [change, message] of changes) {
+      withFile((path) => {
+        const db = new DatabaseSync(path);
+        db.exec(change);
+        db.close();
+        const error = thrownBy(() => {
+          const index = TreeIndex.open(path, OPTIONS);
+          try {
+            for (const _entry of index.walk(ROOT)) continue;
+            for (let ino = 0n; ino < 500n; ino++) index.findByInode(66n, ino);
+          } finally {
+            index.close();
+          }
+        });
+        expect(error, change).to.have.property('reason', 'INDEX_DAMAGED');
+        expect(error, change).to.have.property('message').that.matches(message);
+      });
+    }
+  });
+
+  it('says why a file that is no damaged index cannot be read or made', () => {
+    withFile((path) => {
+      const directoryInPlace = dirname(path);
+      expect(open(directoryInPlace)).to.equal('IO');
+      expect(reasonOf(() => TreeIndex.create(directoryInPlace, OPTIONS))).to.equal('IO');
+      expect(reasonOf(() => TreeIndex.create(`${path}.missing/index.db`, OPTIONS))).to.equal('IO');
+    });
+  });
+
   it('calls a file that lost its last pages damaged (E91)', () => {
     withFile((path) => {
       const whole = readFileSync(path);
@@ -206,6 +253,30 @@ describe('an index that another process has locked', () => {
         other.close();
       }
       expect(open(path)).to.equal(undefined);
+    });
+  });
+});
+
+describe('an index that another process reads', () => {
+  it('is made durable all the same', function () {
+    this.timeout(20_000);
+    withFile((path) => {
+      const index = TreeIndex.open(path, OPTIONS);
+      const other = new DatabaseSync(path);
+      try {
+        // From here on the log is needed as it is.
+        other.exec('BEGIN; SELECT * FROM meta');
+        index.setMeta('epoch', '8');
+        const before = statSync(`${path}-wal`).size;
+        index.checkpoint();
+        expect(statSync(`${path}-wal`).size).to.be.above(before);
+        other.exec('COMMIT');
+        index.checkpoint();
+        expect(statSync(`${path}-wal`).size).to.equal(0);
+      } finally {
+        index.close();
+        other.close();
+      }
     });
   });
 });

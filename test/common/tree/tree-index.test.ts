@@ -115,6 +115,10 @@ describe('TreeIndex', () => {
         expect(reasonOf(() => index.put(file(`${name}/f`), undefined))).to.equal('PARENT_MISSING');
       }
       expect(index.countSubtree(treePath('e'))).to.equal(20_003);
+      const before = index.treeDigest(ROOT);
+      putAll(index, ...names.map((_, number) => file(`e/${number}/g`)));
+      expect(index.treeDigest(ROOT).equals(before)).to.equal(false);
+      index.verify();
     });
   });
 
@@ -200,6 +204,31 @@ describe('TreeIndex', () => {
       expect(index.get(treePath('a'))?.identity).to.equal(undefined);
       index.remove(treePath('b'));
       expect(index.findByInode(66n, 1n)).to.deep.equal([]);
+    });
+  });
+
+  it('finds its root by inode, and nothing below what is no directory', () => {
+    withIndex((index) => {
+      const root = index.get(ROOT);
+      if (root === undefined) throw new Error('there is no root');
+      index.put(root, identity(5n));
+      putAll(index, file('f'));
+      index.setIdentity(treePath('f'), identity(6n));
+      expect(pathsOf(index.findByInode(66n, 5n))).to.deep.equal([ROOT]);
+      index.setLaterCtimeBelow(treePath('f'), 2n ** 62n);
+      index.setLaterCtimeBelow(treePath('nothing'), 2n ** 62n);
+      expect(index.get(treePath('f'))?.identity).to.deep.equal(identity(6n));
+      index.setLaterCtimeBelow(ROOT, 2n ** 62n);
+      expect(index.get(treePath('f'))?.identity?.ctimeNs).to.equal(2n ** 62n);
+    });
+  });
+
+  it('is not used after its end', () => {
+    withIndex((index) => {
+      index.close();
+      for (const use of [() => index.children(ROOT), () => index.put(file('f'), undefined)]) {
+        expect(reasonOf(use)).to.equal('INTERNAL');
+      }
     });
   });
 
