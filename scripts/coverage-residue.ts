@@ -19,7 +19,7 @@ export type Why = keyof typeof WHY;
 export interface Residue {
   readonly why: Why;
   readonly file: string;
-  /** Part of the line where the branch begins. */
+  /** Part of the line where the branch begins; all of it, with its indentation, where there is nothing but a bracket. */
   readonly text: string;
 }
 
@@ -36,6 +36,43 @@ export const RESIDUE: readonly Residue[] = [
       "throw new LockstepError('INTERNAL', 'a content ended without its digest')",
     ],
     'common/content/blake3.ts': ["if (this.#stage === 'digested') throw alreadyDigested()"],
+    'common/doctor/ownership.ts': ['if (errnoOf(error) === undefined) throw error;', '    throw error;'],
+    'common/doctor/place.ts': [
+      'if (errno === undefined) throw error;',
+      'if (errnoOf(error) === undefined) throw error;',
+      '    throw error;',
+    ],
+    'common/fs/atomic-file.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'common/fs/directory.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'common/fs/file-lock.ts': [
+      'if (errnoOf(error) === undefined) throw error;',
+      "typeof error.errcode !== 'number') return undefined;",
+    ],
+    'common/fs/handle-reach.ts': [
+      'if (through.dev !== own.dev || through.ino !== own.ino) throw noHandles(undefined);',
+    ],
+    'common/fs/path-reach.ts': ['throw wrong ?? stale(this.#treePath);'],
+    'common/fs/sparse-file.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'common/ops/configuration.ts': [
+      'error instanceof TomlError ?',
+      "error instanceof Error ? error.message : ''",
+      "issue?.message ?? 'not a valid value'",
+    ],
+    'common/ops/descriptor-limit.ts': ['    throw error;'],
+    'common/ops/nice.ts': [
+      "const info = error instanceof Error && 'info' in error ?",
+      'isNamed ? String(info.code) : describeError(error)',
+    ],
+    'common/ops/units.ts': ['?? Number.NaN)'],
+    'common/rpc/connection-guard.ts': ['(this.#countOfGroup.get(group) ?? 1) - 1'],
+    'common/telemetry/telemetry.ts': ['if (metricsUrl === undefined) return;'],
+    'common/tree/index-digests.ts': ['pending.at(-1) ?? directoryId'],
+    'common/tree/index-rows.ts': ["if (!(value instanceof Uint8Array)) throw nonsense('owner')"],
+    'common/tree/sqlite-query.ts': [
+      'if (error instanceof LockstepError) return error;',
+      'error instanceof Error ? error.message : String(error)',
+    ],
+    'common/tree/tree-index.ts': ['} catch (error) {'],
     'common/tree/index-writer.ts': ["if (row === undefined) throw new LockstepError('INTERNAL'"],
     'services/sync-server/replica/log.ts': [
       "throw new LockstepError('INTERNAL', 'the log has no segment')",
@@ -82,9 +119,20 @@ export const RESIDUE: readonly Residue[] = [
     ],
   }),
   ...residueOf('Other surroundings', {
+    'common/doctor/ownership.ts': [
+      'process.geteuid?.() === 1 ? 2 : 1',
+      'if (effective === undefined) return undefined;',
+    ],
     'common/fs/free-space.ts': ['freeInodes: stats.files === 0n ? undefined'],
-    'common/fs/place.ts': ['if (boot === undefined) return []', 'if (stats === undefined) return []'],
+    'common/fs/own-handles.ts': ['} catch {'],
+    'common/fs/path-reach.ts': [
+      "if (process.platform === 'win32') return;",
+      "if (process.platform === 'win32') return { link, fd: undefined };",
+    ],
+    'common/fs/sparse-file.ts': ['if (isCloned(source, target)) return;'],
     'common/ops/compile-cache.ts': ["process.env['NODE_COMPILE_CACHE'] ??= directory"],
+    'common/ops/descriptor-limit.ts': ['if (soft === undefined) return undefined;', "soft === 'unlimited' ?"],
+    'common/ops/required-node.ts': ['if (!isNewEnough(process.versions.node)) {'],
     'common/rpc/connect-timeout.ts': [
       'const { connect, tcpConnect } = connectorClass?.prototype ?? {}',
       'if (prototype === undefined || connect === undefined || tcpConnect === undefined) return false',
@@ -100,6 +148,12 @@ export const RESIDUE: readonly Residue[] = [
     'clients/watcher/push/session.ts': ["throw new LockstepError('SERVER_UNREACHABLE', 'the server does not open"],
     'clients/watcher/push/signature-fetch.ts': ['} finally {'],
     'clients/watcher/push/upload-stream.ts': ['} finally {'],
+    'common/doctor/ownership.ts': ['} finally {'],
+    'common/doctor/place.ts': ['}'],
+    'common/fs/directory.ts': ['} finally {'],
+    'common/fs/place.ts': ['}'],
+    'common/tree/index-database.ts': ['} finally {'],
+    'common/tree/index-digests.ts': ['  }'],
     'services/sync-server/replica/reconciler.ts': ['} finally {'],
   }),
   ...residueOf('Sizes', {

@@ -100,7 +100,9 @@ function countInto(counts: Counts, coverage: FileCoverage): void {
 }
 
 function isExplained(file: string, line: string): boolean {
-  return RESIDUE.some((residue) => residue.file === file && line.includes(residue.text));
+  return RESIDUE.some(
+    ({ file: place, text }) => place === file && (text.trim() === '}' ? line === text : line.includes(text)),
+  );
 }
 
 function percentOf({ taken, explained, missed }: Counts): number {

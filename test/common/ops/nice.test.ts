@@ -34,6 +34,26 @@ describe('--nice', () => {
     expect(stdout, stderr).to.match(/^USAGE cannot set --nice -5: EACCES; only root may go below /);
   });
 
+  it('does not mind a thread that has ended since it was listed', function () {
+    if (!existsSync('/proc/self/task')) skipBecause(this, 'there is no /proc here');
+    const program = `
+      import fs from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      import { getPriority } from 'node:os';
+      import { beNice } from ${JSON.stringify(join(REPOSITORY, 'common/ops/nice.ts'))};
+      const { readdirSync } = fs;
+      // Beyond the highest number that Linux gives.
+      fs.readdirSync = (path) => ['2147483647', ...readdirSync(path)];
+      syncBuiltinESMExports();
+      beNice(7);
+      process.stdout.write(String(getPriority()));
+    `;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect(stdout, stderr).to.equal('7');
+  });
+
   it('is that of the whole process where threads are not listed', () => {
     using _ = failingCalls('readdirSync', 'ENOENT');
     expect(threads()).to.deep.equal([0]);

@@ -43,7 +43,7 @@ describe('printedConfiguration', () => {
   });
 
   it('prints tables as one line, what is in no file as a comment, and lets a long value push nothing away', () => {
-    const tables = [{ name: 'a b', until: new Date(0), size: 1 }];
+    const tables = [{ name: 'a b', until: new Date(0), 'size in MB': 1 }];
     const settings: readonly (readonly [string, unknown, boolean])[] = [
       ['folders', tables, true],
       ['config', 'f.toml', false],
@@ -63,7 +63,10 @@ describe('printedConfiguration', () => {
     expect(text).to.match(/^# config = "f\.toml" +# --config$/m);
     expect(text.split('\n')[1]?.length).to.be.below(100);
     const { folders, long } = z
-      .object({ folders: z.array(z.object({ name: z.string(), until: z.date(), size: z.number() })), long: z.string() })
+      .object({
+        folders: z.array(z.object({ name: z.string(), until: z.date(), 'size in MB': z.number() })),
+        long: z.string(),
+      })
       .parse(parse(text));
     expect(folders.map((folder) => ({ ...folder, until: new Date(folder.until.getTime()) }))).to.deep.equal(tables);
     expect(long).to.equal('x'.repeat(100));
