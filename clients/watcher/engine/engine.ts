@@ -355,7 +355,7 @@ export class Engine {
       this.#reconciliation.beginDrifted(connected.index);
       return true;
     }
-    if (inFlight.hasStructural || inFlight.bytes >= connected.session.maxInFlightBytes) return false;
+    if (inFlight.hasStructural || inFlight.isFull(connected.session.maxInFlightBytes)) return false;
     uploads.requestMore();
     if (this.#wholeScan.state === 'wanted') this.#beginWholeScan();
     if (this.#hintsAreDue(nowMs)) {

@@ -1,11 +1,17 @@
 /**
  * Changes that were sent and not yet acknowledged. What is acknowledged goes from here into the synced index; what is lost with
- * a session is looked at again. Bounded by the session's limit on unanswered bytes.
+ * a session is looked at again. Bounded by the session's limit on unanswered bytes, and in number.
  */
 import { isBelowAny, isInside, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import type { AcknowledgedChange } from './messages.ts';
 import { PathsByDirectory } from './paths-by-directory.ts';
+
+/**
+ * Each takes about a kilobyte here, however little it is on the wire. A server has a second's work with as many, far more than
+ * it takes an answer to come.
+ */
+const MAX_CHANGES = 16_384;
 
 export interface SentChange {
   readonly operation: AcknowledgedChange['operation'];
@@ -60,6 +66,11 @@ export class InFlight {
 
   get changes(): number {
     return this.#changes;
+  }
+
+  /** Nothing more is to be sent until some of it is answered. */
+  isFull(maxBytes: number): boolean {
+    return this.#bytes >= maxBytes || this.#changes >= MAX_CHANGES;
   }
 
   get isEmpty(): boolean {

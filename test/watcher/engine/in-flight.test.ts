@@ -18,6 +18,15 @@ describe('what is on its way', () => {
     return [...inFlight.futureOf(directories as readonly TreePath[])].sort();
   }
 
+  it('is full of many bytes, and of many changes however small they are', () => {
+    expect(inFlight.isFull(1)).to.equal(false);
+    const manyMoves = Array.from({ length: 8_192 }, (_, index) => [`a/${index}`, `b/${index}`] as const);
+    send(false, ...manyMoves);
+    expect([inFlight.isFull(1), inFlight.isFull(2)]).to.deep.equal([true, false]);
+    send(false, ...manyMoves);
+    expect(inFlight.isFull(Number.MAX_SAFE_INTEGER)).to.equal(true);
+  });
+
   it('leaves directories where they are that it does not touch', () => {
     send(false, ['a/b', 'c/b']);
     expect(futureOf('c', 'ab')).to.deep.equal(['ab', 'c']);
