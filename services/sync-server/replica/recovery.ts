@@ -77,6 +77,8 @@ class Recovery {
   readonly #touched = new TouchedPaths();
   /** Paths to be read anew, whatever the index says. */
   readonly #suspects = new Set<TreePath>();
+  /** Names in staging of files that have others: links that a crash kept from their paths. */
+  readonly #stagedLinks: readonly string[];
   #progress: Progress | undefined;
   #replayed = 0;
   #isLossy = false;
@@ -85,6 +87,10 @@ class Recovery {
     this.#core = core;
     this.#performer = new Performer({ ...core, logger: SILENT });
     this.#progress = core.marker.last;
+    const { staging } = core;
+    this.#stagedLinks = staging
+      .list()
+      .filter((name) => name.startsWith('b-') && (staging.lstat(name)?.nlink ?? 0) > 1);
   }
 
   run(): RecoveryOutcome {
@@ -207,8 +213,16 @@ class Recovery {
       settleMetadata(this.#core, this.#performer, entry, stat);
   }
 
+  /** Whether the file has other names in the tree. */
   #isShared({ path, kind }: Change & { operation: 'metadata' }): boolean {
-    return kind === 'file' && (this.#lstat(path)?.nlink ?? 1) > 1;
+    if (kind !== 'file') return false;
+    const stat = this.#lstat(path);
+    if (stat === undefined) return false;
+    const staged = this.#stagedLinks.filter((name) => {
+      const link = this.#core.staging.lstat(name);
+      return link?.ino === stat.ino && link.dev === stat.dev;
+    });
+    return stat.nlink - staged.length > 1;
   }
 
   /** A put or link replaces a directory, and the disk has no longer that one. */

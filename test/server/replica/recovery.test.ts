@@ -118,9 +118,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     ],
   },
   'further names of files': {
-    before: [put('a', '1'), put('b', '1'), mkdir('d'), put('d/x', '2')],
+    before: [put('a', '1'), put('b', '1'), mkdir('d'), put('d/x', '2'), put('m', '5')],
     groups: [
       [
+        [metadata('m', 'file', 0o600, T0), link('n', 'm', fileEntry('m', '5', 0o600))],
         [link('c', 'a', fileEntry('a', '1')), link('b', 'a', fileEntry('a', '1')), put('a', '3')],
         [
           metadata('b', 'file', 0o600, T0),
