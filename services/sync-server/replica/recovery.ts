@@ -88,9 +88,7 @@ class Recovery {
     this.#performer = new Performer({ ...core, logger: SILENT });
     this.#progress = core.marker.last;
     const { staging } = core;
-    this.#stagedLinks = staging
-      .list()
-      .filter((name) => name.startsWith('b-') && (staging.lstat(name)?.nlink ?? 0) > 1);
+    this.#stagedLinks = staging.list().filter((name) => name.startsWith('b-') && (staging.lstat(name)?.nlink ?? 0) > 1);
   }
 
   run(): RecoveryOutcome {

@@ -1,7 +1,16 @@
 /**
  * The applier service on a disk that fails, fills up or loses the replica's directory, and how it comes back.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
@@ -22,6 +31,7 @@ import {
   put,
   removeDirectory,
   settingsFor,
+  T0,
   temporaryDirectory,
   TestReplica,
   treeOf,
@@ -47,7 +57,11 @@ describe('the applier service on a bad day', () => {
     removeDirectory(directory);
   });
 
-  async function start(overrides: object = {}, syncFileSystem: SyncFileSystem = async () => undefined): Promise<void> {
+  async function start(
+    overrides: object = {},
+    syncFileSystem: SyncFileSystem = async () => undefined,
+    crashPoint?: (step: string) => void,
+  ): Promise<void> {
     service = new ApplierService({
       settings: settingsFor(directory, overrides),
       logger: log,
@@ -57,6 +71,7 @@ describe('the applier service on a bad day', () => {
         onTrash: () => undefined,
       },
       syncFileSystem,
+      crashPoint,
     });
     lease = await service.nextLease();
   }
@@ -185,6 +200,76 @@ describe('the applier service on a bad day', () => {
     expect(await service.getEntry(p('a'))).to.include({ sizeBytes: 1 });
     await service.repair(request);
     expect(await service.getEntry(p('a'))).to.include({ sizeBytes: 6 });
+    await expectSound();
+  });
+
+  it('moves to the quarantine only what is bad, and keeps a hundred there (E98)', async () => {
+    await start();
+    await apply([put('bad', '1'), put('good', '1')]);
+    writeFileSync(local('bad'), '2');
+    utimesSync(local('bad'), Number(T0 / 1_000n) / 1e6, Number(T0 / 1_000n) / 1e6);
+    const place = local('.lockstep/quarantine');
+    mkdirSync(place);
+    for (let at = 0; at < 100; at++) writeFileSync(join(place, `0-${String(at).padStart(2, '0')}`), '');
+    await service.repair(['bad', 'good'].map((path) => ({ path: p(path), isContent: true })));
+    expect(existsSync(local('bad'))).to.equal(false);
+    expect(await service.getEntry(p('bad'))).to.equal(undefined);
+    expect(readFileSync(local('good'), 'utf8')).to.equal('1');
+    const kept = readdirSync(place).sort();
+    expect([kept.length, kept[0]]).to.deep.equal([100, '0-01']);
+    expect(readFileSync(join(place, kept.at(-1) ?? ''), 'utf8')).to.equal('2');
+    await expectSound();
+  });
+
+  it('gives up a look through the replica whose findings it cannot write, and looks again (E94)', async () => {
+    await start({ driftIntervalMs: 20 });
+    await apply([put('a', '1')]);
+    {
+      using _ = failingCalls('writevSync', 'EIO');
+      writeFileSync(local('a'), 'edited');
+      await eventually('it is degraded', () => infos.at(-1)?.state === 'degraded');
+      expect(drifts).to.deep.equal([]);
+    }
+    await eventually('it is told', () => drifts.length > 0);
+    expect(await service.getEntry(p('a'))).to.include({ sizeBytes: 6 });
+    await expectSound();
+  });
+
+  it('takes an error that nobody has foreseen for one of the disk, and recovers (E86)', async () => {
+    let isBad = false;
+    await start({}, undefined, (step) => {
+      if (isBad && step === 'install') throw new TypeError('made to fail');
+    });
+    isBad = true;
+    const failure = await apply([put('a', '1')]).catch((error: unknown) => error);
+    expect(failure).to.be.instanceOf(LockstepError).with.property('reason', 'IO');
+    expect(String(failure)).to.include('the folder cannot take changes').and.to.include('made to fail');
+    isBad = false;
+    await eventually('the recovery', () => infos.at(-1)?.state === 'ready');
+    expect(readFileSync(local('a'), 'utf8')).to.equal('1');
+    await expectSound();
+  });
+
+  it('applies what comes while its files are written anew, and is closed in the middle of that (E86)', async () => {
+    const startInDoubt = async (): Promise<void> => {
+      const before = TestReplica.open(directory);
+      before.applyAll(...Array.from({ length: 300 }, (_, at) => put(`f${at}`, `${at}`)));
+      before.core.doubt.raise();
+      before.close();
+      await start();
+    };
+    await startInDoubt();
+    await apply([put('a', '1')]);
+    expect(infos.at(-1)?.log?.rewrittenFiles).to.equal(300);
+    await service.close();
+    await startInDoubt();
+    const answer = apply([put('a', '2')]);
+    const closed = service.close();
+    expect(await reasonOf(answer)).to.equal('no error');
+    await closed;
+    expect(await reasonOf(apply([put('b', '1')]))).to.equal('DRAINING');
+    expect(await reasonOf(service.nextLease())).to.equal('DRAINING');
+    expect(await reasonOf(service.getEntry(p('a')))).to.equal('DRAINING');
     await expectSound();
   });
 

@@ -6,6 +6,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import type { ApplierInfo } from '../../../services/sync-server/replica/applier-api.ts';
 import { ApplierService } from '../../../services/sync-server/replica/applier-service.ts';
 import { eventually } from '../../support/eventually.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import {
   CollectedLog,
   encodeBatch,
@@ -17,6 +18,7 @@ import {
   temporaryDirectory,
   TestReplica,
   treeOf,
+  withOwner,
 } from './support.ts';
 
 describe('the applier service', () => {
@@ -136,6 +138,26 @@ describe('the applier service', () => {
     expect(infos.at(-1)).to.include({ state: 'recovering' });
     expect(await service.getEntry(p('f299'))).to.include({ kind: 'file' });
     expect(infos.at(-1)).to.include({ state: 'ready', entries: 300 });
+    await service.close();
+  });
+
+  it('tells which owners it cannot give, also those that its first look finds', async () => {
+    const owner = { uid: 1001, gid: 1002, user: '', group: '' };
+    const first = TestReplica.open(directory);
+    first.applyAll(withOwner(put('a', '1'), owner));
+    await first.checkpoint();
+    first.close();
+    using _ = failingCalls('fchownSync', 'EPERM');
+    const service = open({ keepsOwners: true });
+    const lease = await service.nextLease();
+    const reason = 'the system does not let this server give entries to user 1001 (EPERM)';
+    expect(infos.at(-1)).to.include({ state: 'degraded', ownerRefusals: 0 });
+    expect(infos.at(-1)?.stateReason).to.include(reason);
+    const encoded = encodeBatch([withOwner(put('b', '1'), { ...owner, uid: 1003 })]);
+    const { problems } = await service.applyBatch({ lease, encoded, form: 'batch', acknowledgement: 'durable' });
+    expect(problems).to.deep.equal([]);
+    expect(infos.at(-1)).to.include({ state: 'degraded', ownerRefusals: 1 });
+    expect(infos.at(-1)?.stateReason).to.include(reason);
     await service.close();
   });
 

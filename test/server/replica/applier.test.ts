@@ -15,7 +15,9 @@ import {
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { toWirePath } from '../../../common/tree/tree-path.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { MAX_BUILT_BYTES } from '../../../services/sync-server/replica/limits.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
 import {
   fileEntry,
@@ -108,6 +110,10 @@ describe('the applier', () => {
     const replay = replica.incoming([put('f', '2')], { batchId });
     const { results } = replica.group([replay, replay]);
     for (const result of results) expect(result.outcome === 'applied' && result.answer).to.deep.equal(first);
+    const twin = replica.incoming([put('g', '1'), put('no/g', 'x')], { batchId: Buffer.alloc(16, 8) });
+    const [one, other] = replica.group([twin, twin]).results;
+    expect(one?.outcome === 'applied' && one.answer.revision).to.equal(2n);
+    expect(other).to.deep.equal(one);
     replica.close();
     replica = TestReplica.open(directory);
     expect(replica.apply([put('f', '2')], { batchId })).to.deep.equal(first);
@@ -255,6 +261,25 @@ describe('the applier', () => {
     writeFileSync(local('basis'), 'HELLO WORLD');
     expect(problemsOf(replica.apply([delta(basis, 'basis')]))).to.deep.equal(['0 basis-mismatch BASIS_MISMATCH']);
     replica.lookThrough();
+    // Known by its digest alone, and shorter than that says.
+    replica.applyAll(put('basis', 'hello world'));
+    replica.core.index.setIdentity(p('basis'), undefined);
+    writeFileSync(local('basis'), 'hello');
+    expect(problemsOf(replica.apply([delta(basis, 'basis')]))).to.deep.equal(['0 basis-mismatch BASIS_MISMATCH']);
+    replica.lookThrough();
+  });
+
+  it('builds nothing from a delta that would take long (E70)', () => {
+    replica.applyAll(put('f', 'hello world'));
+    const { digest } = fileEntry('f', 'hello world');
+    const change = putStored({ ...fileEntry('g', ''), sizeBytes: MAX_BUILT_BYTES + 1 });
+    if (change.operation?.$case !== 'putFile') throw new Error('not a put');
+    const segments = [{ basisOffset: 0n, copyLength: BigInt(MAX_BUILT_BYTES + 1), literal: Buffer.alloc(0) }];
+    const delta = { basisDigest: digest, basisPath: toWirePath(p('f')), segments };
+    change.operation.value.content = { $case: 'delta', value: delta };
+    const [problem] = replica.apply([change]).problems;
+    expect(problem).to.include({ kind: 'basis-mismatch', reason: 'BASIS_MISMATCH' });
+    expect(problem?.message).to.include('too long for a batch');
   });
 
   it('replaces a foreign version of a file, and says so (E94)', () => {
@@ -417,6 +442,41 @@ describe('the applier', () => {
     replica = TestReplica.open(directory, {}, { limits: { ...replica.core.settings.limits, maxEntries: 2 } });
     const answer = replica.apply([put('a', '1'), put('b', '1'), put('c', '1'), put('a', '2'), move('a', 'd')]);
     expect(problemsOf(answer)).to.deep.equal(['2 failed LIMIT_EXCEEDED']);
+  });
+
+  it('fills new directories however deep they lie in each other', () => {
+    const directories = Array.from({ length: 20 }, (_, depth) =>
+      Array(depth + 1)
+        .fill('d')
+        .join('/'),
+    );
+    const deepest = directories.at(-1) ?? '';
+    // The files of a directory come behind its subdirectories.
+    const files = directories.toReversed().map((path) => put(`${path}/f`, path));
+    replica.applyAll(...directories.map((path) => mkdir(path)), ...files, put('f', ''));
+    expect(readFileSync(local(`${deepest}/f`), 'utf8')).to.equal(deepest);
+    expect(readFileSync(local('d/f'), 'utf8')).to.equal('d');
+  });
+
+  it('remembers the last 4,096 answers, and forgets the ones before (E109)', () => {
+    const { index, state } = replica.core;
+    const idOf = (at: number): Buffer => {
+      const id = Buffer.alloc(16);
+      id.writeUInt32BE(at);
+      return id;
+    };
+    index.transaction(() => {
+      for (let at = 0; at <= 4_096; at++) state.remember(idOf(at), { revision: BigInt(at), problems: [] });
+      state.saveHead();
+    });
+    const check = (): void => {
+      expect(state.answerTo(idOf(0))).to.equal(undefined);
+      expect(state.answerTo(idOf(1))).to.deep.equal({ revision: 1n, problems: [] });
+      expect(state.answerTo(idOf(4_096))?.revision).to.equal(4_096n);
+    };
+    check();
+    state.reload();
+    check();
   });
 
   it('ignores a FIFO in the replica, and removes it with its directory (E15)', () => {

@@ -212,6 +212,42 @@ describe('the applier, behind whose back the disk was changed', () => {
     expect(replica.stagedNames()).to.deep.equal([]);
   });
 
+  it('says of each change what the disk refuses (E87)', () => {
+    replica.applyAll(mkdir('d'), put('d/a', '1'), put('f', '1'));
+    {
+      using _ = failingCalls('renameSync', 'EIO', (_number, [, to]) => /\/(?:t-[^/]*|g)$/.test(String(to)));
+      expect(problemsOf(remove('d'), move('f', 'g'))).to.deep.equal(['0 failed IO', '1 failed IO']);
+    }
+    expect(existsSync(local('d/a')) && existsSync(local('f'))).to.equal(true);
+    replica.applyAll(remove('d'), move('f', 'g'));
+  });
+
+  it('reads a content once more whose copy it could not look at', () => {
+    const content = Buffer.alloc(70_000, 'x');
+    replica.applyAll(put('a', content), mkdir('d'));
+    {
+      using _ = failingCalls('lstatSync', 'EIO', (_number, [path]) => String(path).endsWith('/x'));
+      replica.applyAll(putStored(fileEntry('d/x', content)));
+    }
+    expect(replica.core.index.get(p('d/x'))?.identity).to.equal(undefined);
+    expect(replica.lookThrough()).to.deep.equal([]);
+    expect(replica.core.index.get(p('d/x'))?.identity).not.to.equal(undefined);
+  });
+
+  it('minds no directory that vanishes just before it would have removed it', () => {
+    replica.applyAll(mkdir('d'));
+    replica.close();
+    let isArmed = false;
+    const crashPoint = (step: string): void => {
+      if (isArmed && step === 'install') rmSync(local('d'), { recursive: true });
+    };
+    replica = TestReplica.open(directory, { crashPoint });
+    isArmed = true;
+    replica.applyAll(put('d/a', '1'), remove('d'));
+    expect(existsSync(local('d'))).to.equal(false);
+    expect(replica.log.warnings).to.deep.equal([]);
+  });
+
   it('names a directory that it cannot give its time back, and applies the rest', () => {
     replica.applyAll(mkdir('d'), put('d/a', '1'));
     {

@@ -82,14 +82,24 @@ describe('drift', () => {
     expect(replica.lookThrough()).to.include('c');
   });
 
+  it('is not a file that was only touched and has what it had', () => {
+    const entry = replica.core.index.get(p('c'));
+    if (entry?.identity === undefined) throw new Error('no identity');
+    replica.core.index.setIdentity(p('c'), { ...entry.identity, ctimeNs: entry.identity.ctimeNs - 10_000_000_000n });
+    expect(replica.lookThrough()).to.deep.equal([]);
+    const { ctimeNs } = lstatSync(local('c'), { bigint: true });
+    expect(replica.core.index.get(p('c'))?.identity?.ctimeNs).to.equal(ctimeNs);
+  });
+
   it('is found when the replica was emptied, and nothing of the index is believed (E94)', () => {
     for (const name of ['d', 'c', 'l']) rmSync(local(name), { recursive: true });
     expect(replica.lookThrough()).to.include.members(['c', 'd', 'l']);
     expect(replica.indexEntries()).to.deep.equal([]);
   });
 
-  it('is not a copy with new inodes: identities are refreshed, no revision is made (E47)', () => {
+  it('is not a copy with new inodes: identities are refreshed, no revision is made (E47)', async () => {
     const expected = treeOf(directory);
+    await replica.checkpoint();
     replica.close();
     execFileSync('cp', ['-a', directory, `${directory}-copy`]);
     removeDirectory(directory);
@@ -98,7 +108,9 @@ describe('drift', () => {
     expect(replica.drifted).to.deep.equal([]);
     expect(replica.recovery.isLossy).to.equal(false);
     expect(treeOf(directory)).to.deep.equal(expected);
-    expect(replica.core.index.get(p('c'))?.identity?.ino).to.equal(lstatSync(local('c'), { bigint: true }).ino);
+    for (const path of ['', 'c', 'd/a']) {
+      expect(replica.core.index.get(p(path))?.identity?.ino).to.equal(lstatSync(local(path), { bigint: true }).ino);
+    }
     replica.applyAll(put('c', 'next'), put('d/a', 'next'));
   });
 
@@ -190,8 +202,9 @@ describe('drift', () => {
 
   it('is found in a directory of more rows than are fetched at once', () => {
     replica.applyAll(mkdir('many'), ...Array.from({ length: 2_100 }, (_, at) => put(`many/${at}`, '')));
-    for (const name of [1, 1500, 2099]) rmSync(local(`many/${name}`));
-    expect(new Set(replica.lookThrough())).to.deep.equal(new Set(['many', 'many/1', 'many/1500', 'many/2099']));
+    const gone = [1, 1500, 2099, ...Array.from({ length: 40 }, (_, at) => 700 + at)].map((name) => `many/${name}`);
+    for (const path of gone) rmSync(local(path));
+    expect(new Set(replica.lookThrough())).to.deep.equal(new Set(['many', ...gone]));
   });
 
   it('survives batches between two slices of a pass', async () => {

@@ -5,12 +5,17 @@ import {
   lstatSync,
   readFileSync,
   renameSync,
+  truncateSync,
   unlinkSync,
   utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { FileRecord } from '../../../common/tree/entry.ts';
+import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { MAX_BUILT_BYTES } from '../../../services/sync-server/replica/limits.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import {
   fileEntry,
   link,
@@ -20,6 +25,7 @@ import {
   move,
   p,
   put,
+  putStored,
   remove,
   removeDirectory,
   sharedNamesOf,
@@ -160,6 +166,42 @@ describe('hard links in the replica (E19)', () => {
     appendFileSync(local('a'), 'foreign');
     expect(problemsOf(replica.apply([link('b', 'a', one)]))).to.deep.equal(['0 drifted DRIFTED']);
     expect(readFileSync(local('b'), 'utf8')).to.equal('one');
+    replica.log.warnings.length = 0;
+  });
+
+  it('does not link what takes the place of the file in this very moment', () => {
+    replica.applyAll(put('a', 'one'));
+    {
+      using _ = failingCalls('linkSync', 'EIO', () => {
+        unlinkSync(local('a'));
+        writeFileSync(local('a'), 'foreign');
+        return false;
+      });
+      expect(problemsOf(replica.apply([link('b', 'a', one)]))).to.deep.equal(['0 drifted DRIFTED']);
+    }
+    expect([...treeOf(directory).keys()]).to.deep.equal(['a']);
+    replica.log.warnings.length = 0;
+  });
+
+  it('removes none that is another one by its length', () => {
+    replica.applyAll(put('a', 'one'), link('b', 'a', one), put('c', 'two'));
+    appendFileSync(local('c'), 'foreign');
+    expect(problemsOf(replica.apply([remove('c')]))).to.deep.equal(['0 drifted DRIFTED']);
+    expect(readFileSync(local('c'), 'utf8')).to.equal('twoforeign');
+    replica.log.warnings.length = 0;
+  });
+
+  it('copies no name of a file that would take long, to give it metadata of its own', () => {
+    const long = { ...fileEntry('a', ''), sizeBytes: MAX_BUILT_BYTES + 1 };
+    writeFileSync(local(`.lockstep/staging/${contentName(long.digest)}`), '');
+    truncateSync(local(`.lockstep/staging/${contentName(long.digest)}`), long.sizeBytes);
+    replica.applyAll(putStored(long), link('b', 'a', long));
+    expect(problemsOf(replica.apply([metadata('b', 'file', 0o600, T0)]))).to.deep.equal([
+      '0 content-needed CONTENT_NOT_FOUND',
+    ]);
+    expect(lstatSync(local('a')).mode & 0o777).to.equal(0o644);
+    expect(lstatSync(local('b')).ino).to.equal(lstatSync(local('a')).ino);
+    replica.applyAll(remove('a'), remove('b'));
     replica.log.warnings.length = 0;
   });
 

@@ -1,4 +1,4 @@
-import { symlinkSync } from 'node:fs';
+import { symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventually } from '../../support/eventually.ts';
@@ -6,6 +6,7 @@ import { ApplierService } from '../../../services/sync-server/replica/applier-se
 import { escapeOf } from '../../../services/sync-server/replica/link-escape.ts';
 import {
   CollectedLog,
+  fileEntry,
   mkdir,
   move,
   p,
@@ -89,8 +90,20 @@ describe('links that lead out of the folder (S07)', () => {
       problemsOf(move('d/e', 'd/x'), move('d/x', 'd/e'), mkdir('b'), mkdir('b/c'), move('d/e', 'b/c/e')),
     ).to.deep.equal([]);
     expect(replica?.core.index.has(p('b/c/e/f/l'))).to.equal(true);
+    expect(problemsOf(move('b/c', 'c'))).to.deep.equal([]);
+    expect(replica?.core.index.has(p('c/e/f/l'))).to.equal(true);
     expect(replica?.lookThrough()).to.deep.equal([]);
   });
+
+  it('are not looked for in a directory of very many entries, which comes as new entries then', () => {
+    strict().applyAll(mkdir('d'), mkdir('d/e'));
+    const { index } = strict().core;
+    index.transaction(() => {
+      for (let at = 0; at <= 50_000; at++) index.put(fileEntry(`d/e/${at}`, ''), undefined);
+    });
+    expect(problemsOf(move('d/e', 'e'))).to.deep.equal(['d/e invalid LINK_ESCAPES']);
+    expect(index.has(p('d/e/50000'))).to.equal(true);
+  }).timeout(20_000);
 
   it('are replayed from the log when they were taken before they were refused', () => {
     replica = TestReplica.open(directory);
@@ -106,14 +119,22 @@ describe('links that lead out of the folder (S07)', () => {
     symlinkSync('old', join(directory, 'fine'));
     const logger = new CollectedLog();
     const ignore = (): void => undefined;
-    const service = new ApplierService({
-      settings: settingsFor(directory, { refusesEscapingLinks: true }),
-      logger,
-      events: { onInfo: ignore, onDrift: ignore, onTrash: ignore },
-      syncFileSystem: async () => undefined,
-    });
+    const open = (): ApplierService =>
+      new ApplierService({
+        settings: settingsFor(directory, { refusesEscapingLinks: true }),
+        logger,
+        events: { onInfo: ignore, onDrift: ignore, onTrash: ignore },
+        syncFileSystem: async () => undefined,
+      });
+    const service = open();
     const told = await eventually('it is told', () => logger.warnings.find((line) => line.includes('lead out')));
     expect(told).to.include('"count":1').and.to.include('["old"]');
     await service.close();
+    logger.warnings.length = 0;
+    unlinkSync(join(directory, 'old'));
+    const again = open();
+    expect(await again.getEntry(p('fine'))).to.include({ kind: 'symlink' });
+    await again.close();
+    expect(logger.warnings.filter((line) => line.includes('lead out'))).to.deep.equal([]);
   });
 });

@@ -1,14 +1,26 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { toSystemName } from '../../../common/fs/system-name.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
 import type { CoreOptions } from '../../../services/sync-server/replica/replica-core.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { decomposingNames, foldingNames } from '../../support/folding-names.ts';
 import {
   linesOf,
   mkdir,
   move,
+  p,
   put,
   remove,
   removeDirectory,
@@ -63,6 +75,7 @@ describe('a replica whose file system folds names', () => {
     const other = TestReplica.open(plain);
     expect(other.core.folding.isFolding).to.equal(false);
     expect(other.apply([put('A', '1'), put('a', '2')]).problems).to.deep.equal([]);
+    other.core.folding.assertFree(other.core.root.directory(ROOT), p('B'), 'a');
     other.close();
     removeDirectory(plain);
     expect(replica.stagedNames()).to.deep.equal([]);
@@ -161,6 +174,50 @@ describe('a replica whose file system folds names', () => {
     expect(clashOf(put('d/foreign', 'ours'))['path']).to.equal('d/foreign');
     expect(clashOf(mkdir('d/foreign-d'))['path']).to.equal('d/foreign-d');
     expect([names('d'), read('d/FOREIGN')]).to.deep.equal([['FOREIGN', 'FOREIGN-D'], 'foreign']);
+  });
+
+  it('tries its names where a crash has left one, and takes a system that cannot hold one for one that tells it apart', () => {
+    replica.close();
+    const probe = join(directory, '.lockstep/staging/p-names');
+    mkdirSync(probe);
+    writeFileSync(join(probe, 'LOCKSTEP-PROBE'), '');
+    {
+      using _ = failingCalls('openSync', 'EILSEQ', (_number, [path]) => String(path).includes('robe-'));
+      replica = TestReplica.open(directory, { way: { paths: decomposingNames } });
+    }
+    expect(replica.core.folding.isFolding).to.equal(false);
+    expect(replica.core.staging.list()).not.to.include('p-names');
+    replica.close();
+    replica = TestReplica.open(directory, FOLDING);
+    expect(replica.core.folding.isFolding).to.equal(true);
+  });
+
+  it('does not believe a name to be free that was another spelling a moment before', () => {
+    replica.applyAll(put('A', 'first'));
+    {
+      using _ = failingCalls('readdirSync', 'EIO', (_number, [path, options]) => {
+        // Not when the double itself looks for the spelling.
+        const isListing = !JSON.stringify(options).includes('buffer');
+        if (isListing && realpathSync(String(path)) === directory) rmSync(join(directory, 'A'), { force: true });
+        return false;
+      });
+      expect(clashOf(put('a', 'second'))['path']).to.equal('a');
+    }
+    replica.applyAll(put('a', 'second'));
+    expect(names()).to.deep.equal(['a']);
+    replica.lookThrough();
+    expectAgreement();
+  });
+
+  it('leaves what has the place of a link or directory that a power cut took, and forgets that', () => {
+    replica.applyAll(symlink('l', 'x'), mkdir('d'), put('f', 'x'));
+    replica.close();
+    for (const name of ['l', 'd', 'f']) rmSync(join(directory, name), { recursive: true });
+    for (const name of ['L', 'D', 'F']) writeFileSync(join(directory, name), 'foreign');
+    replica = TestReplica.open(directory, FOLDING);
+    expect(names()).to.deep.equal(['D', 'F', 'L']);
+    for (const name of ['D', 'F', 'L']) expect(read(name)).to.equal('foreign');
+    expectAgreement();
   });
 
   it('merges nothing wherever it crashes, and is in agreement afterwards (E08, E92)', () => {

@@ -1,9 +1,13 @@
 import {
+  appendFileSync,
+  chmodSync,
   cpSync,
+  linkSync,
   lutimesSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -28,6 +32,7 @@ import {
   putStored,
   remove,
   removeDirectory,
+  sharedNamesOf,
   symlink,
   T0,
   temporaryDirectory,
@@ -340,7 +345,7 @@ describe('recovery', () => {
     const local = (path: string): string => join(directory, path);
     try {
       let replica = TestReplica.open(directory);
-      replica.applyAll(put('f', 'f'), symlink('l', 'f'), mkdir('d'), put('d/x', 'x'), mkdir('e'));
+      replica.applyAll(put('f', 'f'), symlink('l', 'f'), mkdir('d'), put('d/x', 'x'), symlink('d/l', 'x'), mkdir('e'));
       replica.close();
       for (const path of ['f', 'l', 'd', 'e']) rmSync(local(path), { recursive: true });
       for (const path of ['f', 'l']) mkdirSync(local(path));
@@ -423,8 +428,12 @@ describe('recovery', () => {
       replica.close();
       for (const file of indexFiles(state)) cpSync(join(state, file), join(saved, file));
       replica = TestReplica.open(directory);
-      replica.applyAll(put('b', '1'));
+      replica.applyAll(put('b', '1'), mkdir('d'), put('e', '1'));
       await replica.checkpoint();
+      // What the index that comes back has no place for, does not know, and cannot move.
+      replica.applyAll(put('d/x', '1'));
+      replica.applyAll(metadata('b', 'file', 0o600, T0));
+      replica.applyAll(move('e', 'd/e'));
       replica.applyAll(put('c', '1'));
       const { epoch } = replica.core.state;
       replica.close();
@@ -434,9 +443,181 @@ describe('recovery', () => {
       expect(replica.recovery.isLossy).to.equal(true);
       expect(replica.core.state.epoch).not.to.equal(epoch);
       expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      expect(replica.indexEntries().map(({ path }) => path)).to.deep.equal(['a', 'b', 'c', 'd', 'd/e', 'd/x']);
       replica.close();
     } finally {
       removeDirectory(saved);
+      removeDirectory(directory);
+    }
+  });
+
+  it('replays what was found to be drift, where the index is from before that (E94)', async () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const saved = temporaryDirectory('/dev/shm');
+    const state = join(directory, '.lockstep');
+    const indexFiles = (of: string): string[] => readdirSync(of).filter((file) => file.startsWith('index.db'));
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', '1'), put('b', '1'));
+      await replica.checkpoint();
+      replica.close();
+      for (const file of indexFiles(state)) cpSync(join(state, file), join(saved, file));
+      writeFileSync(join(directory, 'a'), 'edited');
+      rmSync(join(directory, 'b'));
+      replica = TestReplica.open(directory);
+      expect(replica.core.state.revision).to.equal(2n);
+      replica.close();
+      for (const file of indexFiles(state)) rmSync(join(state, file));
+      for (const file of indexFiles(saved)) cpSync(join(saved, file), join(state, file));
+      replica = TestReplica.open(directory);
+      expect(replica.recovery).to.deep.equal({ replayed: 0, isLossy: false });
+      expect(replica.core.state.revision > 2n).to.equal(true);
+      expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      expect(replica.drifted).to.deep.equal([]);
+      replica.close();
+    } finally {
+      removeDirectory(saved);
+      removeDirectory(directory);
+    }
+  });
+
+  it('moves once more what a power cut moved back, where it can (F02)', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const local = (path: string): string => join(directory, path);
+    const moveBack = (): void => renameSync(local('b'), local('a'));
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(mkdir('a'), put('a/x', 'x'));
+      replica.applyAll(move('a', 'b'));
+      const tree = treeOf(directory);
+      replica.close();
+      moveBack();
+      replica = TestReplica.open(directory);
+      expect(treeOf(directory)).to.deep.equal(tree);
+      expect(replica.recovery.isLossy).to.equal(false);
+      replica.close();
+      // The disk refuses.
+      moveBack();
+      {
+        using _ = failingCalls('renameSync', 'EIO', (_number, [, to]) => String(to).endsWith('/b'));
+        expect(() => TestReplica.open(directory)).to.throw('EIO');
+      }
+      replica = TestReplica.open(directory);
+      expect(treeOf(directory)).to.deep.equal(tree);
+      replica.close();
+      // Something else has the place by now.
+      moveBack();
+      writeFileSync(local('b'), 'foreign');
+      replica = TestReplica.open(directory);
+      expect(readFileSync(local('b'), 'utf8')).to.equal('foreign');
+      expect(readFileSync(local('a/x'), 'utf8')).to.equal('x');
+      expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('sets nothing of a file that somebody has changed and linked since, and says so', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const local = (path: string): string => join(directory, path);
+    try {
+      let plan = new CrashPlan(1_000);
+      let replica = TestReplica.open(directory, { crashPoint: (step) => plan.crashPoint(step) });
+      replica.applyAll(put('a', '1'), put('gone', '2'));
+      plan = new CrashPlan(2);
+      const changes = [metadata('a', 'file', 0o600, T0), metadata('gone', 'file', 0o600, T0)];
+      expect(() => replica.apply(changes)).to.throw(Crash);
+      replica.close();
+      writeFileSync(local('a'), 'edited');
+      linkSync(local('a'), local('.lockstep/kept'));
+      rmSync(local('gone'));
+      replica = TestReplica.open(directory);
+      expect(replica.recovery.isLossy).to.equal(true);
+      expect(statSync(local('.lockstep/kept')).mode & 0o777).to.equal(0o644);
+      // What is only gone the log has.
+      expect(statSync(local('gone')).mode & 0o777).to.equal(0o600);
+      expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('makes names of one file that have lost their metadata files of their own, and says so (E19)', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', '1'), link('b', 'a', fileEntry('a', '1')));
+      const tree = treeOf(directory);
+      replica.close();
+      chmodSync(join(directory, 'a'), 0o600);
+      replica = TestReplica.open(directory);
+      expect(treeOf(directory)).to.deep.equal(tree);
+      expect(sharedNamesOf(directory)).to.deep.equal([]);
+      expect(replica.recovery.isLossy).to.equal(true);
+      expect(replica.drifted).to.deep.equal([]);
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('goes on above all revisions that are known of, when index and log are lost (E91)', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const state = join(directory, '.lockstep');
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', '1'));
+      replica.applyAll(put('b', '1'), remove('a'));
+      replica.close();
+      for (const name of readdirSync(state)) if (name !== 'staging') rmSync(join(state, name), { recursive: true });
+      replica = TestReplica.open(directory);
+      expect(replica.recovery.isLossy).to.equal(true);
+      expect(replica.applyAll(put('c', '1')).revision).to.equal(3n);
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('says that it cut the log where its last record is torn (E85)', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const logs = join(directory, '.lockstep/log');
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', '1'));
+      replica.close();
+      const [segment = ''] = readdirSync(logs).filter((name) => name.endsWith('.log'));
+      appendFileSync(join(logs, segment), 'torn');
+      replica = TestReplica.open(directory);
+      expect(replica.log.warnings.join()).to.include('cut a torn tail off the log {"bytes":4}');
+      expect(replica.recovery.isLossy).to.equal(false);
+      replica.close();
+      replica = TestReplica.open(directory);
+      expect(replica.log.warnings).to.deep.equal([]);
+      replica.close();
+    } finally {
+      removeDirectory(directory);
+    }
+  });
+
+  it('believes the newest of several progress markers, and removes the others', () => {
+    const directory = temporaryDirectory('/dev/shm');
+    const staging = join(directory, '.lockstep/staging');
+    try {
+      let replica = TestReplica.open(directory);
+      replica.applyAll(put('a', '1'));
+      replica.applyAll(remove('a'), put('b', '1'));
+      const { last } = replica.core.marker;
+      replica.close();
+      for (const name of ['m-none', 'm-1-0-i-0', 'm-2-0-r-', 'm-1-7-r-5']) writeFileSync(join(staging, name), '');
+      replica = TestReplica.open(directory);
+      expect(replica.core.marker.last).to.deep.equal(last);
+      expect(readdirSync(staging).filter((name) => name.startsWith('m-'))).to.have.length(1);
+      expect(replica.recovery.isLossy).to.equal(false);
+      replica.close();
+    } finally {
       removeDirectory(directory);
     }
   });

@@ -1,9 +1,12 @@
 import { expect } from 'chai';
-import { chmodSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import { Checkpointer } from '../../../services/sync-server/replica/checkpoint.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { SyncDoubt } from '../../../services/sync-server/replica/sync-doubt.ts';
 import { DirtyPages } from '../../support/dirty-pages.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import {
   fileEntry,
   linesOf,
@@ -177,6 +180,64 @@ describe("a sync of the replica's file system that failed (E86)", () => {
     await checkpoint();
     expect(replica.lookThrough()).to.deep.equal([p('a')]);
     expect(replica.core.index.get(p('b'))).to.include({ mtimeNs: T0 });
+  });
+
+  it('goes on where a directory is gone meanwhile, and whatever else the log tells of', async () => {
+    replica.applyAll(put('a', '1'), mkdir('d'), put('d/b', '2'), mkdir('e'));
+    writeFileSync(join(directory, 'a'), 'foreign');
+    expect(replica.lookThrough()).to.deep.equal([p('a')]);
+    await failingCheckpoint();
+    rmSync(join(directory, 'd'), { recursive: true });
+    await checkpoint();
+    expect(replica.core.log.sizeBytes).to.equal(0);
+    expect(replica.lookThrough()).to.include(p('d'));
+    expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+  });
+
+  it('makes names of one file by themselves where another one was replaced meanwhile (E19)', async () => {
+    const record = fileEntry('a', 'one');
+    replica.applyAll(put('a', 'one'), put('between', 'one'), link('z', 'a', record));
+    await failingCheckpoint();
+    let repaired = 0;
+    reopen((step) => {
+      if (step !== 'repaired' || ++repaired !== 2) return;
+      unlinkSync(join(directory, 'z'));
+      writeFileSync(join(directory, 'z'), 'foreign');
+    });
+    await checkpoint();
+    expect(repaired).to.equal(3);
+    expect(sharedNamesOf(directory)).to.deep.equal([]);
+    const contents = ['a', 'between', 'z'].map((name) => readFileSync(join(directory, name), 'utf8'));
+    expect(contents).to.deep.equal(['one', 'one', 'foreign']);
+    replica.lookThrough();
+    expect(linesOf(replica.indexEntries())).to.deep.equal(treeOf(directory));
+  });
+
+  it('is over where nothing is left that it could have been for', async () => {
+    replica.core.doubt.raise();
+    reopen();
+    expect(replica.core.doubt.isRaised).to.equal(true);
+    await checkpoint();
+    reopen();
+    expect(replica.core.doubt.isRaised).to.equal(false);
+  });
+
+  it('is noted before it happens, or it does not happen', () => {
+    const path = join(directory, '.lockstep/sync-doubt');
+    {
+      using _ = failingCalls('fsyncSync', 'EIO');
+      using _data = failingCalls('fdatasyncSync', 'EIO');
+      expect(() => replica.core.doubt.raise()).to.throw(LockstepError, 'note whether a sync is in doubt');
+      expect(replica.core.doubt.isRaised).to.equal(false);
+    }
+    {
+      using _ = failingCalls('readSync', 'EIO');
+      expect(() => SyncDoubt.open(path)).to.throw('EIO');
+    }
+    const doubt = SyncDoubt.open(path);
+    // It was written all the same: better one doubt too many.
+    expect(doubt.isRaised).to.equal(true);
+    doubt.close();
   });
 
   it('costs nothing when it succeeds: files stay what they are', async () => {

@@ -44,6 +44,12 @@ describe("syncing the replica's file system", () => {
     expect(askedForAll()).to.equal(false);
   });
 
+  it('that failed without a word is told by its status', async () => {
+    asSync('exit 3');
+    expect(await outcome()).to.include('(status 3)');
+    expect(askedForAll()).to.equal(false);
+  });
+
   it('is of all file systems where sync has no -f', async () => {
     asSync(`echo "sync: invalid option -- 'f'" >&2; exit 1`);
     expect(await outcome()).to.equal('synced');
