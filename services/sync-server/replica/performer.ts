@@ -53,7 +53,7 @@ export interface PerformerOptions {
   readonly marker: ProgressMarker;
   readonly logger: ReplicaLog;
   /** Called at each step that a crash could fall behind; tests throw from it. */
-  readonly crashPoint?: ((step: string) => void) | undefined;
+  readonly crashPoint: (step: string) => void;
 }
 
 export class Performer {
@@ -85,7 +85,7 @@ export class Performer {
     this.#builder = options.builder;
     this.#marker = options.marker;
     this.#logger = options.logger;
-    this.#crashPoint = options.crashPoint ?? (() => undefined);
+    this.#crashPoint = options.crashPoint;
     this.touched = new TouchedDirectories(options.root, options.index, options.owners);
     this.shared = new SharedInodes(options.index);
     this.#files = new KnownFiles(options.index, options.builder);

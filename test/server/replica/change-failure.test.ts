@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { LockstepError, type Reason } from '../../../common/ops/errors.ts';
 import { ChangeFailure, failureOf, invalid, invalidOf } from '../../../services/sync-server/replica/change-failure.ts';
+import { errnoText } from '../../../services/sync-server/replica/performer.ts';
 import { p } from './support.ts';
 
 const errno = (code: string) => Object.assign(new Error(`${code}: no`), { code });
@@ -25,6 +26,11 @@ describe('a failure of one change', () => {
     expect(told(own('INVALID_TIME'))).to.equal('failed INVALID_TIME');
     const known = invalid('INVALID_PATH', p('b'), 'no');
     expect(failureOf(known, 'move', p('a'))).to.equal(known);
+  });
+
+  it('is told by its errno, and else by its own words', () => {
+    const texts = [errno('EIO'), new LockstepError('NOT_REGULAR', 'not a file'), 'odd'].map(errnoText);
+    expect(texts).to.deep.equal(['EIO', 'not a file', 'odd']);
   });
 
   it('is none of the defects, nor of the damage of an index: those end the group', () => {

@@ -3,8 +3,10 @@ import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -159,6 +161,37 @@ describe('a replica with its workers', () => {
     const second = openReplica({ folder: 'default', directory, logger, driftIntervalMs: 1_000 });
     expect(await reasonOf(second)).to.equal('LOCKED');
     await second.catch((error: unknown) => expect(String(error)).to.include(`process ${process.pid}`));
+  });
+
+  it('lets go of its own directory when the state of another one is there, or none can be (E107)', async () => {
+    const other = temporaryDirectory('/dev/shm');
+    const openOther = (stateDirectory: string | undefined) =>
+      openReplica({ folder: 'other', directory: other, stateDirectory, logger, driftIntervalMs: 3_600_000 });
+    expect(await reasonOf(openOther(local('.lockstep')))).to.equal('LOCKED');
+    writeFileSync(join(other, 'file'), '');
+    const error = await openOther(join(other, 'file/state')).catch((failure: unknown) => failure);
+    expect(error).to.be.instanceOf(LockstepError).with.property('reason', 'USAGE');
+    expect(String(error)).to.include('choose another with --state');
+    // What says who has the lock cannot be written.
+    const holder = join(other, '.lockstep/lock-holder.json');
+    mkdirSync(join(holder, 'in-the-way'), { recursive: true });
+    expect(await reasonOf(openOther(undefined))).to.equal('IO');
+    rmSync(holder, { recursive: true });
+    await (await openOther(undefined)).close();
+    removeDirectory(other);
+  });
+
+  it('tells why contents cannot be taken, and takes them once they can', async () => {
+    const staging = local('.lockstep/staging');
+    renameSync(staging, `${staging}-away`);
+    writeFileSync(staging, '');
+    const error = await begin(1).catch((failure: unknown) => failure);
+    expect(String(error)).to.include('ENOTDIR');
+    rmSync(staging);
+    renameSync(`${staging}-away`, staging);
+    const content = randomBytes(70_000);
+    await uploadAll(content);
+    expect((await apply(putStored(fileEntry('a', content)))).problems).to.deep.equal([]);
   });
 
   it('lists, compares and tells entries', async () => {

@@ -6,11 +6,17 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Accounts } from '../../../common/fs/accounts.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
 import type { Owner } from '../../../common/tree/owner.ts';
+import { ROOT } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
+import { ContentService } from '../../../services/sync-server/replica/content-service.ts';
 import { decodeRevision, encodeRevision } from '../../../services/sync-server/replica/feed-codec.ts';
+import { verificationPage } from '../../../services/sync-server/replica/index-queries.ts';
+import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import type { CoreOptions } from '../../../services/sync-server/replica/replica-core.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import {
   fileEntry,
@@ -19,8 +25,10 @@ import {
   move,
   p,
   put,
+  putStored,
   remove,
   removeDirectory,
+  settingsFor,
   symlink,
   T0,
   temporaryDirectory,
@@ -29,6 +37,8 @@ import {
 } from './support.ts';
 
 const ANN: Owner = { uid: 1001, gid: 1002, user: '', group: '' };
+/** With the group that the server's own files have. */
+const ANN_ALONE: Owner = { ...ANN, gid: 0 };
 const BOB: Owner = { uid: 2001, gid: 2002, user: '', group: '' };
 const KEEPS = { keepsOwners: true } as const;
 
@@ -226,6 +236,78 @@ describe('a replica that keeps owners', () => {
     );
   });
 
+  it('gives nothing away that is put there in this very moment', () => {
+    replica.applyAll(withOwner(put('file', 'content'), ANN), put('other', 'content'));
+    {
+      using _ = failingCalls('chmodSync', 'EIO', () => {
+        renameSync(local('other'), local('file'));
+        return false;
+      });
+      const { problems } = replica.apply([withOwner(metadata('file', 'file', 0o600, T0), BOB)]);
+      expect(problems.map(({ kind }) => kind)).to.deep.equal(['drifted']);
+    }
+    expect(ownerOf('file')).to.equal('0:0');
+    replica.lookThrough();
+  });
+
+  it('takes back what an attempt before has given away, and leaves what is to have no owner', () => {
+    const content = Buffer.alloc(70_000, 'x');
+    const staged = local(`.lockstep/staging/${contentName(fileEntry('', content).digest)}`);
+    writeFileSync(staged, content);
+    lchownSync(staged, 1001, 1002);
+    replica.applyAll(putStored(fileEntry('file', content)), withOwner(mkdir('dir'), ANN));
+    expect(ownerOf('file')).to.equal('0:0');
+    replica.applyAll(metadata('dir', 'directory', 0o700, T0));
+    expect(ownerOf('dir')).to.equal(idsOf(ANN));
+    expect(remembered('dir')).to.equal(undefined);
+    expect(replica.lookThrough()).to.deep.equal([]);
+  });
+
+  it('gives as much as the system permits, tells and counts the rest, and asks for it once (E79)', () => {
+    let tries = 0;
+    const refuses = (_number: number, [, uid, gid]: readonly unknown[]): boolean =>
+      (uid === ANN.uid || gid === BOB.gid) && ++tries > 0;
+    using _file = failingCalls('fchownSync', 'EPERM', refuses);
+    using _name = failingCalls('chownSync', 'EPERM', refuses);
+    replica.applyAll(
+      withOwner(put('file', ''), ANN),
+      withOwner(mkdir('dir'), ANN),
+      withOwner(put('own', ''), ANN_ALONE),
+    );
+    replica.applyAll(withOwner(put('other', ''), BOB));
+    expect(['file', 'dir', 'own', 'other'].map(ownerOf)).to.deep.equal(['0:1002', '0:1002', '0:0', '2001:0']);
+    expect(remembered('file')).to.deep.equal(ANN);
+    expect(replica.core.owners?.refusals).to.equal(4);
+    expect(tries, 'of two files, and on others to try it on').to.equal(4);
+    expect(replica.log.warnings.filter((line) => line.includes('to user 1001 (EPERM)'))).to.have.length(1);
+    expect(replica.lookThrough(), 'nothing to ask for again').to.deep.equal([]);
+  });
+
+  it('calls it a problem of the entry where the system refuses only that (E79)', () => {
+    replica.applyAll(put('file', ''));
+    {
+      using _ = failingCalls('chownSync', 'EPERM');
+      const { problems } = replica.apply([withOwner(metadata('file', 'file', 0o644, T0), ANN)]);
+      expect(problems.map(({ reason }) => reason)).to.deep.equal(['PERMISSION_DENIED']);
+    }
+    expect(replica.core.owners?.complaint).to.equal(undefined);
+    replica.applyAll(withOwner(metadata('file', 'file', 0o644, T0), ANN));
+    expect(wrong()).to.deep.equal([]);
+  });
+
+  it('shows by its verification who has another owner (E98)', async () => {
+    replica.applyAll(withOwner(put('right', ''), ANN), withOwner(put('wrong', ''), ANN), put('unowned', ''));
+    for (const name of ['wrong', 'unowned']) lchownSync(local(name), 2001, 1002);
+    const content = new ContentService({ settings: settingsFor(directory, KEEPS), logger: replica.log });
+    const page = verificationPage(replica.core.index, ROOT, '', 10);
+    if (page === undefined) throw new Error('no page');
+    const { mismatches } = await content.verifyPage(ROOT, '', page);
+    expect(mismatches.map(({ kind, message }) => `${kind}: ${message}`)).to.deep.equal([
+      'metadata: wrong has another owner than the index says',
+    ]);
+    await content.close();
+  });
+
   it('tells its feed', () => {
     const entry = { ...fileEntry('file', ''), owner: { ...ANN, user: 'ann' } };
     replica.applyAll(withOwner(put('file', ''), { ...ANN, user: 'ann' }));
@@ -243,6 +325,13 @@ describe('a replica that keeps owners', () => {
     const moved = { operation: 'move', entry: { ...given.entry, path: p('c') }, from: p('b') } as const;
     const revision = { revision: 7n, timeNs: 1n, changes: [plain, given, moved, plain] };
     expect(decodeRevision(encodeRevision(revision), 0)).to.deep.equal(revision);
+  });
+
+  it('takes a feed for damaged whose owner is none', () => {
+    const change = { operation: 'put', entry: { ...fileEntry('b', 'y'), owner: ANN } } as const;
+    const bytes = encodeRevision({ revision: 7n, timeNs: 1n, changes: [change] });
+    bytes.writeUInt8(255, bytes.length - 2);
+    expect(() => decodeRevision(bytes, 0)).to.throw(LockstepError, 'the change feed is damaged');
   });
 
   it('follows a file that was swapped with another while it was looked at no further', () => {

@@ -179,6 +179,23 @@ describe('a folder that is read', () => {
     expect(await reasonOf(readContent(applier, content, p('b'), 0, undefined).next())).to.equal('DRIFTED');
   });
 
+  it('has no signature of a content that is another by the time it is read', async () => {
+    await apply(put('a', Buffer.alloc(200_000, 7)));
+    const changing: ContentApi = Object.create(content, {
+      openContent: {
+        value: async (file: Parameters<ContentApi['openContent']>[0]) => {
+          const handle = await content.openContent(file);
+          writeFileSync(local('a'), Buffer.alloc(200_000, 8));
+          return handle;
+        },
+      },
+      signContent: { value: (handle: number, sizeBytes: number) => content.signContent(handle, sizeBytes) },
+      closeContent: { value: (handle: number) => content.closeContent(handle) },
+    });
+    const { digest } = fileEntry('a', Buffer.alloc(200_000, 7));
+    expect(await reasonOf(readSignature(applier, changing, digest, never).next())).to.equal('CONTENT_NOT_FOUND');
+  });
+
   it('has no signature of a content that is cut short while it is made', async () => {
     await apply(put('a', Buffer.alloc(200_000, 7)));
     const file = await applier.locate(p('a'));
@@ -197,6 +214,7 @@ describe('a folder that is read', () => {
         entry.path,
         entry.kind,
       ]);
+    expect((await names('d')).map(([path]) => path)).to.deep.equal(['d/a']);
     expect(await names('d', 'd/a')).to.deep.equal([['d/b', 'file']]);
     expect(await applier.verificationPage(p('d/a'), '', 10)).to.equal(undefined);
     const page = await applier.verificationPage(p('d'), 'b', 10);
