@@ -121,12 +121,14 @@ export class ContentBuilder {
 /** The digest of an open file, from its beginning to its end. */
 export function hashFile(fd: number, digestFunction: DigestFunction): Buffer {
   const hasher = new ContentHasher(digestFunction);
-  for (let position = 0; ; ) {
-    const count = readFully(fd, chunk, 0, CHUNK_BYTES, position);
+  let position = 0;
+  let count: number;
+  do {
+    count = readFully(fd, chunk, 0, CHUNK_BYTES, position);
     if (count > 0) hasher.update(chunk.subarray(0, count));
     position += count;
-    if (count < CHUNK_BYTES) return hasher.digest();
-  }
+  } while (count === CHUNK_BYTES);
+  return hasher.digest();
 }
 
 /** Holes stay holes. False when the source ends early. */

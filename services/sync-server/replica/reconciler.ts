@@ -177,13 +177,14 @@ export class Reconciler {
 
   #rowsOf(path: TreePath): Map<string, ChildRow> {
     const rows = new Map<string, ChildRow>();
-    for (let after = ''; ; ) {
-      const page = this.#index.childRows(path, { after, limit: PAGE_ROWS });
+    let page: readonly ChildRow[];
+    let after = '';
+    do {
+      page = this.#index.childRows(path, { after, limit: PAGE_ROWS });
       for (const row of page) rows.set(row.name, row);
-      const last = page.at(-1);
-      if (last === undefined || page.length < PAGE_ROWS) return rows;
-      after = last.name;
-    }
+      after = page.at(-1)?.name ?? after;
+    } while (page.length === PAGE_ROWS);
+    return rows;
   }
 
   /** What the disk has; undefined when it changes while it is read, or cannot be read. */
@@ -261,14 +262,16 @@ export function* hashInSteps(
 ): Steps<Digest> {
   const hasher = new ContentHasher(digestFunction);
   const chunk = Buffer.allocUnsafeSlow(Math.min(HASH_STEP_BYTES, Math.max(1, statOf(fd).sizeBytes + 1)));
-  for (let position = 0; ; ) {
+  let position = 0;
+  for (let isAtEnd = false; !isAtEnd; ) {
     const count = readFully(fd, chunk, 0, chunk.length, position);
     if (count > 0) hasher.update(chunk.subarray(0, count));
     position += count;
     onRead(count);
-    if (count < chunk.length) return hasher.digest();
-    yield;
+    isAtEnd = count < chunk.length;
+    if (!isAtEnd) yield;
   }
+  return hasher.digest();
 }
 
 export function sameState(a: Stat, b: Stat): boolean {
