@@ -78,11 +78,15 @@ export const RESIDUE: readonly Residue[] = [
       "throw new LockstepError('INTERNAL', 'the log has no segment')",
       "if (written === 0) throw new LockstepError('IO'",
     ],
-    'services/sync-server/replica/performer.ts': ["if (entry.kind !== 'file') throw new LockstepError('INTERNAL'"],
+    'services/sync-server/replica/performer.ts': [
+      "if (entry.kind !== 'file') throw new LockstepError('INTERNAL'",
+      "if (before.kind !== 'file') throw new LockstepError('INTERNAL'",
+    ],
     'services/sync-server/replica/reconciler.ts': [
       'if (errnoOf(error) === undefined) throw error;',
       'if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;',
       "throw new LockstepError('INDEX_DAMAGED', 'the index has no root')",
+      "case 'other':",
     ],
     'services/sync-server/replica/staged-entries.ts': [
       "if (errnoOf(error) !== 'EEXIST') throw error;",
@@ -117,6 +121,20 @@ export const RESIDUE: readonly Residue[] = [
       'if (errnoOf(error) === undefined) throw error;',
       'if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;',
     ],
+    'services/sync-server/replica/drift-pass.ts': ["if (state.epoch === '') state.beginEpoch();"],
+    'services/sync-server/replica/feed-codec.ts': ["('path' in change ? change.path : '')"],
+    'services/sync-server/replica/late-identities.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'services/sync-server/replica/name-folding.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'services/sync-server/replica/open-replica.ts': ['latest ?? (await told.promise)'],
+    'services/sync-server/replica/other-file-system.ts': ['default:'],
+    'services/sync-server/replica/rebuild-from-log.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'services/sync-server/replica/recovery.ts': [
+      "if (record.type === 'outcome') continue;",
+      "change.operation !== 'link') return false;",
+      'if (errnoOf(error) === undefined) throw error;',
+      'if (path === ROOT) return undefined;',
+    ],
+    'services/sync-server/replica/state-files.ts': ["errnoOf(error) ?? 'unknown error'"],
   }),
   ...residueOf('Other surroundings', {
     'common/doctor/ownership.ts': [
@@ -141,6 +159,8 @@ export const RESIDUE: readonly Residue[] = [
     'services/sync-server/replica/open-replica.ts': ["import.meta.url.endsWith('.ts') ? 'ts' : 'js'"],
     'services/sync-server/replica/log-record.ts': ['default:'],
     'services/sync-server/replica/space-guard.ts': ['isUnlimited ? Number.MAX_SAFE_INTEGER'],
+    'services/sync-server/replica/other-file-system.ts': ['(process.geteuid?.() ?? uid)'],
+    'services/sync-server/replica/owner-keeper.ts': ['own ?? LEAVE_ID, gid: process.getegid?.() ?? LEAVE_ID'],
   }),
   ...residueOf('No way on', {
     'clients/watcher/push/content-reader.ts': ['} finally {'],
@@ -155,9 +175,11 @@ export const RESIDUE: readonly Residue[] = [
     'common/tree/index-database.ts': ['} finally {'],
     'common/tree/index-digests.ts': ['  }'],
     'services/sync-server/replica/reconciler.ts': ['} finally {'],
+    'services/sync-server/replica/owner-keeper.ts': ['} finally {'],
   }),
   ...residueOf('Sizes', {
     'clients/watcher/push/delta-transfer.ts': ['const packed = signature === undefined ? undefined'],
+    'services/sync-server/replica/owner-keeper.ts': ['if (known.size >= MAX_KNOWN_IDS) known.clear();'],
   }),
   ...residueOf('Races', {
     'clients/watcher/push/change-stream.ts': [
