@@ -20,7 +20,7 @@ const CHUNK_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
-const syncData = promisify(fdatasync);
+const syncData = (fd: number): Promise<void> => promisify(fdatasync)(fd);
 
 export interface UploadOptions {
   readonly staging: Directory;

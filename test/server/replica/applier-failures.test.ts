@@ -211,7 +211,13 @@ describe('the applier service on a bad day', () => {
     const place = local('.lockstep/quarantine');
     mkdirSync(place);
     for (let at = 0; at < 100; at++) writeFileSync(join(place, `0-${String(at).padStart(2, '0')}`), '');
-    await service.repair(['bad', 'good'].map((path) => ({ path: p(path), isContent: true })));
+    const repair = () => service.repair(['bad', 'good'].map((path) => ({ path: p(path), isContent: true })));
+    {
+      using _ = failingCalls('renameSync', 'EIO');
+      expect(String(await repair().catch((error: unknown) => error))).to.include('EIO');
+    }
+    expect(readFileSync(local('bad'), 'utf8')).to.equal('2');
+    await repair();
     expect(existsSync(local('bad'))).to.equal(false);
     expect(await service.getEntry(p('bad'))).to.equal(undefined);
     expect(readFileSync(local('good'), 'utf8')).to.equal('1');

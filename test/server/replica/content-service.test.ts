@@ -205,6 +205,22 @@ describe('ContentService', () => {
     expect(staged()).to.deep.equal([]);
   });
 
+  it('drops what may not have got to the disk, and takes it the second time (E86)', async () => {
+    const content = Buffer.from('0123456789');
+    const upload = async (): Promise<void> => {
+      const { handle } = await begin(1, 10);
+      await service.writeUpload(handle, part(0, content));
+      await service.finishUpload(handle, digest(content));
+    };
+    {
+      using _ = failingCalls('fdatasync', 'EIO');
+      expect(await reasonOf(upload())).to.equal('IO');
+    }
+    expect(staged()).to.deep.equal([]);
+    await upload();
+    expect(staged()).to.deep.equal([contentName(digest(content))]);
+  });
+
   it('keeps the reserve of free space (E87)', async () => {
     freeBytes = 0;
     const { handle } = await begin(1, 5_000_000);

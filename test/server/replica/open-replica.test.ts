@@ -30,6 +30,7 @@ import type {
   Upload,
   VerifyItem,
 } from '../../../services/sync-server/replica/replica.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import {
   CollectedLog,
   encodeBatch,
@@ -172,6 +173,10 @@ describe('a replica with its workers', () => {
     const error = await openOther(join(other, 'file/state')).catch((failure: unknown) => failure);
     expect(error).to.be.instanceOf(LockstepError).with.property('reason', 'USAGE');
     expect(String(error)).to.include('choose another with --state');
+    {
+      using _ = failingCalls('mkdirSync', 'ENOSPC');
+      expect(await reasonOf(openOther(join(other, 'state')))).to.equal('NO_SPACE');
+    }
     // What says who has the lock cannot be written.
     const holder = join(other, '.lockstep/lock-holder.json');
     mkdirSync(join(holder, 'in-the-way'), { recursive: true });

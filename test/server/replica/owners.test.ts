@@ -291,6 +291,14 @@ describe('a replica that keeps owners', () => {
       expect(problems.map(({ reason }) => reason)).to.deep.equal(['PERMISSION_DENIED']);
     }
     expect(replica.core.owners?.complaint).to.equal(undefined);
+    {
+      // Nor does a fault of the moment say anything of what is permitted.
+      using _name = failingCalls('chownSync', 'EPERM');
+      using _file = failingCalls('fchownSync', 'EIO');
+      const { problems } = replica.apply([withOwner(metadata('file', 'file', 0o644, T0), BOB)]);
+      expect(problems.map(({ reason }) => reason)).to.deep.equal(['IO']);
+    }
+    expect(replica.core.owners?.complaint).to.equal(undefined);
     replica.applyAll(withOwner(metadata('file', 'file', 0o644, T0), ANN));
     expect(wrong()).to.deep.equal([]);
   });
