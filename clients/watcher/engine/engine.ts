@@ -85,6 +85,8 @@ const MAX_SIGNING_MS = 2_000;
 const MIN_SIGNED_ONCE_BYTES = 8_192;
 /** As fast as that at least: a file that cannot be signed in the time that is left is not begun. */
 const SIGNED_BYTES_PER_MS = 200_000;
+/** What a server chooses unless it is told otherwise. */
+const USUAL_DIGEST_FUNCTION = 'blake3';
 /** They say nothing of the tree, and pass. */
 const PASSING_ERRNOS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EIO', 'EAGAIN', 'ESTALE']);
 const TROUBLE_PAUSE_MS = 1_000;
@@ -112,6 +114,8 @@ export class Engine {
   readonly #flushes: FlushDesk;
 
   #index: SyncedIndex | undefined;
+  /** Opened before the server has said whether it fits. */
+  #early: SyncedIndex | undefined;
   #signatures: Signatures | undefined;
   #scanner: Scanner | undefined;
   /** Undefined while there is no session. */
@@ -227,6 +231,9 @@ export class Engine {
   /** Works until `close` is commanded. @throws what makes going on unsafe or impossible: a root that is gone, an index that cannot be written */
   async run(): Promise<void> {
     try {
+      // It is read through once, which fits into the time that connecting takes.
+      const { stateDirectory, folder } = this.#options;
+      this.#early = SyncedIndex.openExisting(stateDirectory, folder, USUAL_DIGEST_FUNCTION, this.#knows);
       while (!this.#isClosing) await ((await this.work()) ? nextTurn() : this.#idle());
     } finally {
       this.close();
@@ -271,6 +278,7 @@ export class Engine {
     this.#signatures?.signing.close();
     this.#signatures?.store.close();
     this.#index?.close();
+    this.#early?.close();
   }
 
   /** Something happened: hints, a command. */
@@ -611,11 +619,19 @@ export class Engine {
     return this.#signatures;
   }
 
+  /** What its index is to know. */
+  get #knows(): { readonly knowsLinks: boolean | undefined; readonly listsOwners: boolean } {
+    return { knowsLinks: this.#options.hardLinks, listsOwners: this.#owners !== undefined };
+  }
+
   #openIndex(session: SessionFacts): SyncedIndex {
     if (this.#index !== undefined) return this.#index;
-    const { stateDirectory, folder, hardLinks: knowsLinks } = this.#options;
-    const listsOwners = this.#owners !== undefined;
-    const index = SyncedIndex.open(stateDirectory, folder, session.digestFunction, { knowsLinks, listsOwners });
+    const { stateDirectory, folder } = this.#options;
+    const early = this.#early;
+    this.#early = undefined;
+    const isRight = early?.digestFunction === session.digestFunction;
+    if (!isRight) early?.close();
+    const index = isRight ? early : SyncedIndex.open(stateDirectory, folder, session.digestFunction, this.#knows);
     if (index.rebuiltBecause !== undefined) {
       this.#log('warn', `the synced index starts anew: ${index.rebuiltBecause}; all is compared with the server`, {});
     }

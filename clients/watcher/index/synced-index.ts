@@ -15,6 +15,10 @@ const FILE_NAME = 'synced.db';
 /** The meta value that holds the number of the last group of names. */
 const LAST_GROUP = 'link_group';
 
+function optionsOf(digestFunction: DigestFunction, listsOwners: boolean): IndexOptions {
+  return { digestFunction, indexInodes: true, indexContents: true, listsOwners };
+}
+
 /** A state of the folder on the server: equal positions, equal contents. */
 export interface Position {
   /** Empty: none is known. */
@@ -37,14 +41,21 @@ export type IndexUpdate =
 
 export class SyncedIndex {
   readonly tree: TreeIndex;
+  readonly digestFunction: DigestFunction;
   /** Why knowledge was lost when it was opened, else undefined. */
   readonly rebuiltBecause: string | undefined;
   #position: Position;
   /** Without it what a session before knew of them would grow stale. */
   readonly #knowsLinks: boolean;
 
-  private constructor(tree: TreeIndex, knowsLinks: boolean, rebuiltBecause: string | undefined) {
+  private constructor(
+    tree: TreeIndex,
+    digestFunction: DigestFunction,
+    knowsLinks: boolean,
+    rebuiltBecause: string | undefined,
+  ) {
     this.tree = tree;
+    this.digestFunction = digestFunction;
     this.#knowsLinks = knowsLinks;
     if (!knowsLinks && Number(tree.getMeta(LAST_GROUP) ?? '0') > 0) {
       tree.transaction(() => {
@@ -71,23 +82,40 @@ export class SyncedIndex {
     { knowsLinks = false, listsOwners = false } = {},
   ): SyncedIndex {
     const file = join(stateDirectory, FILE_NAME);
-    const options = { digestFunction, indexInodes: true, indexContents: true, listsOwners };
-    let rebuiltBecause: string | undefined;
+    const options = optionsOf(digestFunction, listsOwners);
+    const found = existsSync(file) ? SyncedIndex.#find(file, folder, options) : undefined;
+    if (typeof found === 'object') return new SyncedIndex(found, digestFunction, knowsLinks, undefined);
+    return new SyncedIndex(SyncedIndex.#create(file, folder, options), digestFunction, knowsLinks, found);
+  }
+
+  /** As `open`, and leaves everything as it is where that would make a new one: undefined then. */
+  static openExisting(
+    stateDirectory: string,
+    folder: string,
+    digestFunction: DigestFunction,
+    { knowsLinks = false, listsOwners = false } = {},
+  ): SyncedIndex | undefined {
+    const file = join(stateDirectory, FILE_NAME);
+    if (!existsSync(file)) return undefined;
+    const found = SyncedIndex.#find(file, folder, optionsOf(digestFunction, listsOwners));
+    return typeof found === 'string' ? undefined : new SyncedIndex(found, digestFunction, knowsLinks, undefined);
+  }
+
+  /** Why it cannot be used, where it cannot. */
+  static #find(file: string, folder: string, options: IndexOptions): TreeIndex | string {
     try {
-      if (!existsSync(file)) return new SyncedIndex(SyncedIndex.#create(file, folder, options), knowsLinks, undefined);
       const tree = TreeIndex.open(file, options);
       const known = tree.getMeta('folder');
       if (known === folder || known === undefined) {
         tree.setMeta('folder', folder);
-        return new SyncedIndex(tree, knowsLinks, undefined);
+        return tree;
       }
       tree.close();
-      rebuiltBecause = `it was of the folder "${known}"`;
+      return `it was of the folder "${known}"`;
     } catch (error) {
       if (!(error instanceof LockstepError) || error.reason !== 'INDEX_DAMAGED') throw error;
-      rebuiltBecause = error.message;
+      return error.message;
     }
-    return new SyncedIndex(SyncedIndex.#create(file, folder, options), knowsLinks, rebuiltBecause);
   }
 
   static #create(file: string, folder: string, options: IndexOptions): TreeIndex {
