@@ -23,7 +23,8 @@ export function readIgnoreFile(directory: Directory): Buffer | undefined | Locks
     if (error instanceof LockstepError && error.reason === 'NOT_REGULAR') return undefined;
     const errno = errnoOf(error);
     if (errno === undefined) throw error;
-    if (errno === 'ENOENT') return undefined;
+    // Its directory went, or another one took its place: that is told by a hint of its own.
+    if (errno === 'ENOENT' || errno === 'ESTALE') return undefined;
     const path = joinPath(directory.path, IGNORE_FILE_NAME);
     return errnoError(`read ${displayPath(path)}; its last good rules stay in force`, error, path);
   } finally {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -125,6 +125,21 @@ describe('readIgnoreFile', () => {
     } finally {
       root.close();
       rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('finds none in a directory whose place another one has taken, by paths: no rule of it can be read any more (E36)', () => {
+    const base = mkdtempSync(join(tmpdir(), 'ignore-file-'));
+    mkdirSync(join(base, 'd'));
+    const root = SafeRoot.open(base, { way: 'paths' });
+    try {
+      const directory = root.directory(path('d'));
+      renameSync(join(base, 'd'), join(base, 'old'));
+      mkdirSync(join(base, 'd'));
+      expect(readIgnoreFile(directory)).to.equal(undefined);
+    } finally {
+      root.close();
+      rmSync(base, { recursive: true });
     }
   });
 });
