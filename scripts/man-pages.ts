@@ -56,7 +56,7 @@ export function manPages(): ReadonlyMap<string, string> {
     });
   const serverFiles = ['DIR/.lockstep: index, log, tokens and staging of a replica; it is not part of the tree.'];
   const watcherFiles = [
-    "$XDG_STATE_HOME/lockstep, or ~/.local/state/lockstep: a directory for each watched one, with the watcher's index and its control socket.",
+    "$XDG_STATE_HOME/lockstep, or ~/.local/state/lockstep, on Windows %LOCALAPPDATA%\\lockstep: a directory for each watched one, with the watcher's index and its control socket.",
     '.syncignore, anywhere in the tree: what to leave out, in gitignore syntax.',
   ];
   return new Map([

@@ -9,7 +9,7 @@ import { threadEnded } from '../../common/ops/thread-end.ts';
 import type { BeginEngine, EngineCommand, EngineEvent, EngineOptions, TakenMessage } from './engine/messages.ts';
 import { EngineBacklog } from './engine-backlog.ts';
 import type { EnginePort } from './push/engine-port.ts';
-import { workerUrl } from './worker-url.ts';
+import { workerUrl } from '../../common/ops/worker-url.ts';
 
 export interface EngineThread extends EnginePort {
   onEvent(listener: (event: EngineEvent) => void): void;

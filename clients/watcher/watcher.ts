@@ -288,6 +288,7 @@ export class Watcher {
       case 'compare':
       case 'upload':
       case 'cancel-upload':
+      case 'all-sent':
       case 'break-session':
         this.#reconnect.handle(event);
         break;

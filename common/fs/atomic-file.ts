@@ -3,10 +3,13 @@
  * for tree paths.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fchmodSync, openSync, renameSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, renameSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../ops/errors.ts';
+import { fchmod } from './descriptor.ts';
 import { syncFd, writeFully } from './full-io.ts';
+import { SYSTEM } from './system.ts';
+import { retryWhileBusy } from './while-busy.ts';
 
 export interface AtomicFileOptions {
   /** Permission bits of the file, whatever the umask. Default 0600. */
@@ -31,12 +34,12 @@ export function writeFileAtomic(path: string, data: string | Uint8Array, options
   try {
     try {
       writeFully(fd, bytes, 0, bytes.length, null);
-      fchmodSync(fd, options.mode ?? 0o600);
+      fchmod(fd, options.mode ?? 0o600);
       syncFd(fd);
     } finally {
       closeSync(fd);
     }
-    renameSync(temporary, path);
+    retryWhileBusy(() => renameSync(temporary, path));
   } catch (error) {
     removeQuietly(temporary);
     throw error;
@@ -44,8 +47,9 @@ export function writeFileAtomic(path: string, data: string | Uint8Array, options
   syncDirectory(directory);
 }
 
-/** Makes the names in a directory durable. */
+/** Makes the names in a directory durable. Windows has no such call: there they are when its journal has them. */
 export function syncDirectory(directory: string): void {
+  if (SYSTEM === 'win32') return;
   const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     syncFd(fd);

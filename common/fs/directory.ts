@@ -7,7 +7,6 @@ import {
   chmodSync,
   closeSync,
   constants,
-  fchmodSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -24,10 +23,15 @@ import {
 import { errnoOf, LockstepError } from '../ops/errors.ts';
 import { MODE_MASK } from '../tree/entry.ts';
 import { displayPath, joinPath, type TreePath } from '../tree/tree-path.ts';
+import { fchmod } from './descriptor.ts';
+import { holdsPermissionBits, modeToCreateWith } from './permission-bits.ts';
 import type { Reach, SystemPath } from './reach.ts';
 import { copySparsely, isSparse } from './sparse-file.ts';
 import { type Stat, statOf, toStat } from './stat.ts';
+import { SYSTEM } from './system.ts';
+import { fromSystemTarget, toSystemTarget } from './system-name.ts';
 import { accessTime, assertHeld, mayBeClamped, utimesArgument } from './times.ts';
+import { retryWhileBusy } from './while-busy.ts';
 
 const { O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 
@@ -148,7 +152,7 @@ export class Directory {
    * has this name.
    */
   createFile(name: string, mode = 0o600): number {
-    return this.#open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode & MODE_MASK);
+    return this.#open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, modeToCreateWith(mode));
   }
 
   /**
@@ -166,7 +170,7 @@ export class Directory {
       // What the kernel copies without a reflink has no holes any more.
       if (isSparse(from)) copySparsely(from, target);
       else this.#withRoom(() => this.#reach.copyContent(from, target));
-      fchmodSync(target, 0o600);
+      fchmod(target, 0o600);
       return target;
     } catch (error) {
       closeSync(target);
@@ -184,22 +188,27 @@ export class Directory {
 
   /** ENOTEMPTY unless it is empty, ENOTDIR for anything else. */
   removeDirectory(name: string): void {
-    this.#reach.within(() => rmdirSync(this.#reach.pathOf(name)));
+    retryWhileBusy(() => this.#reach.within(() => rmdirSync(this.#reach.pathOf(name))));
   }
 
   /** Removes a file, link or special file; EISDIR for a directory. */
   unlink(name: string): void {
-    this.#reach.within(() => unlinkSync(this.#reach.pathOf(name)));
+    retryWhileBusy(() => this.#reach.within(() => unlinkSync(this.#reach.pathOf(name))));
   }
 
-  /** The exact bytes of a link's target. EINVAL when it is not a link. */
+  /** The exact bytes of a link's target, on Windows with slashes. EINVAL when it is not a link. */
   readLink(name: string): Buffer {
-    return this.#reach.within(() => readlinkSync(this.#reach.pathOf(name), LINK_OPTIONS));
+    const target = this.#reach.within(() => readlinkSync(this.#reach.pathOf(name), LINK_OPTIONS));
+    return fromSystemTarget(target, SYSTEM);
   }
 
-  /** `target` is stored as it is and never looked at. */
+  /**
+   * `target` is stored as it is and never looked at. On Windows, where Node would look whether a directory is there, each is made
+   * as one to a file: a target such as `//host/share` would have this machine log in at a stranger's.
+   */
   makeSymlink(name: string, target: Buffer): void {
-    this.#reach.within(() => symlinkSync(target, this.#reach.pathOf(name)));
+    const systemTarget = toSystemTarget(target, SYSTEM);
+    this.#reach.within(() => symlinkSync(systemTarget, this.#reach.pathOf(name), 'file'));
   }
 
   /**
@@ -209,7 +218,8 @@ export class Directory {
   rename(name: string, toDirectory: Directory, toName: string): void {
     const from = this.#reach;
     const to = toDirectory.#reach;
-    from.within(() => to.within(() => renameSync(from.pathOf(name), to.pathOf(toName))));
+    const move = () => from.within(() => to.within(() => renameSync(from.pathOf(name), to.pathOf(toName))));
+    retryWhileBusy(move);
   }
 
   /**
@@ -223,10 +233,12 @@ export class Directory {
   }
 
   /**
-   * Sets the permission bits of a file or directory; bits outside of 0777 are dropped, and cleared on disk (E77).
+   * Sets the permission bits of a file or directory; bits outside of 0777 are dropped, and cleared on disk (E77). Nothing where the
+   * system has none, as for all that sets them.
    * @throws LockstepError NOT_REGULAR for links and special files.
    */
   setMode(name: string, mode: number): void {
+    if (!holdsPermissionBits()) return this.assertName(name);
     const kind = this.#withRoom(() => this.#reach.setMode(name, mode & MODE_MASK));
     if (kind !== 'file' && kind !== 'directory') throw this.#notRegular(name, 'file or directory');
   }
@@ -259,6 +271,7 @@ export class Directory {
 
   /** Sets the directory's own permission bits, also the root's, which has no parent to go through. */
   setOwnMode(mode: number): void {
+    if (!holdsPermissionBits()) return;
     this.#reach.within(() => chmodSync(this.#reach.own, mode & MODE_MASK));
   }
 

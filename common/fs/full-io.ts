@@ -1,8 +1,9 @@
 /**
  * Reads and writes that finish: the operating system may transfer less than asked (F35). Knows no paths.
  */
-import { fsyncSync, readSync, writeSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import { errnoOf, LockstepError } from '../ops/errors.ts';
+import { fsync } from './descriptor.ts';
 
 /**
  * Reads `length` bytes into `buffer` at `offset`, from `position` of the file, or from its own position when that is
@@ -49,7 +50,7 @@ export function writeFully(
  */
 export function syncFd(fd: number): void {
   try {
-    fsyncSync(fd);
+    fsync(fd);
   } catch (error) {
     if (errnoOf(error) !== 'EINVAL') throw error;
   }

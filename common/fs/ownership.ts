@@ -1,15 +1,22 @@
 /**
  * Giving files to others: the owner of an open file, and how the system says that it does not permit that. Knows no paths.
  */
-import { fchownSync } from 'node:fs';
-import { errnoOf } from '../ops/errors.ts';
+import { errnoOf, LockstepError } from '../ops/errors.ts';
+import { fchown } from './descriptor.ts';
+import { SYSTEM } from './system.ts';
 
 /** In the place of a number: the user, or the group, stays. */
 export const LEAVE_ID = -1;
 
+/** @throws LockstepError USAGE on Windows, whose owners have no numbers: Node does as if all went well */
+export function assertOwnersExist(system: NodeJS.Platform = SYSTEM): void {
+  if (system !== 'win32') return;
+  throw new LockstepError('USAGE', 'there are no owners of this sort on Windows; leave --owner away');
+}
+
 /** Not for O_PATH handles. */
 export function setFdOwner(fd: number, uid: number, gid: number): void {
-  fchownSync(fd, uid, gid);
+  fchown(fd, uid, gid);
 }
 
 /**

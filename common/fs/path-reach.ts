@@ -1,5 +1,5 @@
 /**
- * Directories by their paths, for systems that show no handles (macOS). Before and after each operation every component
+ * Directories by their paths, for systems that show no handles (macOS, Windows). Before and after each operation every component
  * from the root down is held, without following links, against the inode that it was when it was opened.
  *
  * **Weaker than handles.** Who swaps a parent for a link *between* the look before and the call, and has swapped it back before the look
@@ -7,14 +7,16 @@
  * elsewhere. Every call costs two looks at each component, a path ends at the system's PATH_MAX, and one open
  * directory that somebody moves is lost, where a handle would go along.
  */
-import { chmodSync, closeSync, constants, fchmodSync, lchownSync, lstatSync, openSync, realpathSync } from 'node:fs';
+import { chmodSync, closeSync, constants, lchownSync, lstatSync, openSync, realpathSync } from 'node:fs';
 import { errnoOf, LockstepError } from '../ops/errors.ts';
 import { displayPath, type TreePath } from '../tree/tree-path.ts';
 import { assertComponent } from './component.ts';
+import { fchmod } from './descriptor.ts';
 import { syncFd } from './full-io.ts';
 import type { Reach } from './reach.ts';
 import { copySparsely } from './sparse-file.ts';
 import { type InodeKind, type Stat, statOf, toStat } from './stat.ts';
+import { SYSTEM } from './system.ts';
 import { toSystemName } from './system-name.ts';
 
 // Windows has not all of them; there they are undefined, which is 0 in what follows, and `open` looks at what it got.
@@ -58,7 +60,7 @@ export class PathReach implements Reach {
   static openRoot(
     path: string,
     treePath: TreePath,
-    names: SystemNames = (name) => toSystemName(name, process.platform),
+    names: SystemNames = (name) => toSystemName(name, SYSTEM),
   ): { readonly reach: PathReach; readonly resolvedPath: string } {
     const resolved = realpathSync.native(path, { encoding: 'buffer' });
     const { link, fd } = openLink(resolved, undefined);
@@ -128,7 +130,7 @@ export class PathReach implements Reach {
         return kind;
       }
       try {
-        fchmodSync(fd, mode);
+        fchmod(fd, mode);
       } finally {
         closeSync(fd);
       }
@@ -152,7 +154,7 @@ export class PathReach implements Reach {
 
   sync(): void {
     // Windows has no such call for directories.
-    if (process.platform === 'win32') return;
+    if (SYSTEM === 'win32') return;
     this.within(() => {
       const fd = this.#fd ?? openSync(this.#link.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
       try {
@@ -236,7 +238,7 @@ function openLink(path: Buffer, above: Link | undefined): OpenedLink {
   const { dev, ino } = stats;
   const link = { path, dev, ino, above };
   // There an open directory keeps everything above it from being moved.
-  if (process.platform === 'win32') return { link, fd: undefined };
+  if (SYSTEM === 'win32') return { link, fd: undefined };
   let fd: number;
   try {
     fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);

@@ -3,6 +3,7 @@
  */
 import { type BigIntStats, constants, fstatSync } from 'node:fs';
 import { LockstepError } from '../ops/errors.ts';
+import { modeOnDisk } from './permission-bits.ts';
 
 const MAX_INT64 = 2n ** 63n - 1n;
 const MIN_INT64 = -(2n ** 63n);
@@ -12,7 +13,7 @@ export type InodeKind = 'file' | 'directory' | 'symlink' | 'other';
 
 export interface Stat {
   readonly kind: InodeKind;
-  /** Permission bits with set-id and sticky bits, 0..0o7777. */
+  /** Permission bits with set-id and sticky bits, 0..0o7777; the usual ones where the system has none. */
   readonly mode: number;
   readonly dev: bigint;
   readonly ino: bigint;
@@ -45,7 +46,7 @@ export function toStat(stats: BigIntStats): Stat {
   }
   return {
     kind,
-    mode: mode & 0o7777,
+    mode: modeOnDisk(kind, mode),
     dev: stats.dev,
     ino: stats.ino,
     sizeBytes,

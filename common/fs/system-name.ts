@@ -6,6 +6,7 @@
  */
 import { LockstepError } from '../ops/errors.ts';
 import { isUtf8 } from 'node:buffer';
+import { win32 } from 'node:path';
 import { displayPath, type TreePath } from '../tree/tree-path.ts';
 
 /** Longest name of NTFS, in UTF-16 code units. */
@@ -35,6 +36,27 @@ export function nameProblem(name: string, platform: NodeJS.Platform): string | u
   const bytes = Buffer.from(name, 'latin1');
   if (!isUtf8(bytes)) return 'is not UTF-8, which this system asks for';
   return platform === 'win32' ? windowsProblem(bytes.toString()) : undefined;
+}
+
+/**
+ * A symbolic link's target for `node:fs`. Windows separates by backslashes, which Node puts for slashes, and Node makes absolute
+ * targets complete and normal ones.
+ * @throws LockstepError NAME_UNSUPPORTED as above where another target would come back
+ */
+export function toSystemTarget(target: Buffer, platform: NodeJS.Platform): Buffer {
+  if (platform !== 'win32' || (isUtf8(target) && isKeptByWindows(target.toString()))) return target;
+  const shown = displayPath(target.toString('latin1') as TreePath);
+  const message = `the link's target "${shown}" is none that Windows keeps as it is`;
+  throw Object.assign(new LockstepError('NAME_UNSUPPORTED', message), { code: 'EILSEQ' });
+}
+
+function isKeptByWindows(target: string): boolean {
+  if (target.includes('\\')) return false;
+  return !win32.isAbsolute(target) || `\\\\?\\${target.replaceAll('/', '\\')}` === win32.toNamespacedPath(target);
+}
+
+export function fromSystemTarget(target: Buffer, platform: NodeJS.Platform): Buffer {
+  return platform === 'win32' ? Buffer.from(target.toString().replaceAll('\\', '/')) : target;
 }
 
 function windowsProblem(text: string): string | undefined {

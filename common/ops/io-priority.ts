@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { describeError, errnoOf, LockstepError } from './errors.ts';
 import { threads } from './nice.ts';
+import { assertPermitted } from './permissions.ts';
 
 /** Only when nobody else wants the disk; or best effort, from 0 (first) to 7 (last). */
 export type IoPriority = 'idle' | number;
@@ -31,6 +32,7 @@ export function parseIoPriority(text: string): IoPriority {
  * @throws LockstepError USAGE where it cannot be set
  */
 export function setIoPriority(priority: IoPriority, command = COMMAND): void {
+  assertPermitted('child', '--io-priority, which is set by ionice,');
   const level = priority === 'idle' ? ['-c', IDLE] : ['-c', BEST_EFFORT, '-n', String(priority)];
   let refusal = '';
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {

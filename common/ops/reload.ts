@@ -72,20 +72,21 @@ export function changedSettings(
 
 /**
  * Calls the handler at each SIGHUP. A program whose terminal is gone is stopped by the signal as ever, cleanly: it gets a
- * SIGTERM of its own.
+ * SIGTERM of its own. On Windows the signal says that the console was closed, and nothing else.
  * @returns a function that takes the listener down again.
  */
 export function onHangup(logger: Logger, handler: () => void): () => void {
   // nohup leaves none of the three on the terminal, and means that the program goes on without it.
   const hadTerminal = [0, 1, 2].some((fd) => isatty(fd));
   const onSignal = () => {
-    if (!hadTerminal || hasTerminal()) {
+    if (process.platform !== 'win32' && (!hadTerminal || hasTerminal())) {
       handler();
       return;
     }
     // There is nothing left to write to, and trying is an error that would get in the way of the stop.
     setLogLevel(logger, 'silent');
-    process.kill(process.pid, 'SIGTERM');
+    // Not by the system: Windows would end the process at once.
+    if (!process.emit('SIGTERM', 'SIGTERM')) process.kill(process.pid, 'SIGTERM');
   };
   process.on('SIGHUP', onSignal);
   return () => process.off('SIGHUP', onSignal);

@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { Logger } from './logger.ts';
+import { assertPermitted } from './permissions.ts';
 
 const COMMAND = 'systemd-notify';
 
@@ -18,7 +19,7 @@ export interface ServiceManager {
   [Symbol.dispose](): void;
 }
 
-/** The watchdog is told from now on, twice as often as it asks for. */
+/** The watchdog is told from now on, twice as often as it asks for. @throws LockstepError USAGE where Node must not start commands */
 export function serviceManager(
   logger: Pick<Logger, 'warn'>,
   environment: Record<string, string | undefined> = process.env,
@@ -27,6 +28,7 @@ export function serviceManager(
   for (const name of VARIABLES) delete environment[name];
   if (socket === '') return { ready: () => {}, stopping: () => {}, [Symbol.dispose]: () => {} };
 
+  assertPermitted('child', `telling systemd by ${COMMAND}`);
   let isFailing = false;
   const onFailure = (reason: string): void => {
     if (!isFailing) logger.warn({ reason }, `${COMMAND} cannot tell systemd how this program fares`);

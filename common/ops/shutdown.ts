@@ -1,16 +1,17 @@
 /**
- * Termination by signal: the first SIGINT or SIGTERM asks for a clean stop, the second one insists (E116).
+ * Termination by signal: the first SIGINT or SIGTERM asks for a clean stop, the second one insists (E116). On Windows Ctrl-C is a
+ * SIGINT, Ctrl-Break a SIGBREAK, and nobody can send a SIGTERM.
  */
 import { describeError, ExitCode } from './errors.ts';
 
-export type TerminationSignal = 'SIGINT' | 'SIGTERM';
+export type TerminationSignal = 'SIGINT' | 'SIGTERM' | 'SIGBREAK';
 
 /** 128 + signal number, as shells report it. */
-const FORCED_EXIT = { SIGINT: 130, SIGTERM: 143 } as const;
+const FORCED_EXIT = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 } as const;
 
 /**
- * Calls the handler at the first SIGINT or SIGTERM, once. The handler stops the program's work and sets
- * `process.exitCode`; the process ends when nothing is left to do. A second signal ends it at once with 130 or 143.
+ * Calls the handler at the first of these signals, once. The handler stops the program's work and sets
+ * `process.exitCode`; the process ends when nothing is left to do. A second signal ends it at once with 128 and its number.
  * A handler that fails ends the process with status 1, because nothing else would.
  * @returns a function that takes the listeners down again.
  */
@@ -24,7 +25,7 @@ export function onTermination(handler: (signal: TerminationSignal) => Promise<vo
       process.exit(ExitCode.SOME_FAILED);
     });
   };
-  const signals: readonly TerminationSignal[] = ['SIGINT', 'SIGTERM'];
+  const signals: readonly TerminationSignal[] = ['SIGINT', 'SIGTERM', 'SIGBREAK'];
   for (const signal of signals) process.on(signal, onSignal);
   return () => {
     for (const signal of signals) process.off(signal, onSignal);

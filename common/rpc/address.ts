@@ -23,7 +23,7 @@ export interface TcpAddress {
 
 export interface UnixAddress {
   readonly kind: 'unix';
-  /** Path of the socket, as given. */
+  /** Path of the socket, as given; or of a pipe. */
   readonly path: string;
   readonly target: string;
   readonly text: string;
@@ -41,8 +41,15 @@ const HOST_NAME =
  * ":PORT" means all IPv4 interfaces to a listener, and this machine to a caller (`role`). Port 0 is for listeners.
  * @throws LockstepError USAGE, naming the text.
  */
-export function parseAddress(text: string, role: 'listen' | 'dial' = 'listen'): Address {
-  if (text.startsWith('unix:')) return unixAddress(text);
+export function parseAddress(
+  text: string,
+  role: 'listen' | 'dial' = 'listen',
+  platform: NodeJS.Platform = process.platform,
+): Address {
+  if (text.startsWith('unix:')) {
+    if (platform !== 'win32') return unixAddress(text);
+    throw new LockstepError('USAGE', `"${text}" is not for Windows; write for example 127.0.0.1:50051 or :50051`);
+  }
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535 || (port === 0 && role === 'dial')) throw wrongAddress(text);
@@ -66,6 +73,11 @@ export function parseHttpAddress(text: string, usualPort: number): TcpAddress | 
 export function tcpAddress(host: string, port: number): TcpAddress {
   const target = isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
   return { kind: 'tcp', host, port, target, text: target, isLoopback: isLoopbackHost(host) };
+}
+
+/** A named pipe of Windows, which Node takes where other systems have sockets. */
+export function pipeAddress(path: string): UnixAddress {
+  return { kind: 'unix', path, target: `unix:${path}`, text: path, isLoopback: true };
 }
 
 /** Whatever the working directory is. Sockets have short paths, so that one may be relative because it has to be. */

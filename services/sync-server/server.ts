@@ -36,6 +36,7 @@ import { listen } from './listen.ts';
 import type { Replica } from './replica/replica.ts';
 import type { ScrubSettings } from './replica/scrub.ts';
 import { callGate } from './rpc/call-gate.ts';
+import { UnfinishedMessages } from './rpc/unfinished-messages.ts';
 import { ChangeLog } from './rpc/change-log.ts';
 import { type AnsweredBatch, FolderTraffic } from './rpc/folder-traffic.ts';
 import { DEFAULT_LIMITS, type Limits } from './rpc/limits.ts';
@@ -180,10 +181,12 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     logger: rooms.rpc,
     serverVersion: version,
   });
+  const unfinished = new UnfinishedMessages(limits.maxUnfinishedBytes);
+  undo.defer(() => unfinished.close());
   const server = createServer({
     maxReceiveMessageBytes: limits.maxMessageBytes,
     maxConnectionIdleMs: limits.idleConnectionMs,
-    interceptors: [callGate(access, SYNC_SERVICE_NAME, context.onCallError)],
+    interceptors: [callGate({ access, unfinished, service: SYNC_SERVICE_NAME, onRefused: context.onCallError })],
   });
   const calls = new TrackedCalls();
   const health = new Health();

@@ -16,6 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { runToEnd } from '../support/bin-program.ts';
 import { CHANGE_SOURCES } from '../support/pair.ts';
 import { usePairs, useSharedPair } from '../support/pair-hooks.ts';
 import { RandomTree, seedOfRun } from '../support/workloads.ts';
@@ -249,6 +250,48 @@ describe('hard links, kept (E19)', function () {
     await pair.inStep(WITH_LINKS).catch((error: unknown) => {
       throw new Error(`${String(error)}\n${tree.history.slice(-60).join('\n')}`);
     });
+  });
+
+  it('are compared by both programs when they verify, and made anew after a repair', async () => {
+    const apart = (directory: string, name: string): void => {
+      run('cp', ['-p', '--reflink=never', join(directory, name), join(directory, `${name}-copy`)]);
+      renameSync(join(directory, `${name}-copy`), join(directory, name));
+    };
+    const pair = await started.start({
+      watcherFlags: flags,
+      prepare: ({ source }) => {
+        put(source, 'd/one', 'content');
+        mkdirSync(join(source, 'e'));
+        for (const name of ['d/three', 'e/two']) linkSync(join(source, 'd/one'), join(source, name));
+      },
+    });
+    await pair.inStep(WITH_LINKS);
+    const compare = (...more: readonly string[]) => pair.command('verify', ...pair.watcherArguments, ...more);
+    expect(await compare(...flags)).to.include({ code: 0, stdout: '' });
+    await pair.watcher.end();
+    const { mtimeMs } = statSync(join(pair.source, 'd'));
+    apart(pair.source, 'd/three');
+    utimesSync(join(pair.source, 'd'), mtimeMs / 1000, mtimeMs / 1000);
+    expect(await compare(...flags)).to.include({
+      code: 1,
+      stdout: 'links       d/three  (one file with d/one there, not here)\n',
+    });
+    expect(await compare()).to.include({ code: 0 });
+    await pair.startWatcher();
+    await pair.inStep(WITH_LINKS);
+
+    await pair.server.end();
+    apart(pair.replica, 'e/two');
+    const check = (...more: readonly string[]) =>
+      runToEnd('sync-server', { arguments: ['verify', '--dir', pair.replica, ...more] });
+    for (const more of [[], ['--repair']]) {
+      const { code, stdout } = await check(...more);
+      expect(code).to.equal(1);
+      expect(stdout).to.include('links\te/two\te/two is not one file with d/one, and should be\n');
+    }
+    expect(await check()).to.include({ code: 0, stdout: '' });
+    await pair.startServer();
+    await pair.inStep(WITH_LINKS);
   });
 
   it('are told by a dry run', async () => {

@@ -2,7 +2,7 @@
  * Modes and times: carried exactly as far as the contract says, and without moving content.
  */
 import { expect } from 'chai';
-import { chmodSync, lstatSync, mkdirSync, renameSync, statSync, utimesSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { CHANGE_SOURCES } from '../support/pair.ts';
 import { useSharedPair } from '../support/pair-hooks.ts';
@@ -83,6 +83,14 @@ for (const changeSource of CHANGE_SOURCES) {
       await shared.pair.follows();
     });
 
+    it('mends the mode and time of the directory itself, changed in the replica while no server ran', async () => {
+      await shared.pair.server.end();
+      chmodSync(shared.pair.replica, 0o711);
+      utimesSync(shared.pair.replica, 1_234_567_890, 1_234_567_890);
+      await shared.pair.startServer();
+      await shared.pair.inStep();
+    });
+
     it('keeps times of all sorts: nanoseconds, the epoch, before it, and far ahead (E72, E73)', async () => {
       const times = [
         '@1700000000.123456789',
@@ -109,8 +117,35 @@ for (const changeSource of CHANGE_SOURCES) {
       await shared.pair.flush();
       expect(shared.pair.differences({ except: (path) => path === 'far/year-2500' })).to.deep.equal([]);
       expect(shared.pair.watcher.stderr).to.include('far/year-2500').and.include('INVALID_TIME');
+      const told = async (): Promise<readonly string[]> => {
+        const { problems, problem_count: count } = await shared.pair.status();
+        expect(count).to.equal(0);
+        return (problems as readonly { path: string; reason: string }[]).map(({ path, reason }) => `${path} ${reason}`);
+      };
+      const stays = async (path: string): Promise<void> => {
+        await shared.pair.flush();
+        expect(await told()).to.deep.equal([`${path} INVALID_TIME`]);
+      };
+      await stays('far/year-2500');
+      const { stdout } = await shared.pair.command('status', ...shared.pair.controlArguments);
+      expect(stdout).to.match(/apart from +1 entry\n +far\/year-2500: the modification time is out of range/);
+      // Looked at once more, for another reason, and with all that is around it.
+      put(source(), 'far/another');
+      chmodSync(source('far', 'year-2500'), 0o600);
+      await stays('far/year-2500');
+      renameSync(source('far'), source('away'));
+      await stays('away/year-2500');
+      await shared.pair.watcher.end();
+      await shared.pair.startWatcher();
+      await stays('away/year-2500');
+      rmSync(source('away'), { recursive: true });
+      await shared.pair.flush();
+      expect(await told()).to.deep.equal([]);
+      run('touch', ['-d', '@16725225600', put(source(), 'far/year-2500')]);
+      await stays('far/year-2500');
       run('touch', ['-d', '@1700000000', source('far', 'year-2500')]);
       await shared.pair.follows();
+      expect(await told()).to.deep.equal([]);
     });
 
     it('keeps permission bits, and only those (E77)', async () => {

@@ -256,7 +256,7 @@ function questionsOf(lease: bigint): Questions {
     ['GetSignature', [[bytes(GetSignatureRequest.encode({ folder, digest: Buffer.alloc(32) }))]]],
     [
       'ListEntries',
-      [[bytes(ListEntriesRequest.encode({ folder, path: '', recursive: true, after: 'a', limit: 10n }))]],
+      [[bytes(ListEntriesRequest.encode({ folder, path: '', recursive: true, after: 'a', limit: 10n, links: false }))]],
     ],
     ['GetEntry', [...escapes, path].map((at) => [bytes(GetEntryRequest.encode({ folder, path: at }))])],
     [

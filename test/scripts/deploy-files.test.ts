@@ -242,7 +242,7 @@ describe('.github/workflows/ci.yml', () => {
     const { if: when, steps: ofSeeds } = jobs['seeds'] as Json;
     expect(when).to.equal("github.event_name == 'schedule'");
     const commands = (ofSeeds as readonly Json[]).map(({ run }) => run);
-    expect(commands).to.include('make torture SEEDS=20000');
+    expect(commands).to.include('make torture SEEDS=20000 LOCKSTEP_TEST_SEED=$((GITHUB_RUN_NUMBER * 20000))');
   });
 
   it('covers macOS and Windows, as far as they can be', () => {

@@ -53,5 +53,6 @@ describe('what is shipped for running it (S39)', () => {
     const lines = linesOf('Containerfile');
     expect(lines).to.include('USER 65532:65532');
     expect(lines.join('\n')).to.include('npm ci --omit=dev --ignore-scripts').and.not.to.include('--insecure');
+    expect(lines.find((line) => line.startsWith('ENTRYPOINT'))).to.match(/^ENTRYPOINT \["node", "--permission", /);
   });
 });

@@ -25,7 +25,19 @@ const places = Object.entries(lock.packages).filter(([place]) => place !== '');
 const FLOORS: Readonly<Record<string, string>> = {
   '@grpc/grpc-js': '1.14.4',
   protobufjs: '7.5.6',
+  'smol-toml': '1.7.1',
+  zod: '3.22.4',
+  minimist: '1.2.6',
+  'ansi-regex': '5.0.1',
+  // Builds and tests.
   'ts-proto': '2.12.1',
+  esbuild: '0.28.1',
+  'serialize-javascript': '7.0.5',
+  'js-yaml': '5.2.2',
+  'brace-expansion': '5.0.9',
+  minimatch: '10.2.3',
+  diff: '8.0.3',
+  'cross-spawn': '7.0.5',
 };
 const NODE_FLOOR = '24.18.1';
 

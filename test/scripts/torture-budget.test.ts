@@ -35,6 +35,7 @@ describe('the budget of torture', function () {
     const given = { SEEDS: '20000', LOCKSTEP_TEST_SEED: '7', MINUTES: '0.5' };
     const expected = { seeds: { first: 7, count: 20_000 }, cases: 8, durationMs: 30_000 };
     expect(budgetFor(given).said).to.equal(JSON.stringify(expected));
+    expect(budgetFor({ SEEDS: '700' }).said).to.include('"first":1,"count":700');
     expect(budgetFor({ ROUNDS: '2.5' }).said)
       .to.include('"count":600')
       .and.to.include('"cases":20');

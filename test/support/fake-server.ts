@@ -42,6 +42,8 @@ export interface FakeServerScript {
   readonly onAcquire?: (request: AcquireLeaseRequest, attempt: number) => LockstepError | undefined;
   /** Overrides parts of a batch's answer, ends the stream with an error, or stays silent. */
   readonly onBatch?: (batch: Batch, number: number) => Partial<BatchApplied> | LockstepError | 'silent' | undefined;
+  /** Batches are answered only when the client has said that all is sent. */
+  readonly answersAtEnd?: boolean;
   /** Ends the upload with an error when it returns one. */
   readonly onUpload?: (
     message: UploadContentRequest,
@@ -246,6 +248,7 @@ export class FakeServer {
   async #apply(call: ServerDuplexStream<ApplyChangesRequest, ApplyChangesResponse>): Promise<void> {
     this.openChanges++;
     this.#calls.add(call);
+    const held: Batch[] = [];
     try {
       for await (const { message } of readMessages(call)) {
         if (message?.$case === 'open') {
@@ -255,10 +258,13 @@ export class FakeServer {
           await writeMessage(call, { message: { $case: 'opened', value: opened } });
           for (const response of this.script.unasked?.after ?? []) await writeMessage(call, response);
         } else if (message !== undefined) {
-          await this.#answerBatch(call, message.$case === 'batch' ? message.value : inflated(message.value.data));
+          const batch = message.$case === 'batch' ? message.value : inflated(message.value.data);
+          if (this.script.answersAtEnd === true) held.push(batch);
+          else await this.#answerBatch(call, batch);
         }
       }
       this.halfCloses++;
+      for (const batch of held) await this.#answerBatch(call, batch);
     } finally {
       this.openChanges--;
       this.#calls.delete(call);
@@ -336,7 +342,7 @@ export class FakeServer {
     // Two parts, so that their seam is tested.
     const half = Math.ceil(entries.length / 2);
     for (const part of [entries.slice(0, half), entries.slice(half)]) {
-      await writeMessage(call, { entries: part, revision: this.revision });
+      await writeMessage(call, { entries: part, linkIds: [], revision: this.revision });
     }
   }
 }

@@ -226,6 +226,11 @@ export class MemoryReplica implements Replica {
       .slice(0, limit);
   }
 
+  /** Nothing is linked in memory. */
+  async linkIds(paths: readonly TreePath[]): Promise<readonly bigint[]> {
+    return paths.map(() => 0n);
+  }
+
   async *readContent(path: TreePath, offset: number, length: number | undefined): AsyncGenerator<ContentPart> {
     const record = this.tree.get(path);
     if (record?.kind !== 'file') throw new LockstepError('ENTRY_NOT_FOUND', 'there is no file', { path });

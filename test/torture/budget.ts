@@ -1,18 +1,19 @@
 /**
  * How much torture a run is to be: the default fits into CI. SEEDS=… says how many seeds the simulation runs, ROUNDS=…
  * multiplies the cases of the enumerations, which start real processes for each, MINUTES=… says how long random faults go on,
- * LOCKSTEP_TEST_SEED=… repeats a failure. `make torture` loads this first, by itself, so that a slip is told once.
+ * LOCKSTEP_TEST_SEED=… repeats a failure, and is the first seed of the simulation. `make torture` loads this first, by itself,
+ * so that a slip is told once.
  */
 import { givenNumber } from '../support/given-number.ts';
-import { seedGiven, seedOfRun } from '../support/workloads.ts';
+import { seedGiven } from '../support/workloads.ts';
 
 const seeds = givenNumber('SEEDS', { least: 1, isWhole: true });
 const rounds = givenNumber('ROUNDS', { least: 0 }) ?? 1;
 const minutes = givenNumber('MINUTES', { least: 0 }) ?? 0;
 
-/** Of the simulation, one after the other: the same each time, unless a number of them, or a first one, is given. */
+/** Of the simulation, one after the other: the same each time, unless the first one is given. */
 export function seedsOf(byDefault: number): { readonly first: number; readonly count: number } {
-  return { first: seeds === undefined && seedGiven() === undefined ? 1 : seedOfRun(), count: seeds ?? byDefault };
+  return { first: seedGiven() ?? 1, count: seeds ?? byDefault };
 }
 
 /** Of an enumeration that has `byDefault` cases in CI. */

@@ -103,6 +103,15 @@ const ownerOption = defineOptions({
   },
 });
 
+const hardLinksOption = defineOptions({
+  hardLinks: {
+    flag: '--hard-links',
+    description: 'keep names of one file as names of one file; default: each becomes a file of its own',
+    schema: onOff,
+    default: false,
+  },
+});
+
 const timeoutOption = defineOptions({
   timeout: {
     flag: '--timeout <duration>',
@@ -192,12 +201,7 @@ export const watchOptions = defineOptions({
     description: 'pause before deleting more than this at once; default: 50% and at least 1000 entries',
     schema: parsed(parseDeleteLimit),
   },
-  hardLinks: {
-    flag: '--hard-links',
-    description: 'keep names of one file as names of one file; default: each becomes a file of its own',
-    schema: onOff,
-    default: false,
-  },
+  ...hardLinksOption,
   onSynced: {
     flag: '--on-synced <command>',
     description: 'run by /bin/sh when changes have arrived, with LOCKSTEP_REVISION and LOCKSTEP_DIR in its environment',
@@ -236,6 +240,12 @@ export const waitOptions = defineOptions({
   },
 });
 
-export const verifyOptions = defineOptions({ ...localOptions, ...serverOptions, ...ownerOption, ...timeoutOption });
+export const verifyOptions = defineOptions({
+  ...localOptions,
+  ...serverOptions,
+  ...ownerOption,
+  hardLinks: { ...hardLinksOption.hardLinks, description: 'compare which names are names of one file, too' },
+  ...timeoutOption,
+});
 
 export const doctorOptions = defineOptions({ ...localOptions, ...serverOptions, ...timeoutOption, ...jsonOption });

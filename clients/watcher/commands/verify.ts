@@ -7,13 +7,14 @@ import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
-import { type Entry, MODE_MASK } from '../../../common/tree/entry.ts';
+import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { compareTreePaths, displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Connection } from '../push/connection.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from '../push/handshake.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
 import { localOwners } from '../observe/local-owners.ts';
-import { compareTrees, recordDifferences, type TreeDifference } from '../verify/compare-trees.ts';
+import { compareTrees, recordDifferences, type RemoteEntry, type TreeDifference } from '../verify/compare-trees.ts';
+import { LinkComparison } from '../verify/link-comparison.ts';
 import { walkLocalTree } from '../verify/local-tree.ts';
 import { resolveCommand } from './configuration.ts';
 import type { CommandContext } from './context.ts';
@@ -47,8 +48,9 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
     const ignore = new IgnoreRules(values.exclude);
     const local = walkLocalTree(root, ignore, digestFunctionFromWire(server.folder.digestFunction), owners);
     const isIgnored = (path: TreePath, isDirectory: boolean) => ignore.isIgnored(path, isDirectory);
-    const remote = remoteTree(connection, folder);
-    for await (const difference of compareTrees(local, remote, isIgnored, counts)) print(difference);
+    const remote = remoteTree(connection, folder, values.hardLinks);
+    const links = values.hardLinks ? new LinkComparison() : undefined;
+    for await (const difference of compareTrees(local, remote, isIgnored, counts, links)) print(difference);
   } finally {
     connection.close();
   }
@@ -93,18 +95,20 @@ async function sleptTooLong(delayMs: number, signal: AbortSignal): Promise<boole
 }
 
 /** @throws LockstepError INVALID_ARGUMENT when the server's list is not in tree order: the merge would lie. */
-async function* remoteTree(connection: Connection, folder: string): AsyncGenerator<Entry, void> {
+async function* remoteTree(connection: Connection, folder: string, links: boolean): AsyncGenerator<RemoteEntry, void> {
   let previous: TreePath = ROOT;
-  const call = connection.listEntries({ folder, path: '', recursive: true, after: '', limit: 0n });
-  for await (const { entries } of readMessages(call)) {
-    for (const wire of entries) {
+  const call = connection.listEntries({ folder, path: '', recursive: true, after: '', limit: 0n, links });
+  for await (const { entries, linkIds } of readMessages(call)) {
+    for (const [at, wire] of entries.entries()) {
       const entry = fromWireEntry(wire);
       if (entry.path === ROOT) continue;
       if (compareTreePaths(previous, entry.path) >= 0) {
         throw new LockstepError('INVALID_ARGUMENT', 'the server lists its entries out of order; update it');
       }
       previous = entry.path;
-      yield entry;
+      // A server of before knows no links, and no numbers of them.
+      const linkId = linkIds[at] ?? 0n;
+      yield { entry, fileId: linkId === 0n ? undefined : String(linkId) };
     }
   }
 }

@@ -2,11 +2,13 @@
  * `sync-watcher watch`: watches until it is told to stop, or looks once; one directory, or those of the `[[watch]]` tables,
  * which go their own ways in one process.
  */
+import { assertCanSync } from '../../../common/fs/descriptor.ts';
 import { enterOwnHandles } from '../../../common/fs/own-handles.ts';
 import { describeError, ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { setIoPriority } from '../../../common/ops/io-priority.ts';
 import { beNice } from '../../../common/ops/nice.ts';
+import { assertPermitted } from '../../../common/ops/permissions.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
@@ -49,6 +51,9 @@ export async function watch(
     process.stdout.write(printedConfiguration(printedTables(all, context)));
     return ExitCode.OK;
   }
+  assertPermitted('worker', 'sync-watcher');
+  assertCanSync();
+  if (all.some((one) => one.values.onSynced !== undefined)) assertPermitted('child', '--on-synced');
   if (values.nice !== undefined) beNice(values.nice);
   if (values.ioPriority !== undefined) setIoPriority(values.ioPriority);
   // What cannot work is said before anything is made.

@@ -16,6 +16,9 @@ const NAMES_AT_A_TIME = 1024;
 /** A rename is told of by two events, which may be read apart, on a busy machine by some 15 ms. */
 export const RENAME_MS = 50;
 
+/** What came back, or went with something else, is not asked for again. */
+const FORGOTTEN_MS = 20 * RENAME_MS;
+
 export interface DeletionsOptions {
   readonly guard: MassDeleteGuard;
   readonly rootGuard: RootGuard;
@@ -28,6 +31,8 @@ export class Deletions {
   readonly #options: DeletionsOptions;
   /** Directories in which the scan missed names of the index. */
   readonly #vanishedIn = new Set<TreePath>();
+  /** Directories that may have been renamed, and when they were first looked for in vain. */
+  readonly #missedMs = new Map<TreePath, number>();
   /** They were counted, and wait for a person. */
   #isHeld = false;
   /** The rest of what was let go, when it was too much to be planned at a time. */
@@ -88,19 +93,25 @@ export class Deletions {
   }
 
   /**
-   * Directories with something in them that are gone, and were seen to be for so short a time that their new names may be still to
-   * be heard of: to delete them now would send all of it anew.
+   * Directories with something in them that have been missing for so short a time that their new names may be still to be heard of:
+   * to delete them now would send all of it anew. They are to be looked for again in `RENAME_MS`. How old the hint is that led to
+   * them says nothing: it may be of before the rename.
    */
-  mayBeRenamed(differences: readonly Difference[], index: TreeIndex, seenMs: number): readonly Difference[] {
-    if (this.#options.nowMs() - seenMs >= RENAME_MS) return [];
+  mayBeRenamed(differences: readonly Difference[], index: TreeIndex): readonly Difference[] {
+    const nowMs = this.#options.nowMs();
+    // The oldest come first.
+    for (const [path, missedMs] of this.#missedMs) {
+      if (nowMs - missedMs <= FORGOTTEN_MS) break;
+      this.#missedMs.delete(path);
+    }
     const found = new Set(differences.map(({ now }) => now?.identity.ino));
-    return differences.filter(
-      ({ path, before, now }) =>
-        now === undefined &&
-        before?.kind === 'directory' &&
-        !found.has(before.identity?.ino) &&
-        index.countSubtree(path) > 1,
-    );
+    return differences.filter(({ path, before, now }) => {
+      const isLost = now === undefined && before?.kind === 'directory' && !found.has(before.identity?.ino);
+      if (!isLost || index.countSubtree(path) <= 1) return false;
+      const missedMs = this.#missedMs.get(path) ?? nowMs;
+      this.#missedMs.set(path, missedMs);
+      return nowMs - missedMs < RENAME_MS;
+    });
   }
 
   /**

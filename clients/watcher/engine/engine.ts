@@ -141,6 +141,8 @@ export class Engine {
   #steppedMs = 0;
   /** Too many files with several names to look at each of them again. */
   #isScanOwed = false;
+  /** The session has been told that nothing more will come. */
+  #isAllSent = false;
   #isWoken = false;
   #wake: (() => void) | undefined;
 
@@ -370,8 +372,8 @@ export class Engine {
       this.#rootGuard.check();
       this.#deletions.recount();
       const { differences: found, seenMs } = this.#lookout.serveHints(connected.scanner);
-      const early = this.#deletions.mayBeRenamed(found, connected.index.tree, seenMs);
-      for (const { path } of early) this.#revisits.later(path, seenMs + RENAME_MS, seenMs);
+      const early = this.#deletions.mayBeRenamed(found, connected.index.tree);
+      for (const { path } of early) this.#revisits.later(path, this.#clock.nowMs() + RENAME_MS, seenMs);
       const differences = early.length === 0 ? found : found.filter((difference) => !early.includes(difference));
       const deletes = this.#deletions.admits(differences, connected.index.tree, this.#lookout.queue.isEmpty);
       this.#send(connected, deletes ? differences : differences.filter(({ now }) => now !== undefined), seenMs);
@@ -385,8 +387,8 @@ export class Engine {
       this.#lookAtShared(connected.scanner);
       return true;
     }
-    if (!inFlight.isEmpty) return false;
     if (this.#deletions.hasPending) {
+      if (!inFlight.isEmpty) return false;
       this.#root.forgetAll();
       this.#send(connected, this.#deletions.take(connected.scanner, connected.index.tree), BEFORE_ALL_MS);
       return true;
@@ -395,11 +397,21 @@ export class Engine {
       this.#endWholeScan(connected);
       return true;
     }
+    this.#tellAllSent();
     if (!connected.signatures.signing.hasWork || this.#hasPending()) return false;
     const maxFileBytes = SIGNED_BYTES_PER_MS * this.#msToSign();
     if (maxFileBytes <= 0) return false;
     connected.signatures.signing.step(connected.scanner, connected.index.tree, maxFileBytes);
     return true;
+  }
+
+  /** The server's answers and its end of the stream come together then: a round trip less for whoever waits. */
+  #tellAllSent(): void {
+    if (this.#options.mode !== 'once' || this.#isAllSent || this.#isUnsettled || this.#isScanOwed) return;
+    const { inFlight, uploads } = this.#outgoing;
+    if (inFlight.isEmpty || uploads.count > 0 || !this.#revisits.isEmpty || this.#wholeScan.state !== 'done') return;
+    this.#isAllSent = true;
+    this.#emitInSession({ type: 'all-sent' });
   }
 
   /** A name that is gone may have been a second one of a file, which was written through it (E19). */
@@ -574,12 +586,15 @@ export class Engine {
       shared: (ino) => this.#outgoing.sharedInodes.add(ino),
       isUnlinked: this.#options.hardLinks ? (path) => this.#connected?.links?.isMissing(path) === true : undefined,
       fine: (path) => this.#problems.solve(path),
+      outOfRange: (path) => this.#reportTime(path),
+      inRange: (path, andBelow) => this.#problems.solveTime(path, andBelow),
     });
     const scanner = this.#scanner;
     const signatures = this.#openSignatures(session);
     const links = this.#linksOf(index, session);
     const sender = new ChangeSender(scanner, session, this.#outgoing.senderEffects({ index, signatures, links }));
     this.#connected = { index, scanner, sender, session, signatures, links };
+    this.#isAllSent = false;
     this.#outgoing.beginSession(this.#connected);
     // The server gives a lease out only when its head is durable.
     this.#durableRevision = session.headRevision;
@@ -752,6 +767,13 @@ export class Engine {
   #report(path: TreePath, reason: string, message: string, aspect?: Aspect): void {
     if (this.#problems.add(path, reason, message, this.#clock.nowMs(), aspect)) {
       this.#log('warn', message, { path: displayPath(path), reason });
+    }
+  }
+
+  #reportTime(path: TreePath): void {
+    const message = 'the modification time is out of range; the nearest possible one is kept';
+    if (this.#problems.addTime(path, message)) {
+      this.#log('warn', message, { path: displayPath(path), reason: 'INVALID_TIME' });
     }
   }
 

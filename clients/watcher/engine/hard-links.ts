@@ -3,6 +3,7 @@
  * known by their group in the synced index; what an inode is now, and which name the server gets that by, is remembered while
  * the session lasts. A wrong guess costs a refusal, never more: the server links only what is what the change says.
  */
+import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
 import { sameRecord } from '../../../common/tree/entry.ts';
 import { hasOwner } from '../../../common/tree/owner.ts';
@@ -75,7 +76,7 @@ export class HardLinks {
     for (const { identity, ...entry } of [...names, ...others]) {
       const isNow = identity !== undefined && isSameState(identity, now.identity);
       const isAlike = entry.mtimeNs === now.mtimeNs && hasOwner(entry, now.owner);
-      if (isNow && isAlike && entry.kind === 'file' && entry.mode === now.mode) {
+      if (isNow && isAlike && entry.kind === 'file' && entry.mode === permissionsOf(now, entry)) {
         const { path: _, ...record } = entry;
         return record;
       }

@@ -71,6 +71,8 @@ export type EngineEvent =
   | { readonly type: 'upload'; readonly lease?: bigint | undefined; readonly request: UploadRequest }
   /** The file changed or vanished: stop uploading it. No answer is needed. */
   | { readonly type: 'cancel-upload'; readonly lease?: bigint | undefined; readonly uploadId: string }
+  /** With `--once`: behind these batches nothing more will come, unless an answer makes it necessary. */
+  | { readonly type: 'all-sent'; readonly lease?: bigint | undefined }
   /** What the server says in this session makes no sense: end it, and begin another one after a pause. */
   | {
       readonly type: 'break-session';

@@ -184,8 +184,7 @@ export class Outgoing {
       if (operation === 'link') links?.accepted(path);
       if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
       // Other names may have been sent at the same time, neither knowing of the other.
-      if (isShared || (update.type === 'put' && this.sharedInodes.has(update.identity)))
-        revisits.again(path, batch.seenMs);
+      if (isShared || this.#hasOtherNames(update, index.tree)) revisits.again(path, batch.seenMs);
       // What could not be looked at while this was on its way may be another one by now.
       if (problems.solve(path)) revisits.again(path, batch.seenMs);
       this.#retries.forget(path);
@@ -201,6 +200,12 @@ export class Outgoing {
     for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
     for (const { path, seenMs } of lookAgain) revisits.again(path, seenMs);
     if (!this.inFlight.hasStructural) this.#endStructural();
+  }
+
+  /** Whether a name that this put or renamed is one of several, of which another was seen to differ meanwhile. */
+  #hasOtherNames(update: IndexUpdate, tree: TreeIndex): boolean {
+    if (this.sharedInodes.isEmpty || update.type === 'remove') return false;
+    return this.sharedInodes.has(update.type === 'put' ? update.identity : tree.get(update.to)?.identity);
   }
 
   /** Takes in how the upload of a content went. */
@@ -300,10 +305,11 @@ export class Outgoing {
     const { revisits, reconciliation, report, log } = this.#options;
     // The server does not have this there, and no other name is to be linked to it.
     if (change !== undefined) this.#connected?.links?.left(change.path);
-    if (change?.operation === 'link' && (kind === 'content-needed' || kind === 'failed')) {
-      // Without the link it becomes a file of its own.
+    const isNotLinked = kind === 'content-needed' || (kind === 'failed' && reason !== 'NO_SPACE');
+    if (change?.operation === 'link' && isNotLinked) {
+      // Without the link it becomes a file of its own, at once where there can be none, else after some tries.
       log(kind === 'failed' ? 'warn' : 'debug', `not linked: ${message}`, { path: displayPath(path), reason });
-      this.#connected?.links?.refused(change.path, kind === 'failed');
+      this.#connected?.links?.refused(change.path, reason === 'PERMISSION_DENIED');
       revisits.again(change.path, seenMs);
       return;
     }
@@ -321,9 +327,7 @@ export class Outgoing {
         return;
       case 'drifted':
         log('warn', "the replica was changed behind the server's back", { path: displayPath(path) });
-        // Of a move that was refused, the place that it was to lead to is still to be filled.
-        for (const touched of new Set([path, change?.path, change?.from])) {
-          if (touched === undefined) continue;
+        for (const touched of concernedBy(path, change)) {
           reconciliation.wantDrifted(parentOf(touched));
           revisits.again(touched, seenMs);
         }
@@ -332,10 +336,12 @@ export class Outgoing {
       case 'failed':
         if (NEVER_AS_MOVE.has(reason) && change?.from !== undefined)
           return this.#comesApart(change.from, change.path, reason, seenMs);
-        if (!PLANNED_WRONGLY.has(reason) || !this.#retries.mayPlanAgain(path)) return report(path, reason, message);
+        if (!PLANNED_WRONGLY.has(reason) || !this.#retries.mayPlanAgain(path)) {
+          for (const touched of concernedBy(path, change)) report(touched, reason, message);
+          return;
+        }
         log('debug', message, { path: displayPath(path), reason });
-        for (const touched of new Set([path, change?.path, change?.from])) {
-          if (touched === undefined) continue;
+        for (const touched of concernedBy(path, change)) {
           reconciliation.wantDrifted(parentOf(touched));
           revisits.again(touched, seenMs);
         }
@@ -371,6 +377,11 @@ export class Outgoing {
     const delayMs = Math.max(MIN_BUSY_PAUSE_MS, this.#hot.delayFor(path, nowMs));
     this.#options.revisits.later(path, nowMs + delayMs, seenMs);
   }
+}
+
+/** Of a move that was refused, the place that it was to lead to is still to be filled, and the one that it came from to be left. */
+function concernedBy(path: TreePath, change: SentChange | undefined): ReadonlySet<TreePath> {
+  return new Set([path, change?.path, change?.from].filter((concerned) => concerned !== undefined));
 }
 
 /** Of the names that were linked: the groups that they are in so far. */

@@ -2,10 +2,12 @@
  * Entries that could not be synced, each with its reason: nothing is dropped in silence (E123). They are looked at again by
  * themselves, with a growing pause. Bounded: beyond the bound they are counted, and the next whole scan finds them.
  */
-import type { TreePath } from '../../../common/tree/tree-path.ts';
+import { isInside, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { EngineProblem } from './messages.ts';
 
 const MAX_REMEMBERED = 10_000;
+/** Times out of range: an archive may bring many of them, and each is told of when it is seen. */
+const MAX_TIMES = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
 
@@ -35,6 +37,8 @@ const BY_RULE = LASTING;
 
 export class Problems {
   readonly #problems = new Map<string, Remembered>();
+  /** Entries that are in step but for their time, which cannot be carried: they stay so until it is mended. */
+  readonly #times = new Map<TreePath, EngineProblem>();
   #beyondBound = 0;
 
   /** Problems that keep the folder from being in step. */
@@ -58,7 +62,22 @@ export class Problems {
     return known === undefined || known.reason !== reason;
   }
 
-  /** The entry is in step now. Returns true when it was a problem until now. */
+  /** Returns true when this was not known of the path. */
+  addTime(path: TreePath, message: string): boolean {
+    if (this.#times.has(path)) return false;
+    if (this.#times.size < MAX_TIMES) this.#times.set(path, { path, reason: 'INVALID_TIME', message });
+    return true;
+  }
+
+  /** The entry has another time, or is gone. */
+  solveTime(path: TreePath, andBelow = false): void {
+    if (this.#times.size === 0) return;
+    this.#times.delete(path);
+    if (!andBelow) return;
+    for (const other of this.#times.keys()) if (isInside(other, path)) this.#times.delete(other);
+  }
+
+  /** The entry is in step now, but for its time. Returns true when it was a problem until now. */
   solve(path: TreePath): boolean {
     return this.#problems.size > 0 && this.#problems.delete(path);
   }
@@ -72,11 +91,13 @@ export class Problems {
   forget(path: TreePath): void {
     this.solve(path);
     this.solveNames(path);
+    this.solveTime(path);
   }
 
   /** A whole scan begins and finds anew what there is. */
   forgetAll(): void {
     this.#problems.clear();
+    this.#times.clear();
     this.#beyondBound = 0;
   }
 
@@ -99,10 +120,11 @@ export class Problems {
 
   list(limit: number): EngineProblem[] {
     const list: EngineProblem[] = [];
-    for (const { path, reason, message } of this.#problems.values()) {
-      if (list.length >= limit) break;
-      list.push({ path, reason, message });
-    }
+    for (const problems of [this.#problems, this.#times])
+      for (const { path, reason, message } of problems.values()) {
+        if (list.length >= limit) break;
+        list.push({ path, reason, message });
+      }
     return list;
   }
 }

@@ -45,7 +45,9 @@ export class Reconciliation {
       position.epoch === head.epoch && position.revision === head.revision && position.batchId.equals(head.batchId);
     // Equal trees say nothing of links.
     if (!isKnown && index.forgetLinks(ROOT)) this.#effects.linksForgotten();
-    if (isKnown || index.tree.treeDigest(ROOT).equals(session.rootTreeDigest)) {
+    // Nor of the root's own permission bits and time, which a watcher that knows nothing sends anyway.
+    const isNew = position.epoch === '';
+    if (isKnown || (isNew && index.tree.treeDigest(ROOT).equals(session.rootTreeDigest))) {
       index.tree.transaction(() => index.setPosition(head));
       return true;
     }

@@ -95,6 +95,8 @@ export class TreeComparison {
     }
     if (answer.outcome === 'differs') this.#index.transaction(() => this.#merge(asked, answer));
     else if (answer.outcome === 'missing') this.#forget(asked.path);
+    // Its own bits and time are in no digest.
+    else if (asked.path === ROOT) this.#index.transaction(() => this.#mergeRoot(decoded(answer)));
     if (answer.last) this.#outstanding.shift();
     this.#askMore();
   }
@@ -125,11 +127,16 @@ export class TreeComparison {
     }
     if (answer.last) {
       changed += this.#removeUpTo(asked, undefined);
-      if (asked.path === ROOT && response.root !== undefined)
-        changed += this.#mergeEntry(fromWireEntry(response.root), undefined);
+      if (asked.path === ROOT) this.#mergeRoot(response);
     }
     this.#differences += changed;
     if (changed > 0) this.#effects.changed(asked.path);
+  }
+
+  #mergeRoot({ root }: CompareTreeResponse): void {
+    if (root === undefined || this.#mergeEntry(fromWireEntry(root), undefined) === 0) return;
+    this.#differences++;
+    this.#effects.changed(ROOT);
   }
 
   /** Returns the number of rows corrected. */

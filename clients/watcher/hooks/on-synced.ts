@@ -119,12 +119,16 @@ export class OnSynced {
     let isTooLate = false;
     let limit: NodeJS.Timeout | undefined;
     const end = await new Promise<string>((resolve) => {
-      // A group of its own: Ctrl-C is for the watcher, and whoever ends the command ends what it has started.
-      const child = spawn('/bin/sh', ['-c', command], {
+      const child = spawn(command, {
+        // /bin/sh, on Windows cmd.exe.
+        shell: true,
         cwd: launchDirectory(),
         env: { ...Object.fromEntries(inherited), LOCKSTEP_REVISION: revision, LOCKSTEP_DIR: directory },
         stdio: ['ignore', 'pipe', 'pipe'],
-        detached: true,
+        // A group of its own: Ctrl-C is for the watcher, and whoever ends the command ends what it has started. On Windows that would
+        // be a window of its own; there what it has started is known by its parents.
+        detached: process.platform !== 'win32',
+        windowsHide: true,
       });
       this.#child = child;
       if (timeoutMs !== undefined) {
@@ -202,7 +206,14 @@ export class OnSynced {
   }
 }
 
+/** On Windows there is nothing polite: it is ended at once, with all that it has started. */
 function endGroup(pid: number, signal: NodeJS.Signals): void {
+  if (process.platform === 'win32') {
+    spawn('taskkill', ['/pid', String(pid), '/t', '/f'], { stdio: 'ignore', windowsHide: true }).on('error', () => {
+      // It has ended in this moment, or will be ended with the watcher.
+    });
+    return;
+  }
   try {
     process.kill(-pid, signal);
   } catch {

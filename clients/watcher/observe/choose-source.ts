@@ -3,12 +3,14 @@
  */
 import { type FileSystemKind, fileSystemKind } from '../../../common/fs/free-space.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import type { ChangeEvents, ChangeSource, ChangeSourceKind } from './change-source.ts';
 import { ChokidarSource } from './chokidar-source.ts';
 import { DirectoryWalk } from './directory-walk.ts';
 import { IgnoreRules } from './ignore-rules.ts';
 import { NativeSource } from './native-source.ts';
 import { PollSource } from './poll-source.ts';
+import { RecursiveSource } from './recursive-source.ts';
 
 /** Beyond so many entries chokidar's own scan and memory cost more than they bring. */
 export const MAX_CHOKIDAR_ENTRIES = 20_000;
@@ -29,15 +31,23 @@ export interface TreeSize {
   readonly directories: number;
 }
 
-/** @param sizeOfTree beyond the limits it need not be exact; only asked for if it matters */
+/**
+ * @param sizeOfTree beyond the limits it need not be exact; only asked for if it matters
+ * @throws LockstepError USAGE for chokidar on Windows
+ */
 export function chooseSource(
   requested: RequestedSource,
   fileSystem: FileSystemKind,
   sizeOfTree: () => TreeSize,
   platform: NodeJS.Platform = process.platform,
 ): SourceChoice {
+  if (platform === 'win32' && requested === 'chokidar') {
+    const message = 'chokidar keeps each directory open, and Windows renames none then; use --watcher native or poll';
+    throw new LockstepError('USAGE', message);
+  }
   if (requested !== 'auto') return { kind: requested, reason: 'as configured' };
   if (fileSystem === 'network') return { kind: 'poll', reason: 'a network file system gives no events' };
+  if (platform === 'win32') return { kind: 'native', reason: 'one watch for the whole tree' };
   if (platform !== 'linux') return { kind: 'chokidar', reason: 'watches of our own were tried on Linux only' };
   const { entries, directories } = sizeOfTree();
   if (entries > MAX_CHOKIDAR_ENTRIES) return { kind: 'native', reason: `more than ${MAX_CHOKIDAR_ENTRIES} entries` };
@@ -81,6 +91,7 @@ export function makeSource(options: SourceOptions): { readonly source: ChangeSou
     case 'chokidar':
       return { source: new ChokidarSource({ root, rules, events }), choice };
     case 'native':
+      if (process.platform === 'win32') return { source: new RecursiveSource({ root, events }), choice };
       return { source: new NativeSource({ root, rules, events }), choice };
     case 'poll':
       return { source: new PollSource(events, options.pollIntervalMs), choice };

@@ -6,6 +6,7 @@
 import type { Directory } from '../../../common/fs/directory.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
+import { SYSTEM } from '../../../common/fs/system.ts';
 import { ROOT } from '../../../common/tree/tree-path.ts';
 
 /** One of so many names in the root is enough, as a rule. */
@@ -17,7 +18,7 @@ export class ExactNames {
   /** Undefined while the root holds no name to tell by. */
   #isFolding: boolean | undefined;
 
-  constructor(root: SafeRoot, platform: NodeJS.Platform = process.platform) {
+  constructor(root: SafeRoot, platform: NodeJS.Platform = SYSTEM) {
     this.#root = root;
     this.#platform = platform;
   }
@@ -29,8 +30,8 @@ export class ExactNames {
   }
 
   #folds(): boolean {
-    // There it may be by Unicode only, which few names show.
-    if (this.#platform === 'darwin') return true;
+    // There it may be by Unicode only, which few names show; or by second names of eight letters and three, which no name shows.
+    if (this.#platform === 'darwin' || this.#platform === 'win32') return true;
     this.#isFolding ??= this.#tried();
     return this.#isFolding ?? false;
   }

@@ -3,6 +3,7 @@
  * where owners are carried at all.
  */
 import { Accounts } from '../../../common/fs/accounts.ts';
+import { assertOwnersExist } from '../../../common/fs/ownership.ts';
 import type { Owner } from '../../../common/tree/owner.ts';
 
 export const OWNER_MODES = ['off', 'name', 'number'] as const;
@@ -35,7 +36,9 @@ export class LocalOwners {
   }
 }
 
-/** Undefined where owners are not carried. */
+/** Undefined where owners are not carried. @throws LockstepError USAGE where there are none */
 export function localOwners(mode: OwnerMode = 'off'): LocalOwners | undefined {
-  return mode === 'off' ? undefined : new LocalOwners(mode);
+  if (mode === 'off') return undefined;
+  assertOwnersExist();
+  return new LocalOwners(mode);
 }

@@ -11,7 +11,7 @@ import { Worker } from 'node:worker_threads';
 import { Deferred } from '../../../common/ops/async.ts';
 import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import { workerUrl } from '../worker-url.ts';
+import { workerUrl } from '../../../common/ops/worker-url.ts';
 import { type PackedDirectory, SeenDirectory } from './seen-directory.ts';
 
 /** Directories wanted and not yet through at a time. */

@@ -2,6 +2,7 @@
  * Recognises renames at scan time: inotify's pairing is not to be had, and a rename made while
  * nobody watched has no events at all. An inode number alone proves nothing, it may be a new file's (E46).
  */
+import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { joinPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -30,8 +31,13 @@ export function withMoves(
   return differences.map((difference) => {
     if (!detectFiles && difference.now?.kind === 'file') return difference;
     const movedFrom = sourceOf(difference, index, scanner, maySource);
-    return movedFrom === undefined ? difference : { ...difference, movedFrom };
+    return movedFrom === undefined ? difference : { ...difference, now: broughtFrom(movedFrom, difference), movedFrom };
   });
+}
+
+/** Where the system has no permission bits, an entry brings along those that it is known to have had. */
+function broughtFrom(source: IndexedEntry, { now }: Difference): Difference['now'] {
+  return now === undefined || now.kind === 'symlink' ? now : { ...now, mode: permissionsOf(now, source) };
 }
 
 function sourceOf(

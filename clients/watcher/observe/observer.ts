@@ -8,7 +8,7 @@ import { Deferred } from '../../../common/ops/async.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
 import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import { workerUrl } from '../worker-url.ts';
+import { workerUrl } from '../../../common/ops/worker-url.ts';
 import type { ChangeSourceKind } from './change-source.ts';
 import type { RequestedSource } from './choose-source.ts';
 import type { HintBatch } from './hints.ts';

@@ -3,16 +3,11 @@
  * here, only what the disk shows now counts. Synchronous; runs in the engine's worker. Decides nothing.
  */
 import type { Directory } from '../../../common/fs/directory.ts';
+import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { describeError, errnoOf, reasonOfErrno } from '../../../common/ops/errors.ts';
-import {
-  type DiskIdentity,
-  type IndexedEntry,
-  MAX_MTIME_NS,
-  MIN_MTIME_NS,
-  MODE_MASK,
-} from '../../../common/tree/entry.ts';
+import { type DiskIdentity, type IndexedEntry, MAX_MTIME_NS, MIN_MTIME_NS } from '../../../common/tree/entry.ts';
 import { ownerKey, sameOwner } from '../../../common/tree/owner.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
 import { isReserved, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -41,6 +36,10 @@ export interface ScannerOptions {
   readonly isUnlinked?: ((path: TreePath) => boolean) | undefined;
   /** There is nothing to be done about this path: what was wrong with it is over. */
   readonly fine: (path: TreePath) => void;
+  /** The modification time of what is here cannot be carried; it is sent nevertheless, and is `fine` then. Told at each look. */
+  readonly outOfRange: (path: TreePath) => void;
+  /** The modification time can be carried, or nothing is here. `andBelow`: nor is anything below that was there before. */
+  readonly inRange: (path: TreePath, andBelow: boolean) => void;
 }
 
 /** What the comparison needs of an index row. */
@@ -123,7 +122,7 @@ export class Scanner {
     if (before?.identity !== undefined && isUnchanged(before.identity, stat)) return undefined;
     const now = {
       kind: 'directory',
-      mode: stat.mode & MODE_MASK,
+      mode: permissionsOf(stat, before),
       mtimeNs: stat.mtimeNs,
       identity: identityOf(stat),
     } as const;
@@ -208,6 +207,7 @@ export class Scanner {
       return;
     }
     if (stat === undefined) {
+      this.#options.inRange(path, row === undefined || row.kind === 'directory');
       if (row === undefined) this.#options.fine(path);
       if (row === undefined) findings.nowhere.push(path);
       if (row === undefined || this.#options.isIgnored(path, row.kind === 'directory')) return;
@@ -227,12 +227,14 @@ export class Scanner {
       if (isUnlinked) {
         // Its other names are as they were.
         const before = this.#options.index.get(path);
-        findings.differences.push({ path, before, now: this.#observe(directory, name, path, stat) });
+        findings.differences.push({ path, before, now: this.#observe(directory, name, path, stat, before) });
       } else this.#options.fine(path);
+      if (isOutOfRange(stat)) this.#options.outOfRange(path);
       return;
     }
-    const seen = this.#observe(directory, name, path, stat);
+    this.#judgeTime(path, stat, row?.kind === 'directory' && !isDirectory);
     const before = row === undefined ? undefined : this.#options.index.get(path);
+    const seen = this.#observe(directory, name, path, stat, before);
     const now = looksSame ? withContentOf(before, seen) : seen;
     if (now === undefined && before === undefined) return;
     findings.differences.push({ path, before, now });
@@ -272,15 +274,22 @@ export class Scanner {
     return this.#options.isUnlinked !== undefined && stat.kind === 'file' && stat.nlink > 1;
   }
 
-  #observe(directory: Directory, name: string, path: TreePath, stat: Stat): Observed | undefined {
+  #observe(
+    directory: Directory,
+    name: string,
+    path: TreePath,
+    stat: Stat,
+    before: IndexedEntry | undefined,
+  ): Observed | undefined {
     const identity = identityOf(stat);
-    const mtimeNs = this.#representable(path, stat.mtimeNs);
+    // Times that the wire or the server's disk cannot hold become the nearest that they can (E73).
+    const mtimeNs = stat.mtimeNs < MIN_MTIME_NS ? MIN_MTIME_NS : stat.mtimeNs;
     const owner = ownerKey(this.#owners?.of(stat));
     switch (stat.kind) {
       case 'file':
         return {
           kind: 'file',
-          mode: stat.mode & MODE_MASK,
+          mode: permissionsOf(stat, before),
           mtimeNs,
           sizeBytes: stat.sizeBytes,
           identity,
@@ -288,7 +297,7 @@ export class Scanner {
           ...owner,
         };
       case 'directory':
-        return { kind: 'directory', mode: stat.mode & MODE_MASK, mtimeNs, identity, ...owner };
+        return { kind: 'directory', mode: permissionsOf(stat, before), mtimeNs, identity, ...owner };
       case 'symlink':
         return { kind: 'symlink', mtimeNs, target: directory.readLink(name), identity, ...owner };
       case 'other':
@@ -297,17 +306,10 @@ export class Scanner {
     }
   }
 
-  /** Times that the wire or the server's disk cannot hold become the nearest that they can (E73). */
-  #representable(path: TreePath, mtimeNs: bigint): bigint {
-    const nearest = mtimeNs < MIN_MTIME_NS ? MIN_MTIME_NS : mtimeNs;
-    // What lies beyond the greatest time comes as that time.
-    if (nearest !== mtimeNs || mtimeNs >= MAX_MTIME_NS)
-      this.#options.report(
-        path,
-        'INVALID_TIME',
-        'the modification time is out of range; the nearest possible one is kept',
-      );
-    return nearest;
+  #judgeTime(path: TreePath, stat: Stat, replacedDirectory: boolean): void {
+    const isOut = isOutOfRange(stat);
+    if (!isOut || replacedDirectory) this.#options.inRange(path, replacedDirectory);
+    if (isOut) this.#options.outOfRange(path);
   }
 
   /** What vanished, or was replaced, while it was looked at is told by a hint of its own or found by the next poll (E36). */
@@ -410,6 +412,11 @@ function looksAs(row: KnownName | undefined, stat: Stat): boolean {
 
 function isGone(error: unknown): boolean {
   return errnoOf(error) === 'ENOENT';
+}
+
+/** What lies beyond the greatest time comes from Node as that time. */
+function isOutOfRange({ kind, mtimeNs }: Stat): boolean {
+  return kind !== 'other' && (mtimeNs < MIN_MTIME_NS || mtimeNs >= MAX_MTIME_NS);
 }
 
 export function identityOf(stat: Stat): DiskIdentity {

@@ -47,6 +47,9 @@ export class ChangeStream {
   /** A batch waits for its part of the bandwidth. */
   #isHeld = false;
   #isFinished = false;
+  /** What waits is the last. */
+  #isComplete = false;
+  #batches = 0;
   #answers = 0;
   #namedDrifts = 0;
   readonly #onAnswered: ((batch: AnsweredBatch) => void) | undefined;
@@ -93,11 +96,18 @@ export class ChangeStream {
   send(form: 'batch' | 'compressed', encoded: Uint8Array, rawBytes: number): void {
     if (this.#onAnswered !== undefined) this.#sent.push({ atMs: performance.now(), sizeBytes: encoded.length });
     if (this.#isFinished) return;
+    this.#batches++;
     this.#sentBytes?.add(encoded.length, rawBytes);
     this.#send({ form, encoded });
   }
 
-  /** Half-close: no more batches. The server answers what it has, gives the lease back, and ends. */
+  /** Half-close behind all that was sent. The server answers it, gives the lease back, and ends. */
+  halfClose(): void {
+    this.#isComplete = true;
+    this.#flush();
+  }
+
+  /** As `halfClose`, and at once: what has not gone out yet stays here. */
   finish(): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
@@ -132,7 +142,8 @@ export class ChangeStream {
       this.#waiting.shift();
       this.#write(frame);
     }
-    if (this.#isFinished && this.#waiting.length === 0 && !this.#call.writableEnded) this.#call.end();
+    const isLast = this.#isFinished || this.#isComplete;
+    if (isLast && this.#waiting.length === 0 && !this.#call.writableEnded) this.#call.end();
   }
 
   #admit(frame: ChangesFrame): Promise<void> | undefined {
@@ -163,7 +174,9 @@ export class ChangeStream {
       this.#handle(response);
       await this.#engine.untilRoom();
     }
-    if (!this.#isFinished) throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of changes');
+    const isAnswered = this.#isComplete && this.#answers >= this.#batches;
+    if (!this.#isFinished && !isAnswered)
+      throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of changes');
   }
 
   /** Answers come in the order of the batches. */

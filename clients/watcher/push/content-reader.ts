@@ -10,7 +10,7 @@ import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import { threadEnded } from '../../../common/ops/thread-end.ts';
 import { UPLOAD_HEAD_ROOM_BYTES } from '../../../common/rpc/head-room.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
-import { workerUrl } from '../worker-url.ts';
+import { workerUrl } from '../../../common/ops/worker-url.ts';
 import {
   CHUNK_BUFFER_BYTES,
   type ContentCommand,
@@ -55,9 +55,14 @@ export class ContentReader {
   #nextTransfer = 1;
   #isClosed = false;
 
-  /** The thread starts with the first content. */
+  /** The thread starts with the first content, or when one is said to come. */
   constructor(directory: string) {
     this.#directory = directory;
+  }
+
+  /** A content will be read soon: the thread starts while whoever wants it still waits for something else. */
+  prepare(): void {
+    if (!this.#isClosed) this.#worker ??= this.#start();
   }
 
   /**

@@ -2,10 +2,11 @@
  * Who the server must prove to be, and who we are: TLS and tokens. Plaintext only on this machine or when it was asked
  * for; there is no fallback from one to the other (S17).
  */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
+import { isReadByOthers } from '../../../common/fs/permission-bits.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { Address } from '../../../common/rpc/address.ts';
 import { AddressCredentials } from './address-credentials.ts';
@@ -24,9 +25,6 @@ export interface SecurityOptions {
   /** SHA-256 of the server's public key, which is then the only one that is trusted. */
   readonly fingerprint?: Uint8Array | undefined;
 }
-
-/** Permission bits of group and others. */
-const FOREIGN_BITS = 0o077;
 
 /** True when the connection to this address is encrypted. */
 export function usesTls(address: Address, options: SecurityOptions): boolean {
@@ -111,7 +109,7 @@ function systemAuthorities(): Buffer {
 
 function readSecretFile(flag: string, path: string): Buffer {
   const data = readFile(flag, path);
-  if ((statSync(path).mode & FOREIGN_BITS) !== 0) {
+  if (isReadByOthers(path)) {
     throw new LockstepError('USAGE', `${flag} ${path} can be read by others; run: chmod 600 ${path}`);
   }
   return data;

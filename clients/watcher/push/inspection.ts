@@ -21,6 +21,7 @@ export interface InspectionOptions {
 
 export class Inspection implements LiveSession {
   readonly facts: SessionFacts;
+  readonly opened = Promise.resolve();
   readonly ended: Promise<void>;
   readonly hasAnswers = false;
   readonly reachedBytes = 0;

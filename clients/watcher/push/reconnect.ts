@@ -44,6 +44,11 @@ export interface FailureContext {
   readonly duringSession: boolean;
 }
 
+interface Failure {
+  readonly error: LockstepError;
+  readonly duringSession: boolean;
+}
+
 const INITIAL_DELAY_MS = 250;
 const MAX_DELAY_MS = 15_000;
 /** A session that lived this long, or had a batch answered, was a success: the next pause is short again. */
@@ -121,7 +126,9 @@ export class Reconnect {
   async run(): Promise<void> {
     while (!this.#stop.signal.aborted && !this.#isFinishing) {
       const failure = await this.#connectOnce();
-      if (failure === undefined || this.#isFinishing) return;
+      if (this.#isFinishing) return;
+      // It had said that all was sent, and then there was more.
+      if (failure === undefined) continue;
       if (isFinal(failure.error.reason, this.#context(failure.duringSession))) throw this.#explained(failure.error);
       this.#assertMayRetry(failure.error);
       const delayMs = this.#delayMs();
@@ -131,7 +138,7 @@ export class Reconnect {
   }
 
   /** One attempt and, if it succeeds, the session's whole life. Undefined when it ended as it should. */
-  async #connectOnce(): Promise<{ readonly error: LockstepError; readonly duringSession: boolean } | undefined> {
+  async #connectOnce(): Promise<Failure | undefined> {
     const { open, engine, onState } = this.#options;
     onState({ phase: 'connecting' });
     const signal = this.#attemptSignal();
@@ -139,29 +146,28 @@ export class Reconnect {
     try {
       opened = await open(!this.#hadSession, signal);
     } catch (error) {
-      // Cut off by the clock, not by `stop`.
-      const isLate = signal.aborted && !this.#stop.signal.aborted;
-      if (isLate) return { error: new LockstepError('SERVER_UNREACHABLE', 'no answer in time'), duringSession: false };
-      const failure = toLockstepError(error);
-      this.#lastTrouble = connectionTrouble(failure);
-      return { error: failure, duringSession: false };
+      return this.#notOpened(error, signal);
     }
     const { session } = opened;
     const startMs = performance.now();
+    let isOpened = false;
     this.#session = session;
-    this.#hadSession = true;
-    this.#lastLogged = '';
+    // What the engine sends follows the opening on its stream: no need to wait for the answer.
     engine.post({ type: 'connected', session: session.facts });
-    onState({ phase: 'connected' });
     try {
+      await Promise.race([session.opened, session.ended]);
+      isOpened = true;
+      this.#hadSession = true;
+      this.#lastLogged = '';
+      onState({ phase: 'connected' });
       await session.ended;
       return undefined;
     } catch (error) {
-      return { error: toLockstepError(error), duringSession: true };
+      return isOpened ? { error: toLockstepError(error), duringSession: true } : this.#notOpened(error, signal);
     } finally {
       this.#session = undefined;
-      this.#absentSinceMs = performance.now();
-      if (session.hasAnswers || this.#absentSinceMs - startMs >= SETTLED_MS) {
+      if (isOpened) this.#absentSinceMs = performance.now();
+      if (session.hasAnswers || (isOpened && this.#absentSinceMs - startMs >= SETTLED_MS)) {
         this.#backoff.reset();
         this.#faults = 0;
       }
@@ -169,6 +175,15 @@ export class Reconnect {
       opened.close();
       engine.post({ type: 'disconnected' });
     }
+  }
+
+  #notOpened(error: unknown, signal: AbortSignal): Failure {
+    // Cut off by the clock, not by `stop`.
+    const isLate = signal.aborted && !this.#stop.signal.aborted;
+    if (isLate) return { error: new LockstepError('SERVER_UNREACHABLE', 'no answer in time'), duringSession: false };
+    const failure = toLockstepError(error);
+    this.#lastTrouble = connectionTrouble(failure);
+    return { error: failure, duringSession: false };
   }
 
   #attemptSignal(): AbortSignal {

@@ -11,12 +11,12 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { Acknowledgement, type AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { EngineEvent, SessionFacts, UploadResult } from '../engine/messages.ts';
+import { admit, type AdmissionOptions } from './admission.ts';
 import { type AnsweredBatch, ChangeStream } from './change-stream.ts';
 import { CompareStream } from './compare-stream.ts';
 import type { Connection } from './connection.ts';
 import type { ContentReader } from './content-reader.ts';
-import type { EnginePort } from './engine-port.ts';
-import { digestFunctionFromWire, greet, type ServerFacts } from './handshake.ts';
+import { digestFunctionFromWire, type ServerFacts } from './handshake.ts';
 import type { SentBytes } from './sent-bytes.ts';
 import { fetchSignature } from './signature-fetch.ts';
 import type { TokenBucket } from './token-bucket.ts';
@@ -25,24 +25,14 @@ import { type SignatureFetcher, Uploads } from './uploads.ts';
 /** What the engine asks of a session. */
 export type SessionRequest = Extract<
   EngineEvent,
-  { type: 'batch' | 'compare' | 'upload' | 'cancel-upload' | 'break-session' }
+  { type: 'batch' | 'compare' | 'upload' | 'cancel-upload' | 'all-sent' | 'break-session' }
 >;
 
-export interface SessionOptions {
-  readonly connection: Connection;
-  readonly folder: string;
-  /** 16 bytes, the same after a restart. */
-  readonly holderId: Uint8Array;
-  /** Who that is, for people. */
-  readonly holder: string;
-  readonly takeOver: boolean;
+export interface SessionOptions extends AdmissionOptions {
   readonly acknowledgement: 'durable' | 'applied';
-  /** Refuse a server that does not keep owners. Default false. */
-  readonly carriesOwners?: boolean | undefined;
   /** Whether whole contents are compressed; not worth it on this machine's own network. */
   readonly compress: boolean;
   readonly content: ContentReader;
-  readonly engine: EnginePort;
   readonly logger: Logger;
   /** Hears of each batch that was answered. */
   readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
@@ -58,7 +48,15 @@ const OPENING_DEADLINE_MS = 30_000;
 /** What the reconnection needs of a session, so that it can be tested without one. */
 export interface LiveSession {
   readonly facts: SessionFacts;
-  /** Resolves when the session is over after `finish`, rejects with why it broke. */
+  /**
+   * Resolves when the server has accepted the lease for the stream of changes; what is sent before follows the opening, and is
+   * not looked at if that is refused. Rejects with why it was.
+   */
+  readonly opened: Promise<void>;
+  /**
+   * Resolves when the session is over: after `finish`, or when there is more to send than was thought when all was said to be sent.
+   * Rejects with why it broke.
+   */
   readonly ended: Promise<void>;
   /** True once the server has answered a batch: the session is of use. */
   readonly hasAnswers: boolean;
@@ -72,17 +70,22 @@ export interface LiveSession {
 export class Session implements LiveSession {
   readonly facts: SessionFacts;
   readonly server: ServerFacts;
+  readonly opened: Promise<void>;
   readonly ended: Promise<void>;
   readonly #changes: ChangeStream;
   readonly #compare: CompareStream;
   readonly #uploads: Uploads;
   readonly #failure = new Deferred<never>();
+  /** Nobody needs it any longer. */
+  readonly #left = new Deferred<void>();
+  #isAllSent = false;
 
   private constructor(
     options: SessionOptions,
     server: ServerFacts,
     facts: SessionFacts,
     makeChanges: () => ChangeStream,
+    signal: AbortSignal,
   ) {
     const { connection, engine, folder } = options;
     this.server = server;
@@ -119,44 +122,32 @@ export class Session implements LiveSession {
       logger: options.logger,
       sent: options.sent,
     });
-    this.ended = Promise.race([this.#changes.ended, this.#failure.promise]);
-    this.ended.catch(() => {
-      // Heard by whoever opened the session; before that by the opening itself.
-    });
+    this.ended = Promise.race([this.#untilLeft(), this.#failure.promise]);
+    this.opened = this.#untilOpened(signal);
+    for (const promise of [this.opened, this.ended]) {
+      promise.catch(() => {
+        // Heard by whoever opened the session.
+      });
+    }
   }
 
   /**
-   * Greets, takes the lease, opens the stream of changes. On an error nothing stays open; the connection is the caller's.
+   * Greets, takes the lease, and begins to open the stream of changes, for which `opened` waits: at most as long as the signal
+   * lets it. On an error nothing stays open; the connection is the caller's.
    * @throws LockstepError LEASE_HELD, FOLDER_NOT_FOUND, UNAUTHENTICATED … as the server says; SERVER_UNREACHABLE; the
    *   signal's reason.
    */
   static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
-    const { connection, folder, holderId, holder, takeOver } = options;
-    const server = await greet(connection, folder, signal, options);
-    // The engine itself knows what it last saw acknowledged: it compares the root's digest, which is asked for here.
-    const known = { knownEpoch: '', knownRevision: 0n };
-    const lease = await connection.acquireLease({ folder, holderId, holder, takeOver, ...known }, signal);
+    const { connection, folder } = options;
+    const { server, lease } = await admit(options, signal);
     const facts = factsOf(server, lease, options.compress);
     const acknowledgement =
       options.acknowledgement === 'durable'
         ? Acknowledgement.ACKNOWLEDGEMENT_DURABLE
         : Acknowledgement.ACKNOWLEDGEMENT_APPLIED;
     const open = { folder, lease: lease.lease, acknowledgement };
-    const session = new Session(
-      options,
-      server,
-      facts,
-      () => new ChangeStream(connection.applyChanges(), open, options.engine, options),
-    );
-    try {
-      const deadline = AbortSignal.timeout(OPENING_DEADLINE_MS);
-      await session.#changes.opened(AbortSignal.any([signal, deadline]));
-      return session;
-    } catch (error) {
-      await session.abort();
-      if (signal.aborted || error instanceof LockstepError) throw error;
-      throw new LockstepError('SERVER_UNREACHABLE', 'the server does not open the stream of changes', { cause: error });
-    }
+    const makeChanges = () => new ChangeStream(connection.applyChanges(), open, options.engine, options);
+    return new Session(options, server, facts, makeChanges, signal);
   }
 
   get hasAnswers(): boolean {
@@ -169,6 +160,11 @@ export class Session implements LiveSession {
 
   handle(request: SessionRequest): void {
     if (request.lease !== undefined && request.lease !== this.facts.lease) return;
+    if (this.#isAllSent && isForServer(request)) {
+      // An answer has led to more. This session ends with its last answer; the engine counts as unsent what comes now.
+      this.#left.resolve();
+      return;
+    }
     switch (request.type) {
       case 'batch':
         this.#changes.send(request.form, request.encoded, request.rawBytes);
@@ -182,6 +178,10 @@ export class Session implements LiveSession {
       case 'cancel-upload':
         this.#uploads.cancel(request.uploadId);
         break;
+      case 'all-sent':
+        this.#isAllSent = true;
+        this.#changes.halfClose();
+        break;
       case 'break-session':
         this.#failure.reject(new LockstepError(request.reason, request.message));
         break;
@@ -190,6 +190,7 @@ export class Session implements LiveSession {
 
   /** Sends nothing more, lets the server answer what it has and take the lease back; at most for so long. */
   async finish(deadlineMs: number): Promise<void> {
+    this.#left.resolve();
     this.#compare.finish();
     this.#changes.finish();
     const giveUp = new AbortController();
@@ -200,12 +201,32 @@ export class Session implements LiveSession {
     await this.abort();
   }
 
+  /** When all was said before, it lives on until it is known that there is no more. */
+  async #untilLeft(): Promise<void> {
+    await this.#changes.ended;
+    await this.#left.promise;
+  }
+
+  async #untilOpened(signal: AbortSignal): Promise<void> {
+    const deadline = AbortSignal.timeout(OPENING_DEADLINE_MS);
+    try {
+      await this.#changes.opened(AbortSignal.any([signal, deadline]));
+    } catch (error) {
+      if (signal.aborted || error instanceof LockstepError) throw error;
+      throw new LockstepError('SERVER_UNREACHABLE', 'the server does not open the stream of changes', { cause: error });
+    }
+  }
+
   /** Cuts everything off. Uploads are answered as interrupted before this resolves. */
   async abort(): Promise<void> {
     this.#compare.cancel();
     this.#changes.cancel();
     await this.#uploads.close();
   }
+}
+
+function isForServer({ type }: SessionRequest): boolean {
+  return type === 'batch' || type === 'compare' || type === 'upload';
 }
 
 /** Far above what any server gives. */

@@ -97,6 +97,7 @@ export class UploadStream {
     try {
       this.#over.signal.throwIfAborted();
       if (!attempt.asDelta) this.#call.write(beginning(context, attempt));
+      if (attempt.resume) context.content.prepare();
       const standing = attempt.resume
         ? await untilAborted(answers.standing.promise, signal)
         : { committedBytes: 0, isComplete: false };

@@ -30,10 +30,10 @@ export class ControlClient {
   readonly #socket: ControlSocket;
   readonly #directory: string;
 
-  /** `directory` is the watched one, for messages. Nothing is connected yet. */
+  /** `directory` is the watched one, for messages. Nothing is connected yet. @throws LockstepError as `status`, USAGE, IO */
   constructor(stateDirectory: string, directory: string) {
     this.#directory = directory;
-    this.#socket = controlSocketOf(stateDirectory);
+    this.#socket = this.#found(stateDirectory);
     this.#client = createClient(WatcherServiceClient, this.#socket.address, ChannelCredentials.createInsecure(), {
       role: 'control',
     });
@@ -122,6 +122,14 @@ export class ControlClient {
   ): Promise<Response> {
     try {
       return await unary(this.#client, method, request, { deadlineMs, signal });
+    } catch (error) {
+      throw this.#translated(error);
+    }
+  }
+
+  #found(stateDirectory: string): ControlSocket {
+    try {
+      return controlSocketOf(stateDirectory, 'dial');
     } catch (error) {
       throw this.#translated(error);
     }

@@ -66,7 +66,7 @@ export class ControlService {
 
   /** @throws an error of the operating system when the socket cannot be made. */
   async start(stateDirectory: string): Promise<void> {
-    const socket = controlSocketOf(stateDirectory);
+    const socket = controlSocketOf(stateDirectory, 'listen');
     this.#socket = socket;
     await removeStaleSocket(socket.path);
     const server = new Server({ 'grpc.enable_channelz': 0 });
@@ -78,7 +78,7 @@ export class ControlService {
         else reject(error);
       });
     });
-    chmodSync(socket.path, 0o600);
+    if (socket.isFile) chmodSync(socket.path, 0o600);
   }
 
   /** To be called with each answer of the engine to a flush. */

@@ -15,10 +15,14 @@ import { fromLaunchDirectory } from '../../../common/ops/launch-directory.ts';
 const HOLDER_ID_NAME = 'holder-id';
 const HOLDER_ID_BYTES = 16;
 
-/** `$XDG_STATE_HOME/lockstep/<name>-<hash>`, by the directory's real path, so that every way of naming it leads there. */
+/**
+ * `$XDG_STATE_HOME/lockstep/<name>-<hash>`, on Windows below `%LOCALAPPDATA%`, by the directory's real path, so that every way of
+ * naming it leads there.
+ */
 export function defaultStateDirectory(
   directory: string,
   environment: Readonly<Record<string, string | undefined>>,
+  platform: NodeJS.Platform = process.platform,
 ): string {
   const real = realPathOf(directory);
   const hash = createHash('sha256').update(real).digest('hex').slice(0, 16);
@@ -26,17 +30,24 @@ export function defaultStateDirectory(
     basename(real)
       .replace(/[^A-Za-z0-9._-]/g, '_')
       .slice(0, 40) || 'root';
-  const configured = environment['XDG_STATE_HOME'];
+  return join(stateHome(environment, platform), 'lockstep', `${name}-${hash}`);
+}
+
+function stateHome(
+  { XDG_STATE_HOME: configured, LOCALAPPDATA: local }: Readonly<Record<string, string | undefined>>,
+  platform: NodeJS.Platform,
+): string {
+  if (platform === 'win32') return local ?? join(homedir(), 'AppData', 'Local');
   // Relative ones are to be ignored (XDG Base Directory Specification).
-  const home = configured?.startsWith('/') ? configured : join(homedir(), '.local', 'state');
-  return join(home, 'lockstep', `${name}-${hash}`);
+  return configured?.startsWith('/') ? configured : join(homedir(), '.local', 'state');
 }
 
 /** The real path, also of what does not exist (any more): then that of the nearest parent that does. */
 export function realPathOf(path: string): string {
   const absolute = fromLaunchDirectory(path);
   try {
-    return realpathSync(absolute);
+    // Where names fold, only the system's own call knows which spelling is the entry's.
+    return process.platform === 'linux' ? realpathSync(absolute) : realpathSync.native(absolute);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     const parent = dirname(absolute);

@@ -90,8 +90,10 @@ export function statusText(status: GetStatusResponse, nowMs: number): string {
     row('held back', `${status.heldDeletes} deletions; confirm them with: sync-watcher resume`);
   if (status.onSyncedFailure !== '') row('on-synced', displayText(status.onSyncedFailure));
   row('process', `${status.pid}, version ${displayText(status.version)}`);
-  if (status.problemCount > 0n) {
-    row('problems', String(status.problemCount));
+  if (status.problemCount > 0n || status.problems.length > 0) {
+    // Those that it is in step without are not counted.
+    if (status.problemCount > 0n) row('problems', String(status.problemCount));
+    else row('apart from', status.problems.length === 1 ? '1 entry' : `${status.problems.length} entries`);
     for (const { path, message } of status.problems) lines.push(`    ${displayText(path)}: ${displayText(message)}`);
     const unnamed = status.problemCount - BigInt(status.problems.length);
     if (unnamed > 0n) lines.push(`    … and ${unnamed} more`);

@@ -15,11 +15,17 @@ import { joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common
 import type { LocalOwners } from '../observe/local-owners.ts';
 import { readIgnoreFile } from '../observe/ignore-file.ts';
 import type { IgnoreRules } from '../observe/ignore-rules.ts';
+import type { FileId } from './link-comparison.ts';
 
 const READ_BYTES = 1024 * 1024;
 
 export type LocalEntry =
-  | { readonly path: TreePath; readonly record: EntryRecord }
+  | {
+      readonly path: TreePath;
+      readonly record: EntryRecord;
+      /** Of a file that has several names, what they share. */
+      readonly fileId: FileId;
+    }
   /** It is there, and cannot be looked at. */
   | { readonly path: TreePath; readonly unreadable: string };
 
@@ -70,7 +76,8 @@ function entryAt(
     if (ignore.isIgnored(path, stat.kind === 'directory')) return undefined;
     if (stat.dev !== rootDevice) return { path, unreadable: 'another file system is mounted here' };
     const record = recordOf(directory, nameOf(path), stat, digestFunction);
-    return { path, record: { ...record, ...ownerKey(owners?.of(stat)) } };
+    const fileId = stat.kind === 'file' && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : undefined;
+    return { path, record: { ...record, ...ownerKey(owners?.of(stat)) }, fileId };
   } catch (error) {
     return unreadable(path, error);
   }

@@ -50,6 +50,14 @@ export interface CredentialSource {
   getAuthContext(): { readonly sslPeerCertificate?: ClientCertificate | undefined };
 }
 
+/** A call that is counted among those of its caller. */
+export interface BegunCall {
+  /** Who shares limits with it; undefined for this machine's own, who have none. */
+  readonly caller: string | undefined;
+  /** May be called again. */
+  readonly end: () => void;
+}
+
 export interface AccessOptions {
   /** The token stores of all folders. */
   readonly stores: readonly TokenStore[];
@@ -146,24 +154,25 @@ export class Access {
   /**
    * Counts a call among those that its caller has open. Who cannot be identified is counted by address, and refused where
    * the call is authorized; nothing is noted of him here.
-   * @returns what to call at its end, once or more. @throws LIMIT_EXCEEDED
+   * @throws LIMIT_EXCEEDED
    */
-  beginCall(call: CredentialSource): () => void {
+  beginCall(call: CredentialSource): BegunCall {
     const key = this.#keyOfBeginning(call);
-    if (key === undefined) return () => {};
+    if (key === undefined) return { caller: undefined, end: () => {} };
     const open = this.#openStreams.get(key) ?? 0;
     if (open >= (this.#options.maxOpenStreams ?? MAX_OPEN_STREAMS)) {
       throw new LockstepError('LIMIT_EXCEEDED', `${open} streams are open already; end one of them first`);
     }
     this.#openStreams.set(key, open + 1);
     let isOpen = true;
-    return () => {
+    const end = (): void => {
       if (!isOpen) return;
       isOpen = false;
       const left = (this.#openStreams.get(key) ?? 1) - 1;
       if (left === 0) this.#openStreams.delete(key);
       else this.#openStreams.set(key, left);
     };
+    return { caller: key, end };
   }
 
   #keyOfBeginning(call: CredentialSource): string | undefined {

@@ -6,6 +6,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import tls from 'node:tls';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
+import { isReadByOthers } from '../../../common/fs/permission-bits.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 
@@ -62,7 +63,7 @@ class ReloadingCertificates implements experimental.CertificateProvider {
     this.#logger = logger;
     this.#seen = versionOf(files);
     this.#material = readMaterial(files);
-    if ((statSync(files.key).mode & 0o077) !== 0) {
+    if (isReadByOthers(files.key)) {
       logger.warn({ file: files.key }, 'others can read the private key; protect it with chmod 600');
     }
     this.#warnOfEnd();

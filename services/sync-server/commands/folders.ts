@@ -5,6 +5,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
+import { assertOwnersExist } from '../../../common/fs/ownership.ts';
 import { type ConfigurationFile, fileOrigin, rejectUnknownKeys } from '../../../common/ops/configuration.ts';
 import { tableOrigin, tablesOf } from '../../../common/ops/configuration-tables.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
@@ -141,6 +142,7 @@ function folderSetup(
   }
   const directory = fromLaunchDirectory(dir);
   const stateDirectory = state === undefined ? join(directory, RESERVED_NAME) : fromLaunchDirectory(state);
+  if (owner) assertOwnersExist();
   const given = owner ? { keepsOwners: true } : {};
   return { name, directory, stateDirectory, refusesEscapingLinks: refuseEscapingLinks, ...given };
 }

@@ -8,6 +8,7 @@ import { setIoPriority } from '../../../common/ops/io-priority.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { beNice } from '../../../common/ops/nice.ts';
+import { assertPermitted } from '../../../common/ops/permissions.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';
 import { onHangup, reload } from '../../../common/ops/reload.ts';
 import { serviceManager } from '../../../common/ops/service-manager.ts';
@@ -32,6 +33,8 @@ export async function serve(flags: Readonly<Record<string, unknown>>, context: C
     process.stdout.write(printedConfiguration(printedTables(resolved, folders)));
     return ExitCode.OK;
   }
+  assertPermitted('worker', 'sync-server');
+  assertPermitted('child', 'sync-server, which syncs the replica by `sync -f`,');
   const tls = tlsFiles(values);
   if (values.nice !== undefined) beNice(values.nice);
   if (values.ioPriority !== undefined) setIoPriority(values.ioPriority);

@@ -6,6 +6,7 @@ import type { DiskIdentity, Entry, FileRecord } from '../../../common/tree/entry
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { ChildRow } from '../../../common/tree/tree-index.ts';
 import type { FeedRevision } from './feed-codec.ts';
+import type { LinkFinding, LinkQuestion } from './link-check.ts';
 import type { AppliedBatch, DirectoryComparison, IncomingBatch, RecordWithDigest, ReplicaInfo } from './replica.ts';
 
 /** All of them wait until the replica is ready. */
@@ -27,6 +28,7 @@ export interface ApplierApi {
     after: TreePath | undefined,
     limit: number,
   ): Promise<readonly Entry[]>;
+  linkIds(paths: readonly TreePath[]): Promise<readonly bigint[]>;
   /** A file, with how the disk showed it. Undefined when there is none. */
   locate(path: TreePath): Promise<LocatedFile | undefined>;
   /** Any file with this content. */
@@ -34,16 +36,21 @@ export interface ApplierApi {
   /** Newest revision first asked for: those after `after`, empty when there is none yet. @throws COMPACTED */
   readFeed(after: bigint): Promise<readonly FeedRevision[]>;
   verificationPage(directory: TreePath, after: string, limit: number): Promise<VerificationPage | undefined>;
+  /** Which of these files are not linked as the index has it. */
+  brokenLinks(questions: readonly LinkQuestion[]): Promise<readonly LinkFinding[]>;
   /** Sets the index to what the disk has, contents read anew; a file whose content went bad is moved aside before. */
   repair(found: readonly RepairRequest[]): Promise<void>;
   /** Makes a checkpoint and lets go of everything. */
   close(): Promise<void>;
 }
 
-/** `isContent`: of a file, the content is wrong. */
 export interface RepairRequest {
   readonly path: TreePath;
-  readonly isContent: boolean;
+  /**
+   * What is wrong: a content that went bad, what a file is linked to, metadata (what is below a directory is looked at by itself), or
+   * anything else, with all that is below.
+   */
+  readonly what: 'content' | 'links' | 'metadata' | 'entry';
 }
 
 export interface LocatedFile {

@@ -22,6 +22,7 @@ import { recordDrift } from './drift-record.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
+import { findBrokenLink, type LinkFinding, type LinkQuestion } from './link-check.ts';
 import { findEscapingLinks } from './link-escape.ts';
 import { quarantine } from './quarantine.ts';
 import { recover } from './recovery.ts';
@@ -150,6 +151,10 @@ export class ApplierService implements ApplierApi {
     return queries.listEntries(await this.#index(), path, recursive, after, limit);
   }
 
+  async linkIds(paths: readonly TreePath[]): Promise<readonly bigint[]> {
+    return queries.linkIds(await this.#index(), paths);
+  }
+
   async locate(path: TreePath): Promise<LocatedFile | undefined> {
     return queries.locate(await this.#index(), path);
   }
@@ -162,6 +167,13 @@ export class ApplierService implements ApplierApi {
     return queries.verificationPage(await this.#index(), directory, after, limit);
   }
 
+  async brokenLinks(questions: readonly LinkQuestion[]): Promise<readonly LinkFinding[]> {
+    const index = await this.#index();
+    const { root } = this.#core;
+    root.forgetAll();
+    return questions.flatMap((question) => findBrokenLink(root, index, question) ?? []);
+  }
+
   async readFeed(after: bigint): Promise<readonly FeedRevision[]> {
     await this.#index();
     return this.#core.feed.read(after, this.#core.state.revision);
@@ -171,17 +183,21 @@ export class ApplierService implements ApplierApi {
     const index = await this.#index();
     const { reconciler, state, log, feed, root } = this.#core;
     root.forgetAll();
-    const corrected: TreePath[] = [];
+    const corrected = new Set<TreePath>();
     index.begin();
     try {
-      for (const { path, isContent } of found) {
-        if (isContent) quarantine(this.#core, path);
+      for (const { path, what } of found) {
+        if (what === 'content') quarantine(this.#core, path);
+        // Whoever has linked it hears of it, though nothing else of it is wrong.
+        if (what === 'links') corrected.add(path);
         // Without an identity the content is read anew, however unchanged the file looks (E98).
-        if (index.has(path) && path !== ROOT) index.setIdentity(path, undefined);
-        runToEnd(reconciler.settleTree(path, (settled) => corrected.push(settled)));
+        else if (index.has(path) && path !== ROOT) index.setIdentity(path, undefined);
+        const onCorrected = (settled: TreePath): unknown => corrected.add(settled);
+        if (what === 'metadata') runToEnd(reconciler.settle(path, onCorrected));
+        else runToEnd(reconciler.settleTree(path, onCorrected));
       }
-      if (corrected.length > 0) {
-        recordDrift(this.#core, corrected);
+      if (corrected.size > 0) {
+        recordDrift(this.#core, [...corrected]);
         state.saveHead();
       }
       log.write();
@@ -193,7 +209,7 @@ export class ApplierService implements ApplierApi {
       state.reload();
       throw error;
     }
-    this.#tellDrift(corrected);
+    this.#tellDrift([...corrected]);
   }
 
   async close(): Promise<void> {
@@ -205,7 +221,7 @@ export class ApplierService implements ApplierApi {
     clearTimeout(this.#checkpointTimer);
     clearTimeout(this.#retryTimer);
     // It reports its failure itself.
-    if (this.#checkpointer.isRewriting) await this.#checkpointer.run().catch(() => undefined);
+    if (this.#checkpointer.isHolding) await this.#checkpointer.run().catch(() => undefined);
     while (this.#isReady && this.#broken === undefined && this.#queue.length > 0) this.#applyGroup();
     const error = new LockstepError('DRAINING', 'the server is shutting down');
     for (const { answer } of this.#queue.splice(0)) answer.reject(error);
@@ -245,7 +261,7 @@ export class ApplierService implements ApplierApi {
 
   #turn(): void {
     // Its end is the next turn.
-    if (this.#checkpointer.isRewriting) return;
+    if (this.#checkpointer.isHolding) return;
     if (this.#broken !== undefined) {
       this.#recoverOrRefuse(this.#broken);
       return;

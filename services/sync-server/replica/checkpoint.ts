@@ -5,26 +5,29 @@
  * A sync that failed is not tried again until what it was for is written anew (E86, rewrite-unsynced.ts); that it may be
  * needed is noted on the disk before each sync, because a crash can come between the error and whoever would have heard it.
  */
+import { SYSTEM } from '../../../common/fs/system.ts';
 import type { ReplicaCore } from './replica-core.ts';
 import { rewriteUnsynced } from './rewrite-unsynced.ts';
 import { runInTurns } from './steps.ts';
 import { type SyncFileSystem, syncWithCoreutils } from './sync-file-system.ts';
+import { syncTouched } from './sync-touched.ts';
 
 /** A log of so many segments' length stops the applier until a checkpoint has caught up. */
 const MAX_SEGMENTS_BEHIND = 4;
 
 export class Checkpointer {
   readonly #core: ReplicaCore;
-  readonly #syncFileSystem: SyncFileSystem;
+  /** Undefined where the system has no such call: then each file is synced by itself, and nothing is applied meanwhile. */
+  readonly #syncFileSystem: SyncFileSystem | undefined;
   #running: Promise<void> | undefined;
-  #isRewriting = false;
+  #isHolding = false;
   #hasSyncFailed = false;
   #rewrittenFiles = 0;
   #done = { count: 0, lastMs: 0 };
 
-  constructor(core: ReplicaCore, syncFileSystem: SyncFileSystem = syncWithCoreutils) {
+  constructor(core: ReplicaCore, syncFileSystem?: SyncFileSystem) {
     this.#core = core;
-    this.#syncFileSystem = syncFileSystem;
+    this.#syncFileSystem = syncFileSystem ?? (SYSTEM === 'win32' ? undefined : syncWithCoreutils);
   }
 
   /** How many were made since the start, and how long the last one took in milliseconds. */
@@ -51,9 +54,9 @@ export class Checkpointer {
     return this.#core.log.sizeBytes > MAX_SEGMENTS_BEHIND * this.#core.settings.checkpointBytes;
   }
 
-  /** True while nothing may be applied, recovered or looked through: the files of the log are being written anew. */
-  get isRewriting(): boolean {
-    return this.#isRewriting;
+  /** True while nothing may be applied, recovered or looked through: files of the log are being written anew, or synced one by one. */
+  get isHolding(): boolean {
+    return this.#isHolding;
   }
 
   /**
@@ -81,7 +84,8 @@ export class Checkpointer {
     doubt.raise();
     crashPoint('raised the doubt');
     try {
-      await this.#syncFileSystem(settings.directory);
+      if (this.#syncFileSystem === undefined) await this.#holding(() => runInTurns(syncTouched(this.#core)));
+      else await this.#syncFileSystem(settings.directory);
     } catch (error) {
       this.#hasSyncFailed = true;
       throw error;
@@ -99,15 +103,21 @@ export class Checkpointer {
   /** Nothing gets into the log in between, which would have been written before the failure was known. */
   async #rotateAfterRewriting(): Promise<number> {
     const { logger, log } = this.#core;
-    this.#isRewriting = true;
-    try {
+    return this.#holding(async () => {
       logger.warn({ logBytes: log.sizeBytes }, 'a sync of the replica is in doubt: writing its newest files anew');
       const files = await runInTurns(rewriteUnsynced(this.#core));
       this.#rewrittenFiles += files;
       logger.info({ files }, 'wrote anew what a sync may have lost');
       return log.rotate();
+    });
+  }
+
+  async #holding<T>(work: () => Promise<T>): Promise<T> {
+    this.#isHolding = true;
+    try {
+      return await work();
     } finally {
-      this.#isRewriting = false;
+      this.#isHolding = false;
     }
   }
 }

@@ -55,4 +55,12 @@ export type Mismatch = Extract<VerifyItem, { readonly type: 'mismatch' }>;
 export interface PageFindings {
   readonly mismatches: readonly Mismatch[];
   readonly contentBytes: number;
+  /** Files that are as they should be, and have several names, or another inode than the index knows. */
+  readonly linked: readonly LinkedFile[];
+}
+
+export interface LinkedFile {
+  readonly path: TreePath;
+  /** The inode of one that has several names. */
+  readonly sharedInode: string | undefined;
 }

@@ -7,9 +7,10 @@
  * an lstat was made anyway. Within the bound's slack an edit that keeps size, mtime and inode is only found by
  * verification, which reads the contents.
  */
+import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { mtimeMatches } from '../../../common/fs/times.ts';
-import { type DiskIdentity, type Entry, type IndexedEntry, MODE_MASK } from '../../../common/tree/entry.ts';
+import type { DiskIdentity, Entry, IndexedEntry } from '../../../common/tree/entry.ts';
 import type { ChildRow } from '../../../common/tree/tree-index.ts';
 import type { OwnerKeeper } from './owner-keeper.ts';
 
@@ -27,7 +28,9 @@ export function nowNs(): bigint {
 /** The identity of something that the applier itself has just made or is about to move to its path. */
 export function identityOfOwn(stat: Stat, entry: Entry, now: bigint): DiskIdentity {
   const { dev, ino, sizeBytes } = stat;
-  return { dev, ino, sizeBytes, mtimeNs: entry.mtimeNs, ctimeNs: now + CTIME_SLACK_NS };
+  // The file system's clock may be another one, ahead of this program's.
+  const lastNs = stat.ctimeNs > now ? stat.ctimeNs : now;
+  return { dev, ino, sizeBytes, mtimeNs: entry.mtimeNs, ctimeNs: lastNs + CTIME_SLACK_NS };
 }
 
 /** The identity of something as it stands on the disk. */
@@ -64,5 +67,5 @@ export function looksUnchanged(entry: KnownEntry, stat: Stat, owners: OwnerKeepe
 export function hasSameMetadata(entry: Entry | ChildRow, stat: Stat, owners: OwnerKeeper | undefined): boolean {
   if (!mtimeMatches(entry.mtimeNs, stat.mtimeNs)) return false;
   if (owners !== undefined && !owners.isKept(entry.owner, stat)) return false;
-  return entry.kind === 'symlink' || entry.mode === (stat.mode & MODE_MASK);
+  return entry.kind === 'symlink' || entry.mode === permissionsOf(stat, entry);
 }

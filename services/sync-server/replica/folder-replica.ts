@@ -170,6 +170,10 @@ export class FolderReplica implements Replica {
     return this.#applier.listEntries(path, recursive, after, limit);
   }
 
+  linkIds(paths: readonly TreePath[]): Promise<readonly bigint[]> {
+    return this.#applier.linkIds(paths);
+  }
+
   readContent(path: TreePath, offset: number, length: number | undefined): AsyncIterable<ContentPart> {
     return readContent(this.#applier, this.#content, path, offset, length);
   }

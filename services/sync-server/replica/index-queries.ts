@@ -53,6 +53,17 @@ export function listEntries(
   return index.children(path, { after: name, limit: wanted }).map(withoutIdentity);
 }
 
+/** 0 for all where nothing was ever linked. */
+export function linkIds(index: TreeIndex, paths: readonly TreePath[]): readonly bigint[] {
+  if (!index.keepsInodes) return paths.map(() => 0n);
+  return paths.map((path) => {
+    const entry = index.get(path);
+    if (entry?.kind !== 'file' || entry.identity === undefined) return 0n;
+    const { dev, ino } = entry.identity;
+    return index.findByInode(dev, ino, 2).length < 2 ? 0n : BigInt.asUintN(64, ino ^ (dev << 48n));
+  });
+}
+
 export function locate(index: TreeIndex, path: TreePath): LocatedFile | undefined {
   const entry = index.get(path);
   return entry?.kind === 'file' ? located(entry) : undefined;

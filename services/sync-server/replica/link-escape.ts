@@ -4,6 +4,7 @@
  * ones, so that leading `..` count exactly; behind a name there may be no `..` at all, because that name may be a link itself
  * and lead deeper than it looks. Knows the index, no disk.
  */
+import { SYSTEM } from '../../../common/fs/system.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { depthOf, displayPath, rebase, RESERVED_NAME, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -16,15 +17,17 @@ const MAX_MOVED_ENTRIES = 50_000;
 const MAX_EXAMPLES = 10;
 
 /** Why a link at `path` leads out of the folder; undefined when it does not. */
-export function escapeOf(path: TreePath, target: Buffer): string | undefined {
+export function escapeOf(path: TreePath, target: Buffer, system: NodeJS.Platform = SYSTEM): string | undefined {
   const text = target.toString('latin1');
-  if (text.startsWith('/')) return 'it is absolute';
+  if (text.startsWith('/') || (system === 'win32' && /^[A-Za-z]:/.test(text))) return 'it is absolute';
   const names = text.split('/').filter((name) => name !== '' && name !== '.');
   const ups = names.findIndex((name) => name !== '..');
   const climbed = ups < 0 ? names.length : ups;
   if (climbed >= depthOf(path)) return 'it climbs above the folder';
   if (names.includes('..', climbed)) return 'it climbs behind a name that may be a link';
-  return names.includes(RESERVED_NAME) ? "it leads to the server's own directory" : undefined;
+  // Elsewhere file systems take other cases of it for the same name.
+  const isOwn = (name: string) => (system === 'linux' ? name : name.toLowerCase()) === RESERVED_NAME;
+  return names.some(isOwn) ? "it leads to the server's own directory" : undefined;
 }
 
 /** @throws ChangeFailure LINK_ESCAPES */

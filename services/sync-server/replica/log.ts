@@ -5,9 +5,7 @@
 import {
   closeSync,
   constants,
-  fdatasyncSync,
   fstatSync,
-  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -19,6 +17,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { syncDirectory } from '../../../common/fs/atomic-file.ts';
+import { fdatasync } from '../../../common/fs/descriptor.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { LogReserve } from './log-reserve.ts';
 import { decodeRecordAt, encodeRecord, hasRecordBehind, type LogRecord } from './log-record.ts';
@@ -136,7 +135,7 @@ export class Log {
   sync(): void {
     this.#assertSound();
     try {
-      fdatasyncSync(this.#fd);
+      fdatasync(this.#fd);
     } catch (error) {
       if (errnoOf(error) !== 'EINVAL') {
         const message = `syncing the log failed (${errnoOf(error)}): the disk may have lost data`;
@@ -161,10 +160,10 @@ export class Log {
       this.#unmended ??= readFileSync(old).subarray(this.#syncedBytes, this.#segmentBytes);
       fd = openSync(mending, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC, 0o600);
       writeAll(fd, [this.#unmended]);
-      fdatasyncSync(fd);
+      fdatasync(fd);
       // The same records must never stand in two segments. A crash behind this loses what was never said to be durable.
-      ftruncateSync(this.#fd, this.#syncedBytes);
-      fdatasyncSync(this.#fd);
+      truncateSync(old, this.#syncedBytes);
+      fdatasync(this.#fd);
       renameSync(mending, this.#pathOf(next));
       syncDirectory(this.#directory);
     } catch (error) {
@@ -236,7 +235,8 @@ export class Log {
   /** Half a group must not stay: the next one would stand behind garbage. */
   #cutBack(): void {
     try {
-      ftruncateSync(this.#fd, this.#segmentBytes);
+      // By its path, because Windows does not cut through a handle that only appends.
+      truncateSync(this.#pathOf(this.#newest()), this.#segmentBytes);
     } catch (cause) {
       this.#failure = new LockstepError('IO', 'the log cannot be cut back after a failed write', { cause });
     }

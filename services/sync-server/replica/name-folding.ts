@@ -8,6 +8,7 @@
 import { closeSync } from 'node:fs';
 import type { Directory } from '../../../common/fs/directory.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
+import { SYSTEM } from '../../../common/fs/system.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
 import { displayPath, joinPath, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { ChangeFailure } from './change-failure.ts';
@@ -30,7 +31,8 @@ export class NameFolding {
   /** @param staging where names can be tried; on the replica's file system, and of its sort */
   constructor(staging: Directory) {
     this.#staging = staging;
-    this.isFolding = SPELLINGS.some(([name, ...others]) => this.#folds(name, others));
+    // On Windows an entry may also have a second name, of eight letters and three.
+    this.isFolding = SYSTEM === 'win32' || SPELLINGS.some(([name, ...others]) => this.#folds(name, others));
   }
 
   /** What has exactly this name. */

@@ -6,7 +6,7 @@ import type { ResourceLimits } from 'node:worker_threads';
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import { acquireDirectoryLock, type DirectoryLock } from '../../../common/fs/file-lock.ts';
 import { Deferred } from '../../../common/ops/async.ts';
-import { errnoError, errnoOf, type LockstepError } from '../../../common/ops/errors.ts';
+import type { LockstepError } from '../../../common/ops/errors.ts';
 import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
 import { RESERVED_NAME } from '../../../common/tree/tree-path.ts';
 import type { ApplierApi, ApplierInfo } from './applier-api.ts';
@@ -96,7 +96,7 @@ function lockDirectories(settings: ReplicaSettings): readonly DirectoryLock[] {
     return locks;
   } catch (error) {
     for (const lock of locks) lock.release();
-    throw errnoOf(error) === undefined ? error : errnoError(`open ${settings.directory}`, error);
+    throw error;
   }
 }
 

@@ -9,11 +9,12 @@
 import { closeSync } from 'node:fs';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
+import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { type Stat, statOf } from '../../../common/fs/stat.ts';
 import { mtimeMatches } from '../../../common/fs/times.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
-import { type EntryRecord, type IndexedEntry, MODE_MASK, sameRecord } from '../../../common/tree/entry.ts';
+import { type EntryRecord, type IndexedEntry, sameRecord } from '../../../common/tree/entry.ts';
 import { type Owner, ownerKey } from '../../../common/tree/owner.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
 import {
@@ -127,8 +128,8 @@ export class Reconciler {
       if (!isSameInode(known, stat)) this.#index.setIdentity(ROOT, identityOf(stat));
       return true;
     }
-    const { mtimeNs, mode } = stat;
-    this.#index.put({ path: ROOT, kind: 'directory', mode: mode & MODE_MASK, mtimeNs }, identityOf(stat));
+    const mode = permissionsOf(stat, known);
+    this.#index.put({ path: ROOT, kind: 'directory', mode, mtimeNs: stat.mtimeNs }, identityOf(stat));
     onCorrected(ROOT);
     return true;
   }
@@ -189,7 +190,7 @@ export class Reconciler {
 
   /** What the disk has; undefined when it changes while it is read, or cannot be read. */
   *#recordOf(path: TreePath, stat: Stat, known: IndexedEntry | undefined): Steps<EntryRecord | undefined> {
-    const mode = stat.mode & MODE_MASK;
+    const mode = permissionsOf(stat, known);
     // The record's nanoseconds are kept where the disk, which holds less, does not contradict them (E72).
     const mtimeNs = known !== undefined && mtimeMatches(known.mtimeNs, stat.mtimeNs) ? known.mtimeNs : stat.mtimeNs;
     switch (stat.kind) {

@@ -81,7 +81,7 @@ function checkSymlink(core: ReplicaCore, performer: Performer, entry: IndexedEnt
 }
 
 /** Whether the file has its content. One that was synced by itself is believed when it looks right. */
-function isWhole(
+export function isWhole(
   core: ReplicaCore,
   entry: FileEntry & IndexedEntry,
   stat: Stat | undefined,

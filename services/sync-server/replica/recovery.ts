@@ -44,6 +44,8 @@ function ignore(): void {}
 export function recover(core: ReplicaCore): RecoveryOutcome {
   const { index, state, root, planner, log } = core;
   log.mend();
+  // What a group had to say of changes that failed, before it failed itself: they are performed again.
+  log.discard();
   index.rollback();
   state.reload();
   root.forgetAll();

@@ -51,6 +51,8 @@ export interface Replica {
     after: TreePath | undefined,
     limit: number,
   ): Promise<readonly Entry[]>;
+  /** For each of these entries a number that names of one file share; 0 for what has one name. */
+  linkIds(paths: readonly TreePath[]): Promise<readonly bigint[]>;
   /** Reads one version of a file, from `offset` on. @throws ENTRY_NOT_FOUND, OFFSET_MISMATCH */
   readContent(path: TreePath, offset: number, length: number | undefined): AsyncIterable<ContentPart>;
 
@@ -225,7 +227,7 @@ export interface VerifyCounts {
 export type VerifyItem =
   | {
       readonly type: 'mismatch';
-      readonly kind: 'missing' | 'extra' | 'kind' | 'content' | 'metadata' | 'unreadable';
+      readonly kind: 'missing' | 'extra' | 'kind' | 'content' | 'metadata' | 'links' | 'unreadable';
       readonly path: TreePath;
       readonly message: string;
     }

@@ -14,6 +14,7 @@ import { decodeBatch } from './batch-decoder.ts';
 import { acceptedChanges, type FileEntry } from './change.ts';
 import { hasSameContent, identityOf } from './disk-identity.ts';
 import { failuresIn } from './log.ts';
+import { isWhole } from './recovery-check.ts';
 import { install, lstat, rebuildFromLog, REPAIR_NAME } from './rebuild-from-log.ts';
 import type { ReplicaCore } from './replica-core.ts';
 import type { Steps } from './steps.ts';
@@ -48,7 +49,7 @@ export function* rewriteUnsynced(core: ReplicaCore): Steps<number> {
 }
 
 /** Where everything is that the log tells of. */
-function* touchedBy({ log, settings }: ReplicaCore): Steps<TouchedPaths> {
+export function* touchedBy({ log, settings }: ReplicaCore): Steps<TouchedPaths> {
   const touched = new TouchedPaths();
   const failures = failuresIn(log);
   for (const record of log.records()) {
@@ -89,7 +90,12 @@ function againWithoutContent(core: ReplicaCore, entry: IndexedEntry): void {
 function isOurs(core: ReplicaCore, entry: IndexedEntry): boolean {
   core.root.forgetAll();
   const stat = lstat(core, entry.path);
-  return stat?.kind === entry.kind && (entry.identity === undefined || hasSameContent(entry, stat));
+  if (stat?.kind !== entry.kind) return false;
+  if (entry.identity === undefined || hasSameContent(entry, stat)) return true;
+  // It may look changed because this program's clock and the file system's are not the same.
+  if (entry.kind === 'file') return isWhole(core, entry, stat, true);
+  const parent = core.root.directory(parentOf(entry.path));
+  return entry.kind === 'symlink' && parent.readLink(nameOf(entry.path)).equals(entry.target);
 }
 
 /** One file: the index has its new inode, and its directory its old time, before anybody else looks. */

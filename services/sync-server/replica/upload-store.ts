@@ -1,9 +1,9 @@
 /**
  * All uploads of a folder: begun, resumed, finished, and forgotten when their time is over.
  */
-import { closeSync, fdatasync } from 'node:fs';
-import { promisify } from 'node:util';
+import { closeSync } from 'node:fs';
 import type { Digest, DigestFunction } from '../../../common/content/digest.ts';
+import { fdatasyncBeside } from '../../../common/fs/descriptor.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { allocatedBytes } from '../../../common/fs/sparse-file.ts';
@@ -19,7 +19,6 @@ import type { SpaceGuard } from './space-guard.ts';
 import { runInTurns } from './steps.ts';
 import { Upload } from './upload.ts';
 
-const syncData = promisify(fdatasync);
 /** Copies in the making; a crash leaves them for the sweep. */
 const COPY_PREFIX = 'u-copy-';
 
@@ -143,7 +142,7 @@ export class UploadStore {
           staging.unlink(copy);
           return false;
         }
-        await syncData(fd);
+        await fdatasyncBeside(fd);
       } finally {
         closeSync(fd);
       }

@@ -2,10 +2,10 @@
  * One content on its way into staging: written in order, hashed as it comes, checked at its end, durable before it gets
  * its name. Nothing in here is visible in the replica.
  */
-import { closeSync, fdatasync, ftruncateSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { closeSync, ftruncateSync } from 'node:fs';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
 import { decompressLiterals } from '../../../common/content/literals.ts';
+import { fdatasyncBeside } from '../../../common/fs/descriptor.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
 import { writeSparsely } from '../../../common/fs/sparse-file.ts';
@@ -20,7 +20,6 @@ const CHUNK_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
-const syncData = (fd: number): Promise<void> => promisify(fdatasync)(fd);
 
 export interface UploadOptions {
   readonly staging: Directory;
@@ -120,7 +119,7 @@ export class Upload {
       throw new LockstepError(reason, `an uploaded content has ${what} and was dropped; send it again`);
     }
     try {
-      await syncData(fd);
+      await fdatasyncBeside(fd);
     } catch (error) {
       // What the kernel dropped cannot be known (E86).
       this.drop();

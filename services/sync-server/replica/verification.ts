@@ -10,8 +10,8 @@ import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { displayPath, isReserved, joinPath, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { VerificationPage, VerificationRow } from './applier-api.ts';
-import type { Mismatch, PageFindings } from './content-api.ts';
-import { hasSameMetadata } from './disk-identity.ts';
+import type { LinkedFile, Mismatch, PageFindings } from './content-api.ts';
+import { hasSameMetadata, isSameInode } from './disk-identity.ts';
 import type { OwnerKeeper } from './owner-keeper.ts';
 import { errnoText } from './performer.ts';
 import { hashInSteps } from './reconciler.ts';
@@ -30,6 +30,7 @@ export function* verifyPage(
   onRead: (count: number) => void,
 ): Steps<PageFindings> {
   const mismatches: Mismatch[] = [];
+  const linked: LinkedFile[] = [];
   let contentBytes = 0;
   root.forgetAll();
   let names: Set<string>;
@@ -37,12 +38,17 @@ export function* verifyPage(
     names = new Set(root.directory(path).list());
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
-    return { mismatches: [mismatch('unreadable', path, `cannot be listed: ${errnoText(error)}`)], contentBytes };
+    return {
+      mismatches: [mismatch('unreadable', path, `cannot be listed: ${errnoText(error)}`)],
+      contentBytes,
+      linked,
+    };
   }
   for (const row of page.rows) {
     names.delete(row.name);
     const child = joinPath(path, row.name);
-    const result = yield* verifyRow(root, owners, digestFunction, path, child, row, onRead);
+    const onLinked = (file: LinkedFile): unknown => linked.push(file);
+    const result = yield* verifyRow(root, owners, digestFunction, path, child, row, onRead, onLinked);
     if (result !== undefined) mismatches.push(result);
     else if (row.kind === 'file') contentBytes += row.sizeBytes;
     onRead(ENTRY_BYTES);
@@ -56,7 +62,7 @@ export function* verifyPage(
     if (stat === undefined || stat.kind === 'other') continue;
     mismatches.push(mismatch('extra', joinPath(path, name), 'is on the disk and not in the index'));
   }
-  return { mismatches, contentBytes };
+  return { mismatches, contentBytes, linked };
 }
 
 function* verifyRow(
@@ -67,6 +73,7 @@ function* verifyRow(
   path: TreePath,
   row: VerificationRow,
   onRead: (count: number) => void,
+  onLinked: (file: LinkedFile) => void,
 ): Steps<Mismatch | undefined> {
   try {
     const directory = root.tryDirectory(parent);
@@ -80,6 +87,8 @@ function* verifyRow(
       return mismatch('metadata', path, 'has another mode or time than the index says');
     if (owners?.isKept(row.owner, stat) === false)
       return mismatch('metadata', path, 'has another owner than the index says');
+    if (stat.kind === 'file' && (stat.nlink > 1 || !isSameInode(row, stat)))
+      onLinked({ path, sharedInode: stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : undefined });
     return undefined;
   } catch (error) {
     if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;

@@ -4,8 +4,9 @@
  */
 import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import type { ApplierApi, VerificationPage } from './applier-api.ts';
-import type { ContentApi, Mismatch } from './content-api.ts';
+import type { ApplierApi, RepairRequest, VerificationPage } from './applier-api.ts';
+import type { ContentApi, LinkedFile, Mismatch } from './content-api.ts';
+import type { LinkFinding } from './link-check.ts';
 import type { VerifyCounts, VerifyItem, VerifyOptions } from './replica.ts';
 
 const PAGE_ROWS = 256;
@@ -22,6 +23,7 @@ export async function* verifyFolder(
   if (entry === undefined) throw new LockstepError('ENTRY_NOT_FOUND', `there is no ${displayPath(path)}`, { path });
   const counts = { entries: 0, contentBytes: 0, mismatches: 0 };
   const snapshot = (): VerifyCounts => ({ ...counts, revision: headRevision() });
+  const firstNames = new Map<string, TreePath>();
   // A single file is a page of its own.
   const pending: { readonly directory: TreePath; readonly only: string | undefined }[] = [
     entry.kind === 'directory'
@@ -39,13 +41,21 @@ export async function* verifyFolder(
       const findings = await content.verifyPage(directory, only ?? after, looked, bytesPerSecond);
       counts.entries += looked.rows.length;
       counts.contentBytes += findings.contentBytes;
-      const mismatches = await confirmed(applier, content, directory, after, findings.mismatches);
+      const broken = await brokenLinks(applier, findings.linked, firstNames);
+      const mismatches = [
+        ...(await confirmed(applier, content, directory, after, findings.mismatches)),
+        ...broken.map(
+          ({ path: name, message }): Mismatch => ({ type: 'mismatch', kind: 'links', path: name, message }),
+        ),
+      ];
       counts.mismatches += mismatches.length;
       yield* mismatches;
       if (repair && mismatches.length > 0)
-        await applier.repair(
-          mismatches.map(({ path: wrong, kind }) => ({ path: wrong, isContent: kind === 'content' })),
-        );
+        await applier.repair([
+          ...mismatches.map(({ path: wrong, kind }) => ({ path: wrong, what: repairOf(kind) })),
+          // Which of the two is the one that was changed is not known.
+          ...broken.map(({ other }) => ({ path: other, what: 'links' as const })),
+        ]);
       for (const row of looked.rows)
         if (row.kind === 'directory') pending.push({ directory: joinPath(directory, row.name), only: undefined });
       after = page.rows.at(-1)?.name ?? after;
@@ -59,6 +69,25 @@ export async function* verifyFolder(
 function onlyRow(page: VerificationPage, name: string): VerificationPage {
   // Not the last page: names that are not in the index are not asked about.
   return { rows: page.rows.filter((row) => row.name === name), isLast: false };
+}
+
+/** `firstNames`: of the files that have several, the first name that was come by; of inodes. */
+async function brokenLinks(
+  applier: ApplierApi,
+  linked: readonly LinkedFile[],
+  firstNames: Map<string, TreePath>,
+): Promise<readonly LinkFinding[]> {
+  if (linked.length === 0) return [];
+  const questions = linked.map(({ path, sharedInode }) => {
+    const other = sharedInode === undefined ? undefined : firstNames.get(sharedInode);
+    if (sharedInode !== undefined && other === undefined) firstNames.set(sharedInode, path);
+    return { path, other };
+  });
+  return applier.brokenLinks(questions);
+}
+
+function repairOf(kind: Mismatch['kind']): RepairRequest['what'] {
+  return kind === 'content' || kind === 'links' || kind === 'metadata' ? kind : 'entry';
 }
 
 /** Looks at what was found once more: a batch may have been applied between reading the index and the disk. */

@@ -34,13 +34,16 @@ export interface Limits {
   readonly admissionMs: number;
   /** How long a streaming answer waits for a client that does not read it, in milliseconds. */
   readonly stalledAnswerMs: number;
+  /** What one caller's messages may take while they are not whole, over all connections. */
+  readonly maxUnfinishedBytes: number;
 }
 
 /**
  * A batch has half of a message, so that the answer to one whose every change is a problem (each with its path) still
  * fits into a message of the size that any gRPC client takes without being told. 256 KiB inline is what the server
  * takes; clients send less inline, because large contents belong into uploads. An hour for an answer that nobody reads,
- * because an honest client may hash terabytes between two messages of a list.
+ * because an honest client may hash terabytes between two messages of a list. Unfinished messages: what sixteen uploads of sixteen folders
+ * have under way, 256 KiB each.
  */
 export const DEFAULT_LIMITS: Limits = {
   maxMessageBytes: 4 * 2 ** 20,
@@ -58,6 +61,7 @@ export const DEFAULT_LIMITS: Limits = {
   idleConnectionMs: 300_000,
   admissionMs: DEFAULT_CONNECTION_BOUNDS.admissionMs,
   stalledAnswerMs: 3_600_000,
+  maxUnfinishedBytes: 64 * 2 ** 20,
 };
 
 /** Literal data in one message of UploadContent, before compression: fixed by the protocol. */
@@ -97,5 +101,6 @@ export function toWireLimits(limits: Limits): WireLimits {
     admissionMs: limits.admissionMs,
     stalledAnswerMs: limits.stalledAnswerMs,
     maxZeroBytes: BigInt(MAX_UPLOAD_ZERO_BYTES),
+    maxUnfinishedBytes: BigInt(limits.maxUnfinishedBytes),
   };
 }

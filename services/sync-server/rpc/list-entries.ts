@@ -17,6 +17,15 @@ import { safeInteger } from './wire-values.ts';
 /** Entries that the replica is asked for at a time; with usual names, about one message. */
 const PAGE_ENTRIES = 2000;
 
+/** As a varint. */
+const MAX_LINK_ID_BYTES = 10;
+
+interface Listed {
+  readonly entry: WireEntry;
+  /** Undefined where nobody asked. */
+  readonly linkId: bigint | undefined;
+}
+
 export function listEntries(context: SyncContext) {
   return streamHandler(async (call: ServerWritableStream<ListEntriesRequest, ListEntriesResponse>, signal) => {
     const { request } = call;
@@ -31,18 +40,23 @@ export function listEntries(context: SyncContext) {
       const page = await replica.listEntries(path, request.recursive, after, limit);
       signal.throwIfAborted();
       if (isFirst && page.length === 0 && (await replica.getEntry(path)) === undefined) throw entryNotFound(path);
-      const filler = new MessageFiller<WireEntry>(entrySizeBytes);
-      for (const entry of page) {
-        const entries = filler.add(toWireEntry(entry.path, entry));
-        if (entries !== undefined) await answers.write({ entries, revision }, STREAM_MESSAGE_BYTES);
+      const ids = request.links ? await replica.linkIds(page.map((entry) => entry.path)) : undefined;
+      const filler = new MessageFiller<Listed>((listed) => entrySizeBytes(listed.entry) + MAX_LINK_ID_BYTES);
+      for (const [at, entry] of page.entries()) {
+        const full = filler.add({ entry: toWireEntry(entry.path, entry), linkId: ids?.[at] });
+        if (full !== undefined) await answers.write({ ...partOf(full), revision }, STREAM_MESSAGE_BYTES);
       }
       const { sizeBytes } = filler;
       const rest = filler.take();
       // An empty list is answered too: the client learns its revision.
-      if (rest.length > 0 || isFirst) await answers.write({ entries: rest, revision }, sizeBytes);
+      if (rest.length > 0 || isFirst) await answers.write({ ...partOf(rest), revision }, sizeBytes);
       remaining -= page.length;
       after = page.at(-1)?.path;
       if (after === undefined || page.length < limit || remaining === 0) return;
     }
   }, context.onCallError);
+}
+
+function partOf(listed: readonly Listed[]): Pick<ListEntriesResponse, 'entries' | 'linkIds'> {
+  return { entries: listed.map(({ entry }) => entry), linkIds: listed.flatMap(({ linkId }) => linkId ?? []) };
 }

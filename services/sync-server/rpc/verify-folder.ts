@@ -61,6 +61,8 @@ function toWireKind(kind: Extract<VerifyItem, { type: 'mismatch' }>['kind']): Mi
       return MismatchKind.MISMATCH_KIND_CONTENT;
     case 'metadata':
       return MismatchKind.MISMATCH_KIND_METADATA;
+    case 'links':
+      return MismatchKind.MISMATCH_KIND_LINKS;
     case 'unreadable':
       return MismatchKind.MISMATCH_KIND_UNREADABLE;
   }

@@ -338,6 +338,16 @@ for (const way of WAYS)
       });
     });
 
+    it('does not have Node look at a target, which it would on Windows to tell directories from files', () => {
+      const given: unknown[] = [];
+      using _seen = failingCalls('symlinkSync', 'EIO', (_number, parameters) => {
+        given.push(parameters[2]);
+        return false;
+      });
+      directory.makeSymlink('unc', Buffer.from('//host/share'));
+      expect(given).to.deep.equal(['file']);
+    });
+
     it('stores link targets byte for byte: dangling, absolute, to itself, not UTF-8, 4,095 bytes (E16)', () => {
       const targets = ['missing', '/etc', 'self', '../..', '\xff\xfe\n', 'x/'.repeat(2047).concat('y')];
       for (const target of targets) {

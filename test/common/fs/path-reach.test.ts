@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { chooseWay } from '../../../common/fs/choose-way.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { chooseSystem } from '../../../common/fs/system.ts';
 import { toSystemName } from '../../../common/fs/system-name.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
@@ -222,16 +223,14 @@ describe('the way to directories', () => {
     expect(chooseWay('linux', {})).to.equal('handles');
     expect(chooseWay('darwin', {})).to.equal('paths');
     expect(chooseWay('freebsd', {})).to.equal('paths');
-  });
-
-  it('is none on Windows, which is said', () => {
-    expect(() => chooseWay('win32', {}))
-      .to.throw()
-      .with.property('message', 'Windows is not supported; run both programs in WSL 2');
+    expect(chooseWay('win32', {})).to.equal('paths');
   });
 
   it('can be forced for a test', () => {
     expect(chooseWay('linux', { LOCKSTEP_TEST_WAY: 'paths' })).to.equal('paths');
     expect(chooseWay('linux', { LOCKSTEP_TEST_WAY: '1' })).to.equal('handles');
+    expect(chooseWay('linux', { LOCKSTEP_TEST_WAY: 'windows' })).to.equal('paths');
+    expect(chooseSystem('linux', { LOCKSTEP_TEST_WAY: 'windows' })).to.equal('win32');
+    expect(chooseSystem('linux', { LOCKSTEP_TEST_WAY: 'paths' })).to.equal('linux');
   });
 });

@@ -1,6 +1,12 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { fromSystemName, nameProblem, toSystemName } from '../../../common/fs/system-name.ts';
+import {
+  fromSystemName,
+  fromSystemTarget,
+  nameProblem,
+  toSystemName,
+  toSystemTarget,
+} from '../../../common/fs/system-name.ts';
 
 /** As a component of a tree path has it: one char for each byte. */
 const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
@@ -73,5 +79,31 @@ describe('names of the system', () => {
 
   it('say which name it was, without a character that could steer a terminal (S27)', () => {
     expect(() => toSystemName('a\x1b\xff', 'darwin')).to.throw(/^the name "a[^\x1b]+" is not UTF-8/);
+  });
+});
+
+describe("targets of the system's links", () => {
+  it('are any bytes, but on Windows', () => {
+    const bytes = Buffer.from([0xff, 0x5c, 0x2f]);
+    expect(toSystemTarget(bytes, 'linux')).to.equal(bytes);
+    expect(fromSystemTarget(bytes, 'darwin')).to.equal(bytes);
+  });
+
+  it('come back from Windows with the slashes that Node had turned', () => {
+    const target = Buffer.from('../ü/b');
+    expect(toSystemTarget(target, 'win32')).to.equal(target);
+    expect(fromSystemTarget(Buffer.from('..\\ü\\b'), 'win32').toString()).to.equal('../ü/b');
+  });
+
+  it('are refused where Windows would keep another one', () => {
+    for (const fine of ['a/../b', 'C:/Users/ü', '']) {
+      expect(toSystemTarget(Buffer.from(fine), 'win32').toString()).to.equal(fine);
+    }
+    const wrongTexts = ['a\\b', '/etc', '//host/share', 'C:/a/../b', 'C:/a/'];
+    for (const wrong of [Buffer.from([0xff]), ...wrongTexts.map((text) => Buffer.from(text))]) {
+      expect(() => toSystemTarget(wrong, 'win32'))
+        .to.throw(/is none that Windows keeps as it is$/)
+        .that.includes({ reason: 'NAME_UNSUPPORTED', code: 'EILSEQ' });
+    }
   });
 });

@@ -1,6 +1,6 @@
 /** A fresh directory for each test, removed afterwards whatever it then holds. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -14,6 +14,7 @@ export function useTemporaryDirectory(base: string = tmpdir()): { readonly path:
     current.path = mkdtempSync(join(base, 'lockstep-test-'));
   });
   afterEach(() => {
+    if (process.platform === 'win32') return rmSync(current.path, { recursive: true, maxRetries: 20 });
     // Node's own recursive removal fails on paths beyond 4,096 bytes.
     execFileSync('chmod', ['-R', 'u+rwx', '--', current.path]);
     execFileSync('rm', ['-rf', '--', current.path]);

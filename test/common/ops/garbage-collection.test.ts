@@ -22,6 +22,32 @@ describe('memory of a thread that has nothing to do', () => {
   });
 });
 
+describe('a heap in which little is to be had', () => {
+  it('is left alone', () => {
+    const program = `
+      import { PerformanceObserver, performance } from 'node:perf_hooks';
+      import { setTimeout as sleep } from 'node:timers/promises';
+      import { giveBackMemoryWhenIdle } from ${JSON.stringify(module)};
+      const { eventLoopUtilization } = performance;
+      let idleLooks = 0;
+      performance.eventLoopUtilization = (...times) => {
+        const used = eventLoopUtilization(...times);
+        if (times.length === 2 && used.utilization <= 0.005) idleLooks++;
+        return used;
+      };
+      let marked = 0;
+      new PerformanceObserver((list) => {
+        marked += list.getEntries().filter(({ detail }) => detail.kind === 4).length;
+      }).observe({ entryTypes: ['gc'] });
+      giveBackMemoryWhenIdle(500);
+      while (idleLooks < 2) await sleep(600);
+      process.stdout.write(String(marked));
+    `;
+    const options = { encoding: 'utf8', timeout: 50_000 } as const;
+    expect(execFileSync(process.execPath, ['--input-type=module', '-e', program], options)).to.equal('0');
+  });
+});
+
 describe('garbage that V8 still takes for memory in use', () => {
   it('is given back, too', () => {
     const program = `

@@ -6,15 +6,17 @@ import { expect } from 'chai';
 const shutdownModule = fileURLToPath(new URL('../../../common/ops/shutdown.ts', import.meta.url));
 const commandLineModule = fileURLToPath(new URL('../../../common/ops/command-line.ts', import.meta.url));
 
-/** A program that says "ready", and does what `handler` says when it is asked to stop. */
+/** A program that says "ready", does what is to be done at once, and what `handler` says when it is asked to stop. */
 const startProgram = async (
   handler: string,
+  atOnce = '',
 ): Promise<{ child: ChildProcess; said: (text: string) => Promise<void> }> => {
   const script = `
     const { onTermination } = await import(${JSON.stringify(shutdownModule)});
     const alive = setInterval(() => {}, 1000);
     const dispose = onTermination(${handler});
-    console.log('ready');`;
+    console.log('ready');
+    ${atOnce}`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -58,6 +60,16 @@ describe('termination', () => {
       child.kill(second);
       expect(await exited).to.equal(status);
     }
+  });
+
+  it('listens to Ctrl-Break as to Ctrl-C, which only Windows has (E116)', async () => {
+    const { child, said } = await startProgram(
+      `async (signal) => { console.log(signal); clearInterval(alive); dispose(); }`,
+      `process.emit('SIGBREAK', 'SIGBREAK')`,
+    );
+    const exited = exitOf(child);
+    await said('SIGBREAK');
+    expect(await exited).to.equal(0);
   });
 
   it('ends with status 1 when the handler fails', async () => {

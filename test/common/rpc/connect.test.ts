@@ -145,6 +145,7 @@ describe('parseAddress', () => {
       isLoopback: true,
     });
     expect(parseAddress('unix:///run/s')).to.include({ path: '/run/s' });
+    expect(() => parseAddress('unix:/run/s', 'dial', 'win32')).to.throw(/is not for Windows; write for example/);
     expect(parseAddress('unix:state/s')).to.include({ path: 'state/s', target: 'unix:state/s' });
   });
 

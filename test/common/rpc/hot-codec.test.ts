@@ -106,6 +106,18 @@ describe('hot codec: UploadContentRequest', () => {
     );
   });
 
+  it('leaves compressors that nobody knows, and sizes beyond 32 bits, to the generated decoder', () => {
+    const offset = encodedUpload(UploadContentRequest.fromPartial({ offset: 7n }));
+    // Fields 13 and 14, both varints.
+    for (const field of [
+      [0x68, 0x07],
+      [0x70, 0xff, 0xff, 0xff, 0xff, 0x7f],
+    ]) {
+      const message = Buffer.concat([offset, Buffer.from(field)]);
+      expectSameUpload(decodeUploadContent(message), UploadContentRequest.decode(message));
+    }
+  });
+
   it('encodes the same bytes as the generated encoder, up to the order of fields', () => {
     fc.assert(
       fc.property(upload, (message) => {

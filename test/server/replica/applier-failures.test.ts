@@ -180,7 +180,7 @@ describe('the applier service on a bad day', () => {
     const names = Array.from({ length: 1_001 }, (_, at) => `d${at}`);
     await apply(names.map((name) => mkdir(name)));
     for (const name of names) writeFileSync(local(`${name}/f`), '');
-    await service.repair([{ path: ROOT, isContent: false }]);
+    await service.repair([{ path: ROOT, what: 'entry' }]);
     expect(drifts).to.deep.equal([[ROOT]]);
     expect(log.warnings.filter((line) => line.includes('behind the server')).length).to.equal(100);
     expect(log.warnings.some((line) => line.includes('more of the replica was changed'))).to.equal(true);
@@ -191,7 +191,7 @@ describe('the applier service on a bad day', () => {
     await start();
     await apply([put('a', '1'), put('b', '1')]);
     writeFileSync(local('a'), 'edited');
-    const request = [{ path: p('a'), isContent: false }];
+    const request = [{ path: p('a'), what: 'entry' }] as const;
     {
       using _ = failingCalls('writevSync', 'EIO');
       expect(await reasonOf(service.repair(request))).to.equal('IO');
@@ -211,7 +211,7 @@ describe('the applier service on a bad day', () => {
     const place = local('.lockstep/quarantine');
     mkdirSync(place);
     for (let at = 0; at < 100; at++) writeFileSync(join(place, `0-${String(at).padStart(2, '0')}`), '');
-    const repair = () => service.repair(['bad', 'good'].map((path) => ({ path: p(path), isContent: true })));
+    const repair = () => service.repair(['bad', 'good'].map((path) => ({ path: p(path), what: 'content' as const })));
     {
       using _ = failingCalls('renameSync', 'EIO');
       expect(String(await repair().catch((error: unknown) => error))).to.include('EIO');

@@ -223,6 +223,18 @@ describe('the applier', () => {
     expect(replica.core.index.get(p('c'))?.identity?.ino).to.equal(lstatSync(local('c'), { bigint: true }).ino);
   });
 
+  it('knows the inodes of copies that are renamed before they are made, and of those beside them (E103)', () => {
+    const content = Buffer.alloc(100_000, 'stored');
+    const entry = fileEntry('a', content);
+    replica.applyAll(mkdir('d'), put('a', content));
+    const copies = ['d/b', 'c'].map((path) => putStored({ ...entry, path: p(path) }));
+    replica.applyAll(...copies, move('d', 'e'));
+    for (const path of ['e/b', 'c']) {
+      const { ino } = lstatSync(local(path), { bigint: true });
+      expect(replica.core.index.get(p(path))?.identity?.ino, path).to.equal(ino);
+    }
+  });
+
   it('asks for a content whose copy in the folder was damaged (E98)', () => {
     const content = Buffer.alloc(100_000, 'stored');
     replica.applyAll(put('a', content));

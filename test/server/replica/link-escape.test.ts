@@ -71,6 +71,14 @@ describe('links that lead out of the folder (S07)', () => {
     it(`are: ${path} -> ${target}`, () => expect(escapeOf(p(path), Buffer.from(target))).to.be.a('string'));
   }
 
+  it('are others on Windows: by a drive, and by another case of the name of the server', () => {
+    const reasonOf = (target: string, system: NodeJS.Platform) => escapeOf(p('l'), Buffer.from(target), system);
+    expect(reasonOf('C:/Windows', 'linux')).to.equal(undefined);
+    expect(reasonOf('C:/Windows', 'win32')).to.equal('it is absolute');
+    expect(reasonOf('.Lockstep/tokens', 'linux')).to.equal(undefined);
+    expect(reasonOf('.Lockstep/tokens', 'win32')).to.match(/server's own directory$/);
+  });
+
   it('are taken where nobody refuses them', () => {
     replica = TestReplica.open(directory);
     replica.applyAll(symlink('l', '/etc'), mkdir('d'), symlink('d/l', '../..'), move('d/l', 'm'));

@@ -73,7 +73,7 @@ export function settingsFor(directory: string, overrides: Partial<ReplicaSetting
 export class TestReplica {
   readonly directory: string;
   readonly core: ReplicaCore;
-  readonly applier: Applier;
+  applier: Applier;
   readonly recovery: RecoveryOutcome;
   readonly log: CollectedLog;
   /** Found by the drift pass at opening. */
@@ -101,6 +101,13 @@ export class TestReplica {
     settings: Partial<ReplicaSettings> = {},
   ): TestReplica {
     return new TestReplica(directory, options, settings);
+  }
+
+  /** As the applier service does after a group failed in the middle. */
+  recoverAgain(): void {
+    recover(this.core);
+    this.applier = new Applier(this.core);
+    this.lookThrough();
   }
 
   /** A whole drift pass. */

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
-import { chmodSync, readFileSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, readFileSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { Checkpointer } from '../../../services/sync-server/replica/checkpoint.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { runInTurns } from '../../../services/sync-server/replica/steps.ts';
 import { SyncDoubt } from '../../../services/sync-server/replica/sync-doubt.ts';
+import { syncTouched } from '../../../services/sync-server/replica/sync-touched.ts';
 import { DirtyPages } from '../../support/dirty-pages.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
 import {
@@ -84,12 +86,47 @@ describe("a sync of the replica's file system that failed (E86)", () => {
     replica.applyAll(putStored(fileEntry('copy', BIG)));
   };
 
+  it('is nothing to have where files are synced one by one, for want of such a call', async () => {
+    fill();
+    const byFile = new Checkpointer(replica.core, async () => {
+      expect(await runInTurns(syncTouched(replica.core))).to.be.above(0);
+    });
+    await byFile.run();
+    expect(replica.core.log.sizeBytes).to.equal(0);
+    expectWholeAfterPowerCut();
+  });
+
+  it('leaves alone, file by file, what somebody else has put in the place of one', async () => {
+    replica.applyAll(put('a', '1'), put('b', '2'), mkdir('d'), put('d/c', '3'));
+    unlinkSync(join(directory, 'a'));
+    symlinkSync('b', join(directory, 'a'));
+    rmSync(join(directory, 'd'), { recursive: true });
+    expect(await runInTurns(syncTouched(replica.core))).to.equal(1);
+  });
+
   it('is not believed at its second try: what it was for is written anew', async () => {
     fill();
     await failingCheckpoint();
     await checkpoint();
     expect(replica.core.log.sizeBytes).to.equal(0);
     expectWholeAfterPowerCut();
+  });
+
+  it('writes anew also what looks changed because the clock of the file system is ahead (E117)', async () => {
+    replica.applyAll(put('a', '1'), symlink('link', 'a'), symlink('other', 'a'));
+    const { index } = replica.core;
+    for (const path of ['a', 'link', 'other'].map(p)) {
+      const identity = index.get(path)?.identity;
+      index.setIdentity(path, identity && { ...identity, ctimeNs: 1n });
+    }
+    // This one somebody has changed.
+    rmSync(join(directory, 'other'));
+    symlinkSync('elsewhere', join(directory, 'other'));
+    const inodes = (): readonly number[] => ['a', 'link', 'other'].map((name) => lstatSync(join(directory, name)).ino);
+    const before = inodes();
+    await failingCheckpoint();
+    await checkpoint();
+    expect(inodes().map((ino, at) => ino === before[at])).to.deep.equal([false, false, true]);
   });
 
   it('leaves names of one file what they are (E19)', async () => {

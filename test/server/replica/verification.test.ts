@@ -2,11 +2,21 @@
  * A folder held against its disk, and read, while somebody changes it.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { ROOT } from '../../../common/tree/tree-path.ts';
+import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Change } from '../../../gen/lockstep/sync/v1/change.ts';
 import { ApplierService } from '../../../services/sync-server/replica/applier-service.ts';
 import type { ContentApi } from '../../../services/sync-server/replica/content-api.ts';
@@ -20,6 +30,7 @@ import {
   CollectedLog,
   encodeBatch,
   fileEntry,
+  link,
   mkdir,
   p,
   put,
@@ -34,6 +45,8 @@ describe('a folder that is read', () => {
   let directory: string;
   let applier: ApplierService;
   let content: ContentService;
+  /** Directories in which something is said to be another. */
+  let drifted: TreePath[];
   const never = new AbortController().signal;
 
   const apply = async (...changes: Change[]): Promise<void> => {
@@ -48,7 +61,9 @@ describe('a folder that is read', () => {
     directory = temporaryDirectory('/dev/shm');
     const settings = settingsFor(directory);
     const logger = new CollectedLog();
-    const events = { onInfo: () => undefined, onDrift: () => undefined, onTrash: () => undefined };
+    drifted = [];
+    const onDrift = (directories: readonly TreePath[]): unknown => drifted.push(...directories);
+    const events = { onInfo: () => undefined, onDrift, onTrash: () => undefined };
     applier = new ApplierService({ settings, logger, events, syncFileSystem: async () => undefined });
     content = new ContentService({ settings, logger });
   });
@@ -59,8 +74,13 @@ describe('a folder that is read', () => {
     removeDirectory(directory);
   });
 
-  const verify = (path = '', signal = never, through: ContentApi = content): AsyncGenerator<VerifyItem, void, void> =>
-    verifyFolder(applier, through, () => 1n, { path: p(path), repair: false }, signal);
+  const verify = (
+    path = '',
+    signal = never,
+    through: ContentApi = content,
+    repair = false,
+  ): AsyncGenerator<VerifyItem, void, void> =>
+    verifyFolder(applier, through, () => 1n, { path: p(path), repair }, signal);
 
   async function itemsOf(items: AsyncIterable<VerifyItem>): Promise<string[]> {
     const told: string[] = [];
@@ -102,6 +122,74 @@ describe('a folder that is read', () => {
     ]);
     expect(await itemsOf(verify('g'))).to.deep.equal(['1 entries']);
     expect(await reasonOf(itemsOf(verify('nothing')))).to.equal('ENTRY_NOT_FOUND');
+  });
+
+  describe('with names of one file', () => {
+    const record = fileEntry('a', 'one');
+    const apart = (name: string): void => {
+      execFileSync('cp', ['-p', '--reflink=never', local(name), local('.lockstep/copy')]);
+      renameSync(local('.lockstep/copy'), local(name));
+    };
+    beforeEach(async () => {
+      await apply(mkdir('d'), put('a', 'one'), link('b', 'a', record), link('d/c', 'a', record));
+      await apply(put('x', 'one'), put('d/y', 'one'), put('z', 'one'));
+      expect(await itemsOf(verify())).to.deep.equal(['7 entries']);
+    });
+
+    it('shows those that are apart, and tells whoever linked them (E19)', async () => {
+      apart('d/c');
+      expect(await itemsOf(verify())).to.deep.equal(['links d/c', '7 entries']);
+      expect(await itemsOf(verify('d/c'))).to.deep.equal(['links d/c', '1 entries']);
+      expect(await itemsOf(verify('', never, content, true))).to.deep.equal(['links d/c', '7 entries']);
+      expect([...new Set(drifted)].sort()).to.deep.equal(['', 'd']);
+      expect(await itemsOf(verify())).to.deep.equal(['7 entries']);
+      await apply(link('d/c', 'a', record));
+      expect(lstatSync(local('d/c')).ino).to.equal(lstatSync(local('a')).ino);
+      expect(await itemsOf(verify())).to.deep.equal(['7 entries']);
+    });
+
+    for (const [from, to] of [
+      ['x', 'd/y'],
+      ['d/y', 'x'],
+      ['b', 'z'],
+    ] as const) {
+      it(`shows those that are one file and should not be: ${to}, which became ${from} (E19)`, async () => {
+        unlinkSync(local(to));
+        linkSync(local(from), local(to));
+        const found = await itemsOf(verify());
+        expect(found).to.have.lengthOf(2);
+        expect(found[0]).to.match(/^links (?:x|d\/y|z)$/);
+        expect(await itemsOf(verify('', never, content, true))).to.deep.equal(found);
+        expect(drifted).not.to.be.empty;
+        expect(await itemsOf(verify())).to.deep.equal(['7 entries']);
+      });
+    }
+
+    it('has nothing against a copy of it all, links included, and finds what is wrong in that', async () => {
+      const copy = temporaryDirectory('/dev/shm');
+      execFileSync('cp', ['-a', ...['a', 'b', 'd', 'x', 'z'].map(local), copy]);
+      for (const name of ['a', 'b', 'd', 'x', 'z']) {
+        rmSync(local(name), { recursive: true });
+        renameSync(join(copy, name), local(name));
+      }
+      removeDirectory(copy);
+      expect(await itemsOf(verify())).to.deep.equal(['7 entries']);
+      apart('b');
+      expect((await itemsOf(verify())).filter((item) => item.startsWith('links'))).to.include('links b');
+    });
+
+    it('says nothing of a batch that was quicker', async () => {
+      const late: ContentApi = Object.create(content, {
+        verifyPage: {
+          value: async (...parameters: Parameters<ContentApi['verifyPage']>) => {
+            const found = await content.verifyPage(...parameters);
+            if (parameters[0] === ROOT) await apply(link('z', 'a', record), put('b', 'two'));
+            return found;
+          },
+        },
+      });
+      expect(await itemsOf(verify('', never, late))).to.deep.equal(['7 entries']);
+    });
   });
 
   it('shows what the disk does not give out', async () => {

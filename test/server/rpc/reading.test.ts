@@ -93,7 +93,7 @@ describe('looking into a folder', () => {
 
     it('answers an empty directory with its revision', async () => {
       const call = fixture.client.listEntries(ListEntriesRequest.fromPartial({ folder, path: 'd/e/f' }));
-      expect(await collect(readMessages(call))).to.deep.equal([{ entries: [], revision: 3n }]);
+      expect(await collect(readMessages(call))).to.deep.equal([{ entries: [], linkIds: [], revision: 3n }]);
     });
   });
 

@@ -30,9 +30,10 @@ import { CompareTreeResponse } from '../../../gen/lockstep/sync/v1/compare.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import { Checkpointer } from '../../../services/sync-server/replica/checkpoint.ts';
 import { DirtyPages } from '../../support/dirty-pages.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import type { Random } from '../../support/workloads.ts';
 import { lookAt, walk } from './simulated-source.ts';
-import { TestReplica } from '../../server/replica/support.ts';
+import { encodeBatch, mkdir, put, remove, TestReplica } from '../../server/replica/support.ts';
 
 type BatchEvent = Extract<EngineEvent, { type: 'batch' }>;
 type CompareEvent = Extract<EngineEvent, { type: 'compare' }>;
@@ -56,7 +57,36 @@ const MAX_BATCH_CHANGES = 7;
 export interface Applied {
   readonly results: readonly BatchResult[];
   readonly drifted: readonly TreePath[];
+  /** The session is over: its lease is another's, or the disk failed and nobody was answered. */
+  readonly isRefused: boolean;
 }
+
+/** What the disk answers to some of the calls that one group makes. */
+interface DiskTrouble {
+  readonly call: (typeof FAILING_CALLS)[number];
+  readonly errno: (typeof ERRNOS)[number];
+  /** Of its calls, from 1. */
+  readonly first: number;
+  readonly count: number;
+}
+
+const FAILING_CALLS = [
+  'writevSync',
+  'fdatasyncSync',
+  'openSync',
+  'writeSync',
+  'renameSync',
+  'linkSync',
+  'mkdirSync',
+  'symlinkSync',
+  'unlinkSync',
+  'rmdirSync',
+  'fchmodSync',
+  'lutimesSync',
+  'futimesSync',
+  'lstatSync',
+] as const;
+const ERRNOS = ['ENOSPC', 'EIO'] as const;
 
 export class SimulatedServer {
   readonly directory: string;
@@ -67,6 +97,8 @@ export class SimulatedServer {
   readonly #pages: DirtyPages;
   readonly #keepsOwners: boolean;
   #replica: TestReplica | undefined;
+  #trouble: DiskTrouble | undefined;
+  readonly #othersWork = new Set<string>();
   #stepsToCrash = Number.POSITIVE_INFINITY;
   /** Copies of the disk as it was before each of the last two groups; only with the planted fault. */
   #copies: string[] = [];
@@ -126,6 +158,18 @@ export class SimulatedServer {
   close(): void {
     this.stop();
     this.#pages.close();
+  }
+
+  /** The disk fails, or is full, while the next group is applied. Returns how, for the trace. */
+  failDisk(random: Random): string {
+    const [call, errno, first] = [random.of(FAILING_CALLS), random.of(ERRNOS), 1 + random.below(4)];
+    const count = random.below(2) === 0 ? 1 : Number.POSITIVE_INFINITY;
+    this.#trouble = { call, errno, first, count };
+    return `${errno} from ${call} ${first} for ${count}`;
+  }
+
+  healDisk(): void {
+    this.#trouble = undefined;
   }
 
   /** Syncs of the file system that are going to fail, and to take along what was to be synced. */
@@ -190,12 +234,38 @@ export class SimulatedServer {
         form,
         acknowledgement: 'durable' as const,
       }));
-      const { results, drifted } = replica.group(incoming);
+      const outcome = this.#withTrouble(replica, () => replica.group(incoming));
+      if (outcome === undefined) return { results: [], drifted: [], isRefused: true };
+      const { results, drifted } = outcome;
       return {
         results: results.flatMap((result) => (result.outcome === 'applied' ? [result.answer] : [])),
         drifted,
+        isRefused: results.some(({ outcome }) => outcome === 'refused'),
       };
     });
+  }
+
+  /** Another watcher takes the folder over, and changes something. Returns what. @throws Crash */
+  takeOver(random: Random): string {
+    return this.#alive((replica) => {
+      const entries = [...walk(this.directory)];
+      const [path] = entries.length === 0 ? ['theirs'] : random.of(entries);
+      const content = `theirs ${random.below(1000)}`;
+      const change = random.of([put('theirs', content), put(path, content), mkdir(`${path}-theirs`), remove(path)]);
+      const encoded = encodeBatch([change], Buffer.alloc(16, random.below(2 ** 31)));
+      const lease = replica.applier.nextLease();
+      replica.group([{ lease, encoded, form: 'batch', acknowledgement: 'durable' }]);
+      this.durableRevision = replica.core.state.revision;
+      const [before, now] = [new Map(entries), new Map(walk(this.directory))];
+      for (const touched of new Set([...before.keys(), ...now.keys()]))
+        if (before.get(touched) !== now.get(touched)) this.#othersWork.add(`${touched} ${now.get(touched)}`);
+      return `take over ${path}`;
+    });
+  }
+
+  /** Whether another watcher left this at the path, or, undefined, nothing: the log may bring it back. */
+  wasMadeByAnother(path: TreePath, content: string | undefined): boolean {
+    return this.#othersWork.has(`${path} ${content}`);
   }
 
   /** @throws Crash */
@@ -274,6 +344,23 @@ export class SimulatedServer {
   get #opened(): TestReplica {
     if (this.#replica === undefined) throw new Error('the server does not run');
     return this.#replica;
+  }
+
+  /** Undefined when the disk failed: nobody is answered, and the replica recovers, as its service makes it. @throws Crash */
+  #withTrouble<T>(replica: TestReplica, act: () => T): T | undefined {
+    const trouble = this.#trouble;
+    if (trouble === undefined) return act();
+    this.#trouble = undefined;
+    const { call, errno, first, count } = trouble;
+    try {
+      using _ = failingCalls(call, errno, (number) => number >= first && number < first + count);
+      return act();
+    } catch (error) {
+      if (error instanceof Crash) throw error;
+      const isOnlyFull = error instanceof LockstepError && error.reason === 'NO_SPACE' && replica.applier.isIntact;
+      if (!isOnlyFull) replica.recoverAgain();
+      return undefined;
+    }
   }
 
   #alive<T>(act: (replica: TestReplica) => T): T {

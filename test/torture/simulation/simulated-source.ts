@@ -25,6 +25,9 @@ import {
 import { isInside, joinPath, nameOf, parentOf, rebase, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Random } from '../../support/workloads.ts';
 
+/** The kernel's clock, whatever a simulation makes of the programs'. */
+export const kernelNowMs = Date.now;
+
 export interface PendingHint {
   readonly dir: TreePath;
   /** Undefined for everything below the directory. */
@@ -55,7 +58,7 @@ export class SimulatedSource {
   readonly #watched = new Set<bigint>();
   readonly #changesOwners: boolean;
   /** Times from here to now are the kernel's. */
-  readonly #madeAtMs = Date.now() - 1_000;
+  readonly #madeAtMs = kernelNowMs() - 1_000;
   /** Changes so far. */
   mutations = 0;
 
@@ -74,6 +77,12 @@ export class SimulatedSource {
   /** Under any path. */
   everHadFile(content: string): boolean {
     return content.startsWith('file ') && [...this.#history.values()].some((contents) => contents.has(content));
+  }
+
+  /** Whether a directory was at this path where something else is, or the other way round. */
+  everHadOtherKind(path: TreePath, now: ReadonlyMap<TreePath, string>): boolean {
+    const isDirectory = now.get(path) === 'directory';
+    return [...(this.#history.get(path) ?? [])].some((content) => (content === 'directory') !== isDirectory);
   }
 
   wasEverGone(path: TreePath): boolean {
@@ -206,7 +215,7 @@ export class SimulatedSource {
     for (const changed of [path, parentOf(path)]) {
       const stat = lookAt(this.#local(changed));
       const mtimeMs = Number(stat?.mtimeMs ?? 0);
-      if (mtimeMs >= this.#madeAtMs && mtimeMs <= Date.now()) lutimesSync(this.#local(changed), 0, second);
+      if (mtimeMs >= this.#madeAtMs && mtimeMs <= kernelNowMs()) lutimesSync(this.#local(changed), 0, second);
     }
   }
 

@@ -11,11 +11,11 @@ import { Engine } from '../../../clients/watcher/engine/engine.ts';
 import type { EngineCommand, EngineEvent, EngineStatus } from '../../../clients/watcher/engine/messages.ts';
 import { Directory } from '../../../common/fs/directory.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
-import { parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { isInside, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { sharedNamesOf, treeOf } from '../../server/replica/support.ts';
 import { Random } from '../../support/workloads.ts';
 import { Crash, type PlantedFault, SimulatedServer } from './simulated-server.ts';
-import { SimulatedSource, walk } from './simulated-source.ts';
+import { kernelNowMs, SimulatedSource, walk } from './simulated-source.ts';
 
 /** One thing that happens; its seed says how. Leaving some out of a list leaves the others what they are. */
 export interface Action {
@@ -43,6 +43,9 @@ const KINDS = {
   checkpoint: 2,
   'syncs fail': 1,
   'power is cut': 1,
+  'disk fails': 2,
+  'clock jumps': 1,
+  'another writer': 1,
   flush: 2,
   scan: 1,
 } as const;
@@ -63,6 +66,7 @@ type ToServer = Extract<EngineEvent, { type: 'batch' | 'compare' | 'upload' }>;
 const SHOWS_TRACE = process.env['LOCKSTEP_TRACE'] !== undefined;
 const PHASES = 3;
 const MAX_ROUNDS_TO_SETTLE = 3_000;
+const DAY_MS = 86_400_000;
 
 /** The actions of one phase. */
 export function actionsOf(random: Random, count: number): Action[] {
@@ -103,6 +107,8 @@ class Simulation {
   #root: SafeRoot | undefined;
   #engine: Engine | undefined;
   #isConnected = false;
+  /** Another watcher has the folder, and this one has not been told. */
+  #isTakenOver = false;
   /** On their way. */
   #toServer: ToServer[] = [];
   #toWatcher: EngineCommand[] = [];
@@ -136,11 +142,17 @@ class Simulation {
     this.#startWatcher();
   }
 
+  /** Of the programs. What time files get stays the kernel's. */
+  #setClock(aheadMs: number): void {
+    Date.now = () => kernelNowMs() + aheadMs;
+  }
+
   get traceHash(): string {
     return hash('sha256', this.#trace.join('\n'));
   }
 
   close(): void {
+    Date.now = kernelNowMs;
     this.#engine?.close();
     this.#root?.close();
     this.#server.close();
@@ -162,6 +174,8 @@ class Simulation {
     this.#refusals = 0;
     this.#server.crashAfter(Number.POSITIVE_INFINITY);
     this.#server.failSyncs(0);
+    this.#server.healDisk();
+    if (this.#isTakenOver) this.#cut();
     if (this.#server.isEdited) this.#drifted(this.#server.lookThrough());
     this.#watcherReads(this.#toWatcher.length);
     let id = this.#flush();
@@ -241,6 +255,15 @@ class Simulation {
       case 'power is cut':
         if (this.#server.isRunning) this.#server.losePower();
         this.#cut();
+        break;
+      case 'disk fails':
+        this.#note(this.#server.failDisk(this.#random));
+        break;
+      case 'clock jumps':
+        this.#setClock(this.#random.of([-DAY_MS, 0, DAY_MS]));
+        break;
+      case 'another writer':
+        this.#letAnotherWrite();
         break;
       case 'flush':
         this.#flush();
@@ -362,7 +385,7 @@ class Simulation {
       case 'flushed':
         this.#flushed.set(event.id, event.problemCount);
         // Nothing was changed since it was asked for: all of it has to be there now.
-        if (this.#server.isEdited) return;
+        if (this.#server.isEdited || this.#isTakenOver || !this.#server.isRunning) return;
         if (this.#flushes.get(event.id) === this.#source.mutations && event.problemCount === 0)
           this.#assertEqual(`flush ${event.id}`);
         return;
@@ -375,6 +398,7 @@ class Simulation {
       case 'break-session':
         throw new Error(`the engine makes no sense of its server: ${event.message}`);
       case 'log':
+      case 'all-sent':
       case 'cancel-upload':
       case 'would-send':
       case 'failed':
@@ -431,11 +455,24 @@ class Simulation {
   #cut(): void {
     if (!this.#isConnected) return;
     this.#isConnected = false;
+    this.#isTakenOver = false;
     this.#late = this.#toWatcher;
     this.#toServer = [];
     this.#toWatcher = [];
     this.#uploaded = [];
     this.#toEngine({ type: 'disconnected' });
+  }
+
+  /** Who had the folder before is told at once, or when it next sends something. */
+  #letAnotherWrite(): void {
+    if (!this.#server.isRunning) return;
+    try {
+      this.#note(this.#server.takeOver(this.#random));
+      this.#isTakenOver = this.#isConnected;
+      if (this.#random.below(2) === 0) this.#cut();
+    } catch (error) {
+      this.#survive(error);
+    }
   }
 
   #serverReads(count: number): void {
@@ -472,8 +509,11 @@ class Simulation {
 
   #apply(batches: readonly Extract<ToServer, { type: 'batch' }>[]): void {
     const before = new Map(walk(this.#server.directory));
-    const { results, drifted } = this.#server.apply(batches, this.#options.fault);
-    this.#assertHonest(before, batches.length > 1);
+    const { results, drifted, isRefused } = this.#server.apply(batches, this.#options.fault);
+    const failed = new Set(results.flatMap(({ problems }) => problems.map(({ path }) => path)));
+    this.#assertHonest(before, batches.length > 1, failed);
+    if (isRefused) return this.#cut();
+    if (this.#isTakenOver) throw new Error('changes were taken with the lease of before');
     for (const result of results) {
       if (result.durable) this.#server.durableRevision = result.revision;
       this.#toWatcher.push({ type: 'applied', result });
@@ -528,20 +568,27 @@ class Simulation {
 
   /**
    * Each path of the replica was so at the source at some time, or has what a rename brought there that is older than the
-   * source's; and nothing went that never went there. Of a group, a later batch may have renamed what an earlier one put.
+   * source's; and nothing went that never went there. Of a group, a later batch may have renamed what an earlier one put. Where
+   * a directory was to take the place of a file, or a file that of a directory, and the disk failed in between, nothing may be left.
    */
-  #assertHonest(before: ReadonlyMap<TreePath, string>, isGroup: boolean): void {
+  #assertHonest(before: ReadonlyMap<TreePath, string>, isGroup: boolean, failed: ReadonlySet<TreePath>): void {
     const now = new Map(walk(this.#server.directory));
     const moved = new Set(before.values());
     for (const [path, content] of now) {
       if (before.get(path) === content || path.includes('.lockstep-aside-')) continue;
       const mayBeMoved = moved.has(content) || (isGroup && this.#source.everHadFile(content));
+      if (this.#server.wasMadeByAnother(path, content)) continue;
       if (!mayBeMoved && !this.#source.everHad(path, content))
         throw new Error(`${path} never was ${content} at the source`);
     }
-    for (const path of before.keys()) {
-      if (now.has(path) || path.includes('.lockstep-aside-')) continue;
-      if (!this.#source.wasEverGone(path)) throw new Error(`${path} was deleted, and never was at the source`);
+    for (const [path, content] of before) {
+      if (now.has(path) || path.includes('.lockstep-aside-') || this.#server.wasMadeByAnother(path, undefined))
+        continue;
+      const isHalfDone = [...failed].some(
+        (half) => isInside(path, half) && this.#source.everHadOtherKind(half, before),
+      );
+      if (!isHalfDone && !this.#source.wasEverGone(path))
+        throw new Error(`${path} was deleted, and never was at the source (${content})`);
     }
   }
 

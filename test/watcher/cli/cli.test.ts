@@ -15,6 +15,7 @@ import { expect } from 'chai';
 import { defaultStateDirectory } from '../../../clients/watcher/status/state-directory.ts';
 import { digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
+import { ChangeProblemKind } from '../../../gen/lockstep/sync/v1/change.ts';
 import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
@@ -158,6 +159,21 @@ describe('sync-watcher', function () {
     expect(server?.halfCloses).to.equal(1);
   });
 
+  it('--once begins another session for what an answer has made necessary', async () => {
+    writeFileSync(join(directory, 'small'), 'content');
+    const kind = ChangeProblemKind.CHANGE_PROBLEM_KIND_CONTENT_NEEDED;
+    const problem = { index: 0, kind, path: 'small', reason: 'CONTENT_NOT_FOUND', message: 'made to be missing' };
+    const address = await serve({
+      answersAtEnd: true,
+      onBatch: (_batch, number) => (number === 1 ? { problems: [problem] } : undefined),
+    });
+    const { code, stderr } = await run(['--dir', directory, '--server', address, '--once']);
+    expect(code, stderr).to.equal(0);
+    expect(stderr).to.contain('"op":"put","path":"small"').and.not.contain('trying again');
+    expect(server?.acquisitions).to.have.length(2);
+    expect(server?.halfCloses).to.equal(2);
+  });
+
   it('--dry-run prints the plan, takes no lease and sends nothing', async () => {
     writeFileSync(join(directory, 'a.txt'), 'hello\n');
     mkdirSync(join(directory, 'd'));
@@ -297,5 +313,10 @@ describe('sync-watcher', function () {
     const byLink = defaultStateDirectory(join(base, 'link'), environment);
     expect(byLink).to.equal(defaultStateDirectory(`${directory}/../watched/`, environment));
     expect(byLink).to.match(/\/state\/lockstep\/watched-[0-9a-f]{16}$/);
+    const local = { ...environment, LOCALAPPDATA: '/users/me/AppData/Local' };
+    expect(defaultStateDirectory(directory, local, 'win32')).to.match(
+      /^\/users\/me\/AppData\/Local\/lockstep\/watched-/,
+    );
+    expect(defaultStateDirectory(directory, environment, 'win32')).to.match(/\/AppData\/Local\/lockstep\/watched-/);
   });
 });

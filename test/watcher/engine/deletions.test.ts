@@ -30,8 +30,8 @@ describe('a directory that is gone', () => {
     before: undefined,
     now: { kind: 'directory', mode: 0o755, mtimeNs: 1n, identity: identity(ino) },
   });
-  const held = (differences: readonly Difference[], seenMs: number): readonly string[] =>
-    deletions.mayBeRenamed(differences, index, seenMs).map(({ path }) => path);
+  const held = (...differences: readonly Difference[]): readonly string[] =>
+    deletions.mayBeRenamed(differences, index).map(({ path }) => path);
 
   const withGuard = (guard: MassDeleteGuard): Deletions =>
     new Deletions({ guard, rootGuard: new RootGuard(root), nowMs: () => nowMs, onHeld: () => {} });
@@ -55,14 +55,23 @@ describe('a directory that is gone', () => {
   });
 
   it('is not deleted before its new name can have been heard of (E64)', () => {
-    expect(held([gone('full')], nowMs - RENAME_MS + 1)).to.deep.equal(['full']);
-    expect(held([gone('full')], nowMs - RENAME_MS)).to.deep.equal([]);
+    expect(held(gone('full'))).to.deep.equal(['full']);
+    nowMs += RENAME_MS - 1;
+    expect(held(gone('full'))).to.deep.equal(['full']);
+    nowMs += 1;
+    expect(held(gone('full'))).to.deep.equal([]);
+  });
+
+  it('is waited for as long when it goes once more, later', () => {
+    expect(held(gone('full'))).to.deep.equal(['full']);
+    nowMs += 60_000;
+    expect(held(gone('full'))).to.deep.equal(['full']);
   });
 
   it('is no longer waited for when its new name came along, and not at all when there is nothing in it', () => {
-    expect(held([gone('full'), found('renamed', 10n)], nowMs)).to.deep.equal([]);
-    expect(held([gone('full'), found('other', 13n)], nowMs)).to.deep.equal(['full']);
-    expect(held([gone('empty')], nowMs)).to.deep.equal([]);
+    expect(held(gone('full'), found('renamed', 10n))).to.deep.equal([]);
+    expect(held(gone('full'), found('other', 13n))).to.deep.equal(['full']);
+    expect(held(gone('empty'))).to.deep.equal([]);
   });
 
   it('counts with all that was in it, once, also when that was noticed to be gone, too (E54)', () => {

@@ -34,6 +34,8 @@ describe('the lookout', () => {
       unlisted: () => {},
       shared: () => {},
       fine: () => {},
+      outOfRange: () => {},
+      inRange: () => {},
     });
     dirty = new DirtySet();
     lookout = new Lookout({

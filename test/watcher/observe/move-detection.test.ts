@@ -33,6 +33,8 @@ describe('the detection of renames', () => {
       unlisted: () => {},
       shared: () => {},
       fine: () => {},
+      outOfRange: () => {},
+      inRange: () => {},
     });
     for (const name of ['old', 'old/one', 'old/two']) know(path(name));
   });

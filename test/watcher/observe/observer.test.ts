@@ -33,6 +33,12 @@ describe('chooseSource', () => {
     expect(chooseSource('auto', 'local', large, 'darwin').kind).to.equal('chokidar');
     expect(chooseSource('native', 'local', large, 'darwin').kind).to.equal('native');
   });
+
+  it('has one watch for all on Windows, and refuses what would keep directories open there', () => {
+    expect(chooseSource('auto', 'local', () => small, 'win32').kind).to.equal('native');
+    expect(chooseSource('poll', 'local', () => small, 'win32').kind).to.equal('poll');
+    expect(() => chooseSource('chokidar', 'local', () => small, 'win32')).to.throw(/use --watcher native or poll$/);
+  });
 });
 
 describe('Observer', function () {

@@ -60,6 +60,8 @@ describe('scanner', () => {
       unlisted: (at, reason) => reports.push(`${at}: ${reason}`),
       shared: (ino) => shared.push(ino),
       fine: (at) => fine.push(at),
+      outOfRange: (at) => reports.push(`${at}: out of range`),
+      inRange: () => {},
     });
   }
 

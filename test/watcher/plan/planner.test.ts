@@ -130,6 +130,34 @@ describe('planner', () => {
     expect(world.differences()).to.deep.equal([]);
   });
 
+  it('puts a directory aside that goes into one of its own name (E64)', () => {
+    const world = new World(new Map(), true);
+    world.mutate({ type: 'mkdir', path: 'a' as TreePath, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'rename', path: 'a' as TreePath, to: 'b' as TreePath });
+    world.mutate({ type: 'mkdir', path: 'a' as TreePath, to: ROOT });
+    world.mutate({ type: 'rename', path: 'b' as TreePath, to: 'a/a' as TreePath });
+    const { changes } = planChanges(world.differences(), OPTIONS);
+    const moves = changes.map((change) => (change.type === 'move' ? [change.from, change.to.replace(/\d+/, '')] : []));
+    expect(moves).to.deep.equal([['a', 'aside-']]);
+    world.sync();
+    expect(world.differences()).to.deep.equal([]);
+  });
+
+  it('rescues a file that was renamed out of a directory before another one takes its place (E64)', () => {
+    const world = new World(new Map(), true);
+    for (const path of ['a', 'b'] as TreePath[]) world.mutate({ type: 'mkdir', path, to: ROOT });
+    world.mutate({ type: 'write', path: 'b/c' as TreePath, to: ROOT });
+    world.sync();
+    world.mutate({ type: 'rename', path: 'b/c' as TreePath, to: 'c' as TreePath });
+    world.mutate({ type: 'rename', path: 'a' as TreePath, to: 'b' as TreePath });
+    const { changes, lookAgain } = planChanges(world.differences(), OPTIONS);
+    expect(changes.map((change) => (change.type === 'move' ? change.from : change.type))).to.deep.equal(['b/c']);
+    expect(lookAgain).to.include('c');
+    world.sync();
+    expect(world.differences()).to.deep.equal([]);
+  });
+
   it('renames nothing into a directory that is to be renamed itself (E64)', () => {
     const world = new World(new Map(), true);
     for (const path of ['a', 'b', 'c', 'c/a'] as TreePath[]) world.mutate({ type: 'mkdir', path, to: ROOT });

@@ -30,12 +30,18 @@ const FACTS: SessionFacts = {
 
 class SessionDouble implements LiveSession {
   readonly facts = FACTS;
+  readonly opening = new Deferred<void>();
+  readonly opened = this.opening.promise;
   readonly end = new Deferred<void>();
   readonly ended = this.end.promise;
   readonly hasAnswers = true;
   readonly reachedBytes = 0;
   readonly requests: SessionRequest[] = [];
   wasAborted = false;
+
+  constructor(opening: 'accepted' | 'pending' = 'accepted') {
+    if (opening === 'accepted') this.opening.resolve();
+  }
 
   handle(request: SessionRequest): void {
     this.requests.push(request);
@@ -120,6 +126,43 @@ describe('Reconnect', () => {
     ]);
   });
 
+  it('counts as connected when the server has accepted the opening, and hands on what is sent before', async () => {
+    const session = new SessionDouble('pending');
+    let isFirst: boolean | undefined;
+    const open = async (first: boolean) => {
+      isFirst = first;
+      return { session: sessions.length === 0 ? session : new SessionDouble(), close: () => {} };
+    };
+    const reconnect = make([], { open });
+    const running = reconnect.run();
+    await engine.received('connected');
+    reconnect.handle({ type: 'cancel-upload', uploadId: 'x' });
+    expect(session.requests).to.have.length(1);
+    expect(states).to.deep.equal(['connecting']);
+    sessions.push(session);
+    // Lost during the opening: a race, and the next attempt may still take over.
+    const stale = new LockstepError('LEASE_STALE', 'newer');
+    session.opening.reject(stale);
+    session.end.reject(stale);
+    await engine.received('connected', 2);
+    await eventually('connected', () => states.includes('connected'));
+    expect(isFirst).to.equal(true);
+    expect(states).to.deep.equal(['connecting', 'offline', 'connecting', 'connected']);
+    await reconnect.stop(1000);
+    await running;
+  });
+
+  it('begins another session at once where one has ended, and not because it was to stop', async () => {
+    const reconnect = make(['session']);
+    const running = reconnect.run();
+    await engine.received('connected');
+    sessions[0]?.end.resolve();
+    await engine.received('connected', 2);
+    expect(states).not.to.include('offline');
+    await reconnect.stop(1000);
+    await running;
+  });
+
   it('gives up at the first contact when the server refuses (E106)', async () => {
     for (const reason of ['LEASE_HELD', 'UNAUTHENTICATED', 'PERMISSION_DENIED', 'FOLDER_NOT_FOUND'] as const) {
       expect(await reasonOf(make([reason]).run())).to.equal(reason);
@@ -160,6 +203,15 @@ describe('Reconnect', () => {
         signal.addEventListener('abort', () => reject(signal.reason));
       });
     expect(await reasonOf(make([], { mode: 'once', timeoutMs: 200, open }).run())).to.equal('SERVER_UNREACHABLE');
+    // Nor for one that does not open the stream of changes.
+    const openSilently = async (_isFirst: boolean, signal: AbortSignal) => {
+      const session = new SessionDouble('pending');
+      signal.addEventListener('abort', () => session.opening.reject(signal.reason));
+      return { session, close: () => {} };
+    };
+    const reconnect = make([], { mode: 'once', timeoutMs: 200, open: openSilently });
+    expect(await reasonOf(reconnect.run())).to.equal('SERVER_UNREACHABLE');
+    expect(states).not.to.include('connected');
   });
 
   it('does not repeat a fault for ever with --once', async () => {

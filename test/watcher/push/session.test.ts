@@ -10,6 +10,7 @@ import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
 import { Session, type SessionOptions } from '../../../clients/watcher/push/session.ts';
 import { TokenBucket } from '../../../clients/watcher/push/token-bucket.ts';
 import { digestOf } from '../../../common/content/digest.ts';
+import { sleep } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -65,6 +66,7 @@ describe('Session', () => {
       never,
     );
     sessions.push(session);
+    await session.opened;
     return session;
   }
 
@@ -141,6 +143,20 @@ describe('Session', () => {
       folders: info.folders.map((folder) => ({ ...folder, keepsOwners: true })),
     });
     expect((await start({ onInfo }, { carriesOwners: true })).facts).to.include({ epoch: 'epoch-1' });
+  });
+
+  it('gives a lease back that it was granted while the greeting refused it', async () => {
+    expect(await reasonOf(start({}, { carriesOwners: true }))).to.equal('USAGE');
+    expect([server.acquisitions.length, server.halfCloses, server.openChanges]).to.deep.equal([1, 1, 0]);
+  });
+
+  it('takes a lease over only when nothing speaks against it', async () => {
+    expect(await reasonOf(start({}, { carriesOwners: true, takeOver: true }))).to.equal('USAGE');
+    expect(server.acquisitions).to.have.length(0);
+    connection.close();
+    await server.stop();
+    await start({}, { takeOver: true });
+    expect(server.acquisitions.map(({ takeOver }) => takeOver)).to.deep.equal([true]);
   });
 
   it('says what of a server makes no sense, before anything is sent to it', async () => {
@@ -380,6 +396,7 @@ describe('Session', () => {
   it('is not opened with a lease that is older than the folder has', async () => {
     const opening = start({ onLease: (lease) => ({ ...lease, lease: lease.lease + 5n }) });
     expect(await reasonOf(opening)).to.equal('LEASE_STALE');
+    expect(await reasonOf(sessions[0]?.ended ?? opening)).to.equal('LEASE_STALE');
     await eventually('the end of the stream', () => server.openChanges === 0);
   });
 
@@ -456,6 +473,69 @@ describe('Session', () => {
     await session.ended;
     expect(engine.all('applied')).to.have.length(5);
     expect(server.halfCloses).to.equal(1);
+  });
+
+  describe('when all is sent', () => {
+    const send = (session: Session, text: string) =>
+      session.handle({
+        type: 'batch',
+        batchId: Buffer.alloc(16),
+        form: 'batch',
+        encoded: batch(text),
+        rawBytes: 1,
+        changes: 0,
+      });
+    const received = () => server.batches.map(({ batchId }) => Buffer.from(batchId).toString().trim());
+
+    it('half-closes behind the last batch, and lives until nobody needs it', async () => {
+      const session = await start();
+      for (const text of ['a', 'b']) send(session, text);
+      session.handle({ type: 'all-sent' });
+      await engine.received('applied', 2);
+      await eventually('the half-close', () => server.halfCloses === 1);
+      expect(await Promise.race([session.ended, sleep(50).then(() => 'alive')])).to.equal('alive');
+      await session.finish(5_000);
+      await session.ended;
+    });
+
+    it('waits for its part of the bandwidth before', async () => {
+      let rate: number | undefined = 1000;
+      const bandwidth = new TokenBucket(() => rate);
+      const session = await start({}, { bandwidth });
+      expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
+      for (const text of ['a', 'b']) send(session, text);
+      session.handle({ type: 'all-sent' });
+      expect(server.halfCloses).to.equal(0);
+      rate = undefined;
+      bandwidth.refresh();
+      await engine.received('applied', 2);
+      expect(received()).to.deep.equal(['a', 'b']);
+    });
+
+    for (const [what, ask] of [
+      ['a batch', (session: Session) => send(session, 'b')],
+      [
+        'a comparison',
+        (session: Session) => session.handle({ type: 'compare', path: ROOT, treeDigest: Buffer.alloc(32) }),
+      ],
+      ['a content', (session: Session) => session.handle({ type: 'upload', request: uploadOf('f', Buffer.from('x')) })],
+    ] as const)
+      it(`ends as soon as there is more after all, ${what}, which it does not send`, async () => {
+        const session = await start();
+        send(session, 'a');
+        session.handle({ type: 'all-sent' });
+        ask(session);
+        await session.ended;
+        expect(engine.all('applied')).to.have.length(1);
+        expect(received()).to.deep.equal(['a']);
+      });
+
+    it('does not take the end of the stream for the answer to a batch', async () => {
+      const session = await start({ onBatch: () => 'silent' });
+      send(session, 'a');
+      session.handle({ type: 'all-sent' });
+      expect(await reasonOf(session.ended)).to.equal('SERVER_UNREACHABLE');
+    });
   });
 
   describe('uploads', () => {

@@ -130,6 +130,17 @@ describe('Uploads', () => {
     expect(server.uploads.filter(({ resume }) => resume)).to.have.length(1);
   });
 
+  it('starts the thread of contents while it waits for where the server stands', async () => {
+    let isPrepared = false;
+    content.prepare = () => {
+      isPrepared = true;
+    };
+    await start({ onUploadAnswer: () => [] });
+    uploads.request(requestOf('large', Buffer.alloc(5 * 2 ** 20)));
+    await eventually('the question', () => server.uploads.length === 1);
+    expect(isPrepared).to.equal(true);
+  });
+
   it('sends the whole to a server that has another basis, and only then', async () => {
     const bytes = randomBytes(100_000);
     await start({ onUpload: ({ basisDigest }) => (basisDigest.length > 0 ? error('BASIS_MISMATCH') : undefined) });

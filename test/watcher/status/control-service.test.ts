@@ -60,12 +60,28 @@ describe('ControlService', () => {
 
   it('has a word for a state directory that is too long for a socket, where there is no /proc to shorten it', () => {
     const long = `/${'x'.repeat(89)}`;
-    expect(controlSocketOf(long, 'darwin').path).to.equal(`${long}/control.sock`);
-    expect(() => controlSocketOf(`${long}x`, 'darwin'))
+    expect(controlSocketOf(long, 'listen', 'darwin').path).to.equal(`${long}/control.sock`);
+    expect(() => controlSocketOf(`${long}x`, 'listen', 'darwin'))
       .to.throw()
       .that.includes({ reason: 'USAGE' })
       .and.has.property('message')
       .that.matches(/give a --state of at most 90 bytes$/);
+  });
+
+  it('is a named pipe on Windows, which only the state directory tells, and a new one at each start', () => {
+    expect(() => controlSocketOf(state, 'dial', 'win32'))
+      .to.throw()
+      .that.includes({ reason: 'SERVER_UNREACHABLE' });
+    const first = controlSocketOf(state, 'listen', 'win32');
+    expect(first.path).to.match(/^\\\\\.\\pipe\\lockstep-[0-9a-f]{32}$/);
+    expect(first).to.deep.include({ isFile: false });
+    expect(first.address.target).to.equal(`unix:${first.path}`);
+    expect(statSync(join(state, 'control.pipe')).mode & 0o777).to.equal(0o600);
+    expect(controlSocketOf(state, 'dial', 'win32').path).to.equal(first.path);
+    const second = controlSocketOf(state, 'listen', 'win32');
+    expect(second.path).not.to.equal(first.path);
+    second.release();
+    expect(() => controlSocketOf(state, 'dial', 'win32')).to.throw();
   });
 
   it('tells the limit of the bandwidth, and sets another one until told otherwise', async () => {
@@ -184,7 +200,10 @@ describe('ControlService', () => {
   });
 
   it('streams events, beginning with the state', async () => {
-    const raw = new WatcherServiceClient(controlSocketOf(state).address.target, ChannelCredentials.createInsecure());
+    const raw = new WatcherServiceClient(
+      controlSocketOf(state, 'dial').address.target,
+      ChannelCredentials.createInsecure(),
+    );
     const call = raw.watchEvents({});
     const events = readMessages(call);
     expect((await events.next()).value).to.include({ type: 'state' });

@@ -115,6 +115,8 @@ export const MismatchKind = {
   MISMATCH_KIND_METADATA: 5,
   /** MISMATCH_KIND_UNREADABLE - Could not be read. */
   MISMATCH_KIND_UNREADABLE: 6,
+  /** MISMATCH_KIND_LINKS - A file of its own that should be one with another name's, or the other way round. */
+  MISMATCH_KIND_LINKS: 7,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -128,6 +130,7 @@ export namespace MismatchKind {
   export type MISMATCH_KIND_CONTENT = typeof MismatchKind.MISMATCH_KIND_CONTENT;
   export type MISMATCH_KIND_METADATA = typeof MismatchKind.MISMATCH_KIND_METADATA;
   export type MISMATCH_KIND_UNREADABLE = typeof MismatchKind.MISMATCH_KIND_UNREADABLE;
+  export type MISMATCH_KIND_LINKS = typeof MismatchKind.MISMATCH_KIND_LINKS;
   export type UNRECOGNIZED = typeof MismatchKind.UNRECOGNIZED;
 }
 
@@ -193,6 +196,11 @@ export interface Limits {
   stalledAnswerMs: number;
   /** Zeros that the steps of one UploadContentRequest may stand for. 0: the server does not know UploadStep.zero_length. */
   maxZeroBytes: bigint;
+  /**
+   * Memory in bytes that one caller's messages may take while they are not whole, over all connections; where they take more, the
+   * stream with the most of it ends.
+   */
+  maxUnfinishedBytes: bigint;
 }
 
 /** A folder as its server sees it. */
@@ -424,6 +432,8 @@ export interface ListEntriesRequest {
   after: string;
   /** At most so many, 0 for all. */
   limit: bigint;
+  /** Which files are names of one file, too. */
+  links: boolean;
 }
 
 /** A part of a list. */
@@ -432,6 +442,11 @@ export interface ListEntriesResponse {
   entries: Entry[];
   /** The newest revision when this part was read. */
   revision: bigint;
+  /**
+   * Where it was asked for, one for each of `entries`: entries of one folder with the same number are names of one file. 0 for what has
+   * one name. The numbers mean nothing else, and only within one list.
+   */
+  linkIds: bigint[];
 }
 
 /** Asks for an entry. */
@@ -812,6 +827,7 @@ function createBaseLimits(): Limits {
     admissionMs: 0,
     stalledAnswerMs: 0,
     maxZeroBytes: 0n,
+    maxUnfinishedBytes: 0n,
   };
 }
 
@@ -888,6 +904,12 @@ export const Limits: MessageFns<Limits> = {
         throw new globalThis.Error("value provided for field message.maxZeroBytes of type uint64 too large");
       }
       writer.uint32(128).uint64(message.maxZeroBytes);
+    }
+    if (message.maxUnfinishedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.maxUnfinishedBytes) !== message.maxUnfinishedBytes) {
+        throw new globalThis.Error("value provided for field message.maxUnfinishedBytes of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.maxUnfinishedBytes);
     }
     return writer;
   },
@@ -1033,6 +1055,14 @@ export const Limits: MessageFns<Limits> = {
             message.maxZeroBytes = reader.uint64() as bigint;
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.maxUnfinishedBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1081,6 +1111,9 @@ export const Limits: MessageFns<Limits> = {
     message.stalledAnswerMs = object.stalledAnswerMs ?? 0;
     message.maxZeroBytes = (object.maxZeroBytes !== undefined && object.maxZeroBytes !== null)
       ? BigInt(object.maxZeroBytes)
+      : 0n;
+    message.maxUnfinishedBytes = (object.maxUnfinishedBytes !== undefined && object.maxUnfinishedBytes !== null)
+      ? BigInt(object.maxUnfinishedBytes)
       : 0n;
     return message;
   },
@@ -2735,7 +2768,7 @@ export const GetSignatureResponse: MessageFns<GetSignatureResponse> = {
 };
 
 function createBaseListEntriesRequest(): ListEntriesRequest {
-  return { folder: "", path: "", recursive: false, after: "", limit: 0n };
+  return { folder: "", path: "", recursive: false, after: "", limit: 0n, links: false };
 }
 
 export const ListEntriesRequest: MessageFns<ListEntriesRequest> = {
@@ -2757,6 +2790,9 @@ export const ListEntriesRequest: MessageFns<ListEntriesRequest> = {
         throw new globalThis.Error("value provided for field message.limit of type uint64 too large");
       }
       writer.uint32(40).uint64(message.limit);
+    }
+    if (message.links !== false) {
+      writer.uint32(48).bool(message.links);
     }
     return writer;
   },
@@ -2814,6 +2850,14 @@ export const ListEntriesRequest: MessageFns<ListEntriesRequest> = {
             message.limit = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.links = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2836,12 +2880,13 @@ export const ListEntriesRequest: MessageFns<ListEntriesRequest> = {
     message.recursive = object.recursive ?? false;
     message.after = object.after ?? "";
     message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
+    message.links = object.links ?? false;
     return message;
   },
 };
 
 function createBaseListEntriesResponse(): ListEntriesResponse {
-  return { entries: [], revision: 0n };
+  return { entries: [], revision: 0n, linkIds: [] };
 }
 
 export const ListEntriesResponse: MessageFns<ListEntriesResponse> = {
@@ -2854,6 +2899,16 @@ export const ListEntriesResponse: MessageFns<ListEntriesResponse> = {
         throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
       }
       writer.uint32(16).uint64(message.revision);
+    }
+    if (message.linkIds.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.linkIds) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field linkIds of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -2887,6 +2942,24 @@ export const ListEntriesResponse: MessageFns<ListEntriesResponse> = {
             message.revision = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.linkIds.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.linkIds.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2906,6 +2979,7 @@ export const ListEntriesResponse: MessageFns<ListEntriesResponse> = {
     const message = createBaseListEntriesResponse();
     message.entries = object.entries?.map((e) => Entry.fromPartial(e)) || [];
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.linkIds = object.linkIds?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
