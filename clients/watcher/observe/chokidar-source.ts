@@ -1,6 +1,8 @@
 /**
  * The change source for trees that are not large: chokidar 6. Its `raw` events give hints at once and in the kernel's
- * order; its own events, which come a little later, cover what appears in directories that it has just found.
+ * order; its own events, which come a little later, cover what appears in directories that it has just found. It is
+ * told to ignore all but directories: it would look at each file that comes up, and remember it, which an engine with its
+ * own index does not need (decision 0006).
  *
  * Three things it leaves to watches of our own, as the native source has them. It handles names as UTF-8 text and takes
  * a backslash for a separator, so it never sees inside of directories with other names. It takes up new directories
@@ -44,6 +46,8 @@ export class ChokidarSource implements ChangeSource {
   readonly #rules: IgnoreRules;
   readonly #events: ChangeEvents;
   readonly #beside: WatchedDirectories;
+  /** Directories that chokidar watches, or is about to. */
+  readonly #taken = new Set<TreePath>();
   #watcher: FSWatcher | undefined;
   #broken: string | undefined;
 
@@ -72,11 +76,11 @@ export class ChokidarSource implements ChangeSource {
       alwaysStat: false,
       awaitWriteFinish: false,
       backend: 'native',
-      ignored: (path, stats) => this.#isIgnored(path, stats?.isDirectory() ?? false),
+      ignored: (path, stats) => this.#isIgnored(path, stats?.isDirectory()),
     });
     this.#watcher = watcher;
     watcher.on('raw', (event, name, details: unknown) => this.#onRaw(event, name, details));
-    watcher.on('all', (_event, path) => this.#hintAt(path));
+    watcher.on('all', (event, path) => this.#onEvent(event, path));
     watcher.on('error', (error) => this.#onError(error));
     await new Promise<void>((resolve) => watcher.once('ready', () => resolve()));
   }
@@ -98,9 +102,21 @@ export class ChokidarSource implements ChangeSource {
     return canBeText(this.#root.path, dir) && !this.#rules.isIgnored(dir, true);
   }
 
-  #isIgnored(path: string, isDirectory: boolean): boolean {
-    const treePath = this.#treePathOf(path);
-    return treePath === undefined || (treePath !== ROOT && this.#rules.isIgnored(treePath, isDirectory));
+  /** @param isDirectory undefined where chokidar has not looked yet: then it need not where no directory is known to be or to have been */
+  #isIgnored(path: string, isDirectory: boolean | undefined): boolean {
+    const dir = this.#treePathOf(path);
+    if (dir === undefined) return true;
+    if (dir === ROOT) return false;
+    if (isDirectory !== true) return !this.#taken.has(dir) && (isDirectory === false || !this.#beside.knows(dir));
+    if (this.#rules.isIgnored(dir, true)) return true;
+    this.#taken.add(dir);
+    return false;
+  }
+
+  #onEvent(event: string, path: string): void {
+    this.#hintAt(path);
+    const dir = event === 'unlinkDir' ? this.#treePathOf(path) : undefined;
+    if (dir !== undefined) this.#taken.delete(dir);
   }
 
   #onRaw(event: string, name: unknown, details: unknown): void {
