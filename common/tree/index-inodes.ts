@@ -5,7 +5,7 @@
 import { LockstepError } from '../ops/errors.ts';
 import type { IndexDatabase } from './index-database.ts';
 import type { IndexDirectories } from './index-directories.ts';
-import { BELOW, INODE_INDEX } from './index-schema.ts';
+import { BELOW, INODE_INDEX, limitTo } from './index-schema.ts';
 import type { Query, Row } from './sqlite-query.ts';
 import type { TreePath } from './tree-path.ts';
 
@@ -44,7 +44,7 @@ export class IndexInodes {
 
   /** What `columns` select of each row, followed by the parent's id. */
   select(columns: string, ino: bigint, dev: bigint, limit: number): readonly Row[] {
-    return this.#query(`SELECT ${columns}, parent ${BY_INODE} LIMIT ?`, true).all(ino, dev, limit);
+    return this.#query(`SELECT ${columns}, parent ${BY_INODE} ${limitTo('?')}`, true).all(ino, dev, limit);
   }
 
   /** All names of the inode may have changed up to this time. */

@@ -20,7 +20,7 @@ import {
   LIGHT_COLUMNS_WITH_OWNER,
   nameOfRow,
 } from './index-rows.ts';
-import { ABOVE_ROOT, BELOW, FINDABLE_SIZE_BYTES } from './index-schema.ts';
+import { ABOVE_ROOT, BELOW, FINDABLE_SIZE_BYTES, limitTo } from './index-schema.ts';
 import type { WalkSource } from './index-walk.ts';
 import type { Query, Row } from './sqlite-query.ts';
 import { displayPath, joinPath, nameOf, parentOf, ROOT, type TreePath } from './tree-path.ts';
@@ -35,7 +35,7 @@ export interface ChildPage {
 
 /** SQLite's "no limit". */
 const ALL = -1;
-const FROM_DIRECTORY = 'FROM entries WHERE parent = ? AND name > ? ORDER BY name LIMIT ?';
+const FROM_DIRECTORY = `FROM entries WHERE parent = ? AND name > ? ORDER BY name ${limitTo('?')}`;
 
 export class IndexReader implements WalkSource {
   readonly directories: IndexDirectories;
@@ -66,7 +66,7 @@ export class IndexReader implements WalkSource {
     this.#selectKind = database.prepare('SELECT kind FROM entries WHERE parent = ? AND name = ?');
     this.#countBelow = database.prepare(
       `${BELOW} SELECT count(*) FROM (
-         SELECT 1 FROM below JOIN entries ON entries.parent = below.id LIMIT ?2
+         SELECT 1 FROM below JOIN entries ON entries.parent = below.id ${limitTo('?2')}
        )`,
     );
     this.#byDigest =
