@@ -8,10 +8,10 @@ import type { AcknowledgedChange } from './messages.ts';
 import { PathsByDirectory } from './paths-by-directory.ts';
 
 /**
- * Each takes about a kilobyte here, however little it is on the wire. A server has a second's work with as many, far more than
+ * Each takes about a kilobyte here, however little it is on the wire. A server has a third of a second's work with as many, more than
  * it takes an answer to come.
  */
-const MAX_CHANGES = 16_384;
+const MAX_CHANGES = 8_192;
 
 export interface SentChange {
   readonly operation: AcknowledgedChange['operation'];

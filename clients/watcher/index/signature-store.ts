@@ -29,7 +29,7 @@ export class SignatureStore {
     database.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL;
-      PRAGMA cache_size = -2048;
+      PRAGMA cache_size = -512;
       PRAGMA user_version = ${SCHEMA_VERSION};
       CREATE TABLE IF NOT EXISTS signatures (
         age INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, packed BLOB NOT NULL
