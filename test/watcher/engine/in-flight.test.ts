@@ -20,7 +20,7 @@ describe('what is on its way', () => {
 
   it('is full of many bytes, and of many changes however small they are', () => {
     expect(inFlight.isFull(1)).to.equal(false);
-    const manyMoves = Array.from({ length: 8_192 }, (_, index) => [`a/${index}`, `b/${index}`] as const);
+    const manyMoves = Array.from({ length: 4_096 }, (_, index) => [`a/${index}`, `b/${index}`] as const);
     send(false, ...manyMoves);
     expect([inFlight.isFull(1), inFlight.isFull(2)]).to.deep.equal([true, false]);
     send(false, ...manyMoves);
