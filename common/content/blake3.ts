@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type { Blake3Hasher } from '@napi-rs/blake-hash';
-import type { IHasher } from 'hash-wasm';
+import { createBLAKE3, type IHasher } from 'hash-wasm';
 
 /** One BLAKE3 computation. `digest` ends it: any further call throws. */
 export interface Blake3State {
@@ -85,7 +85,6 @@ class NativeState implements Blake3State {
  * and loading their state (2 KB).
  */
 export async function loadWasmBlake3(): Promise<Blake3> {
-  const { createBLAKE3 } = await import('hash-wasm');
   const instance: WasmInstance = { hasher: await createBLAKE3(), current: undefined };
   return {
     implementation: 'wasm',
