@@ -145,6 +145,17 @@ describe('the package, installed where there is nothing but Node', function () {
     }
   });
 
+  it('no folded module has a character that would make V8 keep all of its text in twice the memory', () => {
+    for (const place of [
+      'clients/watcher/cli.js',
+      'clients/watcher/engine/engine-worker.js',
+      'services/sync-server/program.js',
+    ]) {
+      const text = readFileSync(join(home, 'dist', place), 'latin1');
+      expect(/[^\x00-\x7f]/.test(text), place).to.equal(false);
+    }
+  });
+
   it('an older Node is told what is needed', async function () {
     const old = await olderNode();
     if (old === undefined) skipBecause(this, 'there is no older Node on the PATH');
