@@ -15,6 +15,7 @@ import {
   symlinkSync,
   unlinkSync,
   utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Pair } from '../support/pair.ts';
@@ -160,6 +161,59 @@ describe('a replica that was changed behind the back of the server', () => {
     put(pair.source, 'data/files/new', 'made in the source');
     await pair.follows();
   });
+
+  it('in very many places is brought in step, and the log does not name each of them', async () => {
+    const pair = await pairs.start({ prepare: fill });
+    putMany(pair.source, 'many', 600, 10);
+    await pair.inStep();
+    // So that they are sent together.
+    pair.watcher.signal('SIGSTOP');
+    rmSync(join(pair.replica, 'many'), { recursive: true });
+    putMany(pair.source, 'many', 600, 20);
+    pair.watcher.signal('SIGCONT');
+    await pair.follows();
+    const named = pair.watcher.stderr.match(/"path":"many\/[^}]*behind the server's back/g) ?? [];
+    expect(named).to.have.length.within(1, 300);
+    expect(pair.watcher.stderr).to.contain('is not named');
+  });
+
+  const tampering: Readonly<Record<string, (directory: string) => void>> = {
+    'are gone': (directory) => rmSync(directory, { recursive: true }),
+    'are files now': (directory) => {
+      rmSync(directory, { recursive: true });
+      writeFileSync(directory, 'foreign');
+    },
+    'are links now': (directory) => {
+      rmSync(directory, { recursive: true });
+      symlinkSync('..', directory);
+    },
+  };
+  for (const [what, tamperWith] of Object.entries(tampering)) {
+    it(`so that directories ${what}, in which the source changes, is brought in step (E95)`, async () => {
+      const changes: Readonly<Record<string, (directory: string) => void>> = {
+        edited: (directory) => put(directory, 'file-1', 'edited'),
+        filled: (directory) => put(directory, 'deeper/new', 'made'),
+        cleared: (directory) => rmSync(join(directory, 'file-2')),
+        ordered: (directory) => renameSync(join(directory, 'file-0'), join(directory, 'renamed')),
+        left: (directory) => renameSync(join(directory, 'file-0'), `${directory}-renamed`),
+        entered: (directory) => renameSync(join(directory, '..', 'comes-from-here'), join(directory, 'entered')),
+        named: (directory) => renameSync(directory, `${directory}-anew`),
+        guarded: (directory) => chmodSync(directory, 0o700),
+        deleted: (directory) => rmSync(directory, { recursive: true }),
+        linked: (directory) => symlinkSync('file-1', join(directory, 'link')),
+      };
+      const pair = await pairs.start({
+        prepare: ({ source }) => {
+          for (const name of Object.keys(changes)) putMany(source, name, 4, 100);
+          put(source, 'comes-from-here');
+        },
+      });
+      for (const name of Object.keys(changes)) tamperWith(join(pair.replica, name));
+      for (const [name, change] of Object.entries(changes)) change(join(pair.source, name));
+      await pair.follows();
+      await pair.inStep();
+    });
+  }
 
   it('where a deleted directory has got foreign files loses them with the directory, and says so (E96)', async () => {
     const pair = await pairs.start({ prepare: fill });

@@ -78,6 +78,8 @@ const PLANNED_WRONGLY: ReadonlySet<string> = new Set([
 /** Moves that the server takes as removals and new entries only. */
 const NEVER_AS_MOVE: ReadonlySet<string> = new Set(['LINK_ESCAPES', 'OTHER_FILE_SYSTEM']);
 const MIN_BUSY_PAUSE_MS = 5;
+/** Of a replica that lost a directory each entry of it that is sent is refused. */
+const MAX_NAMED_DRIFTS = 100;
 
 export class Outgoing {
   readonly inFlight = new InFlight();
@@ -93,6 +95,8 @@ export class Outgoing {
   /** What a renamed directory makes look at again, once the rename is acknowledged. */
   #afterStructural: AfterStructural = NOTHING_AFTER;
   #isScanning = false;
+  /** Since nothing was on its way. */
+  #namedDrifts = 0;
   /** Undefined while there is no session. */
   #connected: Connected | undefined;
 
@@ -199,6 +203,7 @@ export class Outgoing {
     }
     for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
     for (const { path, seenMs } of lookAgain) revisits.again(path, seenMs);
+    if (this.inFlight.isEmpty) this.#namedDrifts = 0;
     if (!this.inFlight.hasStructural) this.#endStructural();
   }
 
@@ -326,7 +331,7 @@ export class Outgoing {
         revisits.again(path, seenMs);
         return;
       case 'drifted':
-        log('warn', "the replica was changed behind the server's back", { path: displayPath(path) });
+        this.#logDrift(path);
         for (const touched of concernedBy(path, change)) {
           reconciliation.wantDrifted(parentOf(touched));
           revisits.again(touched, seenMs);
@@ -347,6 +352,14 @@ export class Outgoing {
         }
         return;
     }
+  }
+
+  #logDrift(path: TreePath): void {
+    const { log } = this.#options;
+    this.#namedDrifts++;
+    if (this.#namedDrifts > MAX_NAMED_DRIFTS) return;
+    log('warn', "the replica was changed behind the server's back", { path: displayPath(path) });
+    if (this.#namedDrifts === MAX_NAMED_DRIFTS) log('warn', 'what else of the replica was changed is not named', {});
   }
 
   /** Without its identity the entry is not taken for a renamed one again. */

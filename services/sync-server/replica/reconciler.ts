@@ -71,15 +71,20 @@ export class Reconciler {
     this.#shared = new SharedInodes(options.index);
   }
 
-  /** Settles `path` and all that is below it. Where its parent is unknown too, begins at that. */
+  /** Settles `path` and all that is below it. Where what holds it is unknown too, or gone, begins at that. */
   *settleTree(path: TreePath, onCorrected: OnCorrected): Steps<void> {
     let top = path;
-    while (top !== ROOT && this.#index.get(parentOf(top))?.kind !== 'directory') top = parentOf(top);
+    while (top !== ROOT && !this.#isDirectory(parentOf(top))) top = parentOf(top);
     const isDirectory = yield* this.settle(top, onCorrected);
     const pending = isDirectory ? [top] : [];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       yield* this.#settleChildren(next, pending, onCorrected);
     }
+  }
+
+  /** On the disk as in the index. */
+  #isDirectory(path: TreePath): boolean {
+    return this.#index.get(path)?.kind === 'directory' && this.#root.tryDirectory(path) !== undefined;
   }
 
   /** Settles one entry; true when it is a directory. `isListed`: its name is from a listing, not from somebody's word. */

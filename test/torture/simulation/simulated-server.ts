@@ -316,8 +316,8 @@ export class SimulatedServer {
     const file = join(this.directory, path);
     switch (random.below(3)) {
       case 0:
-        if (content === 'directory') mkdirSync(join(file, 'foreign'), { recursive: true });
-        else rmSync(file, { force: true });
+        if (content === 'directory' && random.below(2) === 0) mkdirSync(join(file, 'foreign'), { recursive: true });
+        else rmSync(file, { force: true, recursive: true });
         return `edit ${path}`;
       case 1:
         if (content.startsWith('file')) {
