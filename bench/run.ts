@@ -31,6 +31,8 @@ import { textTable } from './harness/report/table.ts';
 import { defaultDataDirectory, Rooms } from './harness/rooms.ts';
 
 const OUT = join(import.meta.dirname, 'out');
+/** Kept with the sources, so that a case measured in another checkout leaves the others on the page. */
+const FULL_RESULTS = join(import.meta.dirname, 'results.json');
 const DOCS = join(import.meta.dirname, '../docs');
 const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
@@ -138,7 +140,7 @@ async function main(): Promise<number> {
   };
   await warmUp(bench);
   // Trials are kept apart from what the page is made of, and profiled runs are not kept at all.
-  const resultsFile = join(OUT, settings.scale === 1 ? 'results.json' : 'trial.json');
+  const resultsFile = settings.scale === 1 ? FULL_RESULTS : join(OUT, 'trial.json');
   let results = settings.isProfiling ? NO_RESULTS : readResults(resultsFile);
   let broken = 0;
   for (const benchCase of settings.cases) {
