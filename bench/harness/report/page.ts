@@ -141,7 +141,7 @@ function circumstances({ at, loadBefore, machine }: CaseResult): string {
     loadBefore > BUSY_LOAD_PER_CORE * machine.cores
       ? ` The machine was busy with other things (load ${loadBefore.toFixed(1)} on ${machine.cores} cores).`
       : '';
-  return `Measured on ${at.slice(0, 10)} with ${machine.versions['lockstep'] ?? 'this version'}.${busy}\n`;
+  return `Measured on ${at.slice(0, 10)} with ${machine.versions['lockstep'] ?? 'this version'} on ${machine.processor}.${busy}\n`;
 }
 
 /** One line for each different machine; usually there is one. */
