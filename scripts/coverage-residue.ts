@@ -35,7 +35,7 @@ export const RESIDUE: readonly Residue[] = [
     'clients/watcher/push/upload-stream.ts': [
       "throw new LockstepError('INTERNAL', 'a content ended without its digest')",
     ],
-    'common/content/blake3.ts': ["if (this.#stage === 'digested') throw alreadyDigested()"],
+    'common/content/blake3-wasm.ts': ["if (this.#stage === 'digested') throw alreadyDigested()"],
     'common/doctor/ownership.ts': ['if (errnoOf(error) === undefined) throw error;', '    throw error;'],
     'common/doctor/place.ts': [
       'if (errno === undefined) throw error;',

@@ -4,7 +4,6 @@
  */
 import { createRequire } from 'node:module';
 import type { Blake3Hasher } from '@napi-rs/blake-hash';
-import { createBLAKE3, type IHasher } from 'hash-wasm';
 
 /** One BLAKE3 computation. `digest` ends it: any further call throws. */
 export interface Blake3State {
@@ -20,7 +19,10 @@ export interface Blake3 {
 
 /** The native implementation where its addon exists for this platform, else the WebAssembly one. */
 export async function loadBlake3(): Promise<Blake3> {
-  return loadNativeBlake3() ?? (await loadWasmBlake3());
+  const native = loadNativeBlake3();
+  if (native !== undefined) return native;
+  const { loadWasmBlake3 } = await import('./blake3-wasm.ts');
+  return loadWasmBlake3();
 }
 
 /** Undefined where the addon is not installed or has no build for this platform: both are normal. */
@@ -80,64 +82,6 @@ class NativeState implements Blake3State {
   }
 }
 
-/**
- * One WebAssembly instance, because creating one is asynchronous; computations under way take turns in it by saving
- * and loading their state (2 KB).
- */
-export async function loadWasmBlake3(): Promise<Blake3> {
-  const instance: WasmInstance = { hasher: await createBLAKE3(), current: undefined };
-  return {
-    implementation: 'wasm',
-    digestOf(data) {
-      const state = new WasmState(instance);
-      state.update(data);
-      return state.digest();
-    },
-    createHasher: () => new WasmState(instance),
-  };
-}
-
-interface WasmInstance {
-  readonly hasher: IHasher;
-  /** Whose state the instance holds. */
-  current: WasmState | undefined;
-}
-
-class WasmState implements Blake3State {
-  readonly #instance: WasmInstance;
-  #saved: Uint8Array | undefined;
-  #stage: 'fresh' | 'running' | 'digested' = 'fresh';
-
-  constructor(instance: WasmInstance) {
-    this.#instance = instance;
-  }
-
-  update(data: Uint8Array): void {
-    this.#enter().update(data);
-  }
-
-  digest(): Buffer {
-    const bytes = this.#enter().digest('binary');
-    this.#instance.current = undefined;
-    this.#stage = 'digested';
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-
-  /** The instance's hasher with this computation's state in it. */
-  #enter(): IHasher {
-    const instance = this.#instance;
-    if (instance.current === this) return instance.hasher;
-    if (this.#stage === 'digested') throw alreadyDigested();
-    if (instance.current !== undefined) instance.current.#saved = instance.hasher.save();
-    if (this.#saved === undefined) instance.hasher.init();
-    else instance.hasher.load(this.#saved);
-    this.#saved = undefined;
-    this.#stage = 'running';
-    instance.current = this;
-    return instance.hasher;
-  }
-}
-
-function alreadyDigested(): Error {
+export function alreadyDigested(): Error {
   return new Error('this hasher has already given its digest');
 }

@@ -13,6 +13,7 @@ import { displayPath, type TreePath } from '../tree/tree-path.ts';
 import { assertComponent } from './component.ts';
 import { fchmod } from './descriptor.ts';
 import { syncFd } from './full-io.ts';
+import { isOneInode } from './inode.ts';
 import type { Reach } from './reach.ts';
 import { copySparsely } from './sparse-file.ts';
 import { type InodeKind, type Stat, statOf, toStat } from './stat.ts';
@@ -106,7 +107,7 @@ export class PathReach implements Reach {
         opened = openSync(path, flags, mode);
         const stat = statOf(opened);
         const there = lstatSync(path, STAT_OPTIONS);
-        if (there === undefined || !isSame(there, stat)) throw stale(this.#treePath);
+        if (there === undefined || !isOneInode(there, stat)) throw stale(this.#treePath);
         return opened;
       });
     } catch (error) {
@@ -141,7 +142,7 @@ export class PathReach implements Reach {
   setOwner(name: string, uid: number, gid: number, expected: Pick<Stat, 'dev' | 'ino'>): boolean {
     const path = this.pathOf(name);
     return this.within(() => {
-      if (!isSame(lstatSync(path, { bigint: true }), expected)) return false;
+      if (!isOneInode(lstatSync(path, { bigint: true }), expected)) return false;
       // By name, in the window that the file's comment tells of.
       lchownSync(path, uid, gid);
       return true;
@@ -174,7 +175,7 @@ export class PathReach implements Reach {
     this.#assertOpen();
     return this.#opened(this.#treePath, () => {
       const again = openLink(this.#link.path, this.#link.above);
-      if (isSame(again.link, this.#link)) return again;
+      if (isOneInode(again.link, this.#link)) return again;
       if (again.fd !== undefined) closeSync(again.fd);
       throw stale(this.#treePath);
     });
@@ -207,7 +208,7 @@ export class PathReach implements Reach {
       const stats = lstatSync(link.path, STAT_OPTIONS);
       // The outermost one tells: below what has gone nothing is there either.
       if (stats === undefined && link.above !== undefined) wrong = gone(this.#treePath);
-      else if (stats === undefined || !isSame(stats, link)) wrong = stale(this.#treePath);
+      else if (stats === undefined || !isOneInode(stats, link)) wrong = stale(this.#treePath);
       else own ??= toStat(stats);
     }
     if (wrong !== undefined || own === undefined) throw wrong ?? stale(this.#treePath);
@@ -221,10 +222,6 @@ export class PathReach implements Reach {
       `the handle of directory "${displayPath(this.#treePath)}" was used after its end`,
     );
   }
-}
-
-function isSame(a: Pick<Link, 'dev' | 'ino'>, b: Pick<Link, 'dev' | 'ino'>): boolean {
-  return a.dev === b.dev && a.ino === b.ino;
 }
 
 function below(directory: Buffer, name: Buffer): Buffer {
@@ -247,7 +244,7 @@ function openLink(path: Buffer, above: Link | undefined): OpenedLink {
     return { link, fd: undefined };
   }
   try {
-    if (isSame(statOf(fd), link)) return { link, fd };
+    if (isOneInode(statOf(fd), link)) return { link, fd };
     throw errnoLike('ESTALE', 'a directory changed while it was opened', 'open');
   } catch (error) {
     closeSync(fd);

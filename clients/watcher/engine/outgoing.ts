@@ -307,7 +307,7 @@ export class Outgoing {
     change: SentChange | undefined,
     seenMs: number,
   ): void {
-    const { revisits, reconciliation, report, log } = this.#options;
+    const { revisits, report, log } = this.#options;
     // The server does not have this there, and no other name is to be linked to it.
     if (change !== undefined) this.#connected?.links?.left(change.path);
     const isNotLinked = kind === 'content-needed' || (kind === 'failed' && reason !== 'NO_SPACE');
@@ -332,10 +332,7 @@ export class Outgoing {
         return;
       case 'drifted':
         this.#logDrift(path);
-        for (const touched of concernedBy(path, change)) {
-          reconciliation.wantDrifted(parentOf(touched));
-          revisits.again(touched, seenMs);
-        }
+        this.#compareAgain(path, change, seenMs);
         return;
       case 'invalid':
       case 'failed':
@@ -346,11 +343,16 @@ export class Outgoing {
           return;
         }
         log('debug', message, { path: displayPath(path), reason });
-        for (const touched of concernedBy(path, change)) {
-          reconciliation.wantDrifted(parentOf(touched));
-          revisits.again(touched, seenMs);
-        }
+        this.#compareAgain(path, change, seenMs);
         return;
+    }
+  }
+
+  /** What the server has there is not what the plan was made from. */
+  #compareAgain(path: TreePath, change: SentChange | undefined, seenMs: number): void {
+    for (const touched of concernedBy(path, change)) {
+      this.#options.reconciliation.wantDrifted(parentOf(touched));
+      this.#options.revisits.again(touched, seenMs);
     }
   }
 

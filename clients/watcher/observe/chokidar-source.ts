@@ -27,10 +27,8 @@ import { DirectoryWalk } from './directory-walk.ts';
 import { SELF_NAME } from './hints.ts';
 import type { IgnoreRules } from './ignore-rules.ts';
 import { isWatchLimit } from './inotify-limits.ts';
+import { hasReplacedBytes, knownPartOf } from './replaced-bytes.ts';
 import { SELF_EVENT_NAME, WatchedDirectories, type WatchedDirectoriesOptions } from './watched-directories.ts';
-
-/** What Node puts for bytes that are not UTF-8. */
-const REPLACEMENT = '\ufffd';
 
 /** A path for a system call, with `root/` before it, must stay below PATH_MAX. */
 const MAX_PATH_BYTES = 4000;
@@ -138,7 +136,7 @@ export class ChokidarSource implements ChangeSource {
   /** Something appeared, vanished or changed its mode: if it is a directory now, it must be watched at once. */
   #noteRename(watchedPath: string, name: string): void {
     const dir = this.#treePathOf(watchedPath);
-    if (dir === undefined || name.includes(REPLACEMENT)) return;
+    if (dir === undefined || hasReplacedBytes(name)) return;
     const latin1Name = treePathFromLocal(Buffer.from(name));
     if (!this.#rules.isIgnored(joinPath(dir, latin1Name), true)) this.#beside.noteName(dir, latin1Name);
   }
@@ -147,15 +145,13 @@ export class ChokidarSource implements ChangeSource {
     const treePath = this.#treePathOf(path);
     if (treePath === undefined) return;
     if (treePath === ROOT) this.#events.onHint(ROOT, SELF_NAME);
-    else if (path.includes(REPLACEMENT)) this.#hintAtDirectory(path.slice(0, path.lastIndexOf('/')));
+    else if (hasReplacedBytes(path)) this.#hintAtDirectory(path.slice(0, path.lastIndexOf('/')));
     else this.#events.onHint(parentOf(treePath), nameOf(treePath));
   }
 
   /** At the deepest directory on the way that has a name which says what it is. */
   #hintAtDirectory(path: string): void {
-    let text = path;
-    while (text.slice(this.#root.path.length).includes(REPLACEMENT)) text = text.slice(0, text.lastIndexOf('/'));
-    const dir = this.#treePathOf(text);
+    const dir = this.#treePathOf(knownPartOf(path, this.#root.path.length));
     if (dir !== undefined) this.#events.onHint(dir);
   }
 
@@ -188,7 +184,7 @@ export class ChokidarSource implements ChangeSource {
 function canBeText(rootPath: string, dir: TreePath): boolean {
   const bytes = localBytesOf(dir);
   const text = bytes.toString();
-  if (rootPath.includes(REPLACEMENT) || rootPath.includes('\\') || text.includes('\\')) return false;
+  if (hasReplacedBytes(rootPath) || rootPath.includes('\\') || text.includes('\\')) return false;
   return rootPath.length * 3 + bytes.length < MAX_PATH_BYTES && bytes.equals(Buffer.from(text));
 }
 

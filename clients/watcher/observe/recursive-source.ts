@@ -10,9 +10,7 @@ import { describeError } from '../../../common/ops/errors.ts';
 import { nameOf, parentOf, ROOT, treePathFromLocal } from '../../../common/tree/tree-path.ts';
 import type { ChangeEvents, ChangeSource } from './change-source.ts';
 import { SELF_NAME } from './hints.ts';
-
-/** What Node puts for what is not Unicode. */
-const REPLACEMENT = '\ufffd';
+import { hasReplacedBytes, knownPartOf } from './replaced-bytes.ts';
 
 export interface RecursiveSourceOptions {
   readonly root: SafeRoot;
@@ -58,11 +56,9 @@ export class RecursiveSource implements ChangeSource {
       this.#events.onOverflow({ reason: 'overflow', detail: 'the system dropped events' });
       return;
     }
-    let text = name.replaceAll('\\', '/');
-    const isText = !text.includes(REPLACEMENT);
-    while (text.includes(REPLACEMENT)) text = text.slice(0, Math.max(0, text.lastIndexOf('/')));
-    const path = treePathFromLocal(Buffer.from(text));
-    if (!isText) this.#events.onHint(path);
+    const text = name.replaceAll('\\', '/');
+    const path = treePathFromLocal(Buffer.from(knownPartOf(text)));
+    if (hasReplacedBytes(text)) this.#events.onHint(path);
     else this.#events.onHint(path === ROOT ? ROOT : parentOf(path), path === ROOT ? SELF_NAME : nameOf(path));
   }
 

@@ -7,10 +7,13 @@ import { displayPath, type TreePath } from '../../../common/tree/tree-path.ts';
 /** Of one side: undefined for what has one name. */
 export type FileId = string | undefined;
 
+/** Of each file of one side: its first name, and what that is on the other side. */
+type FirstNames = Map<string, { readonly path: TreePath; readonly other: FileId }>;
+
 /** What two names have in common that should not, or the other way round; for people. */
 export class LinkComparison {
-  readonly #here = new Map<string, { readonly path: TreePath; readonly other: FileId }>();
-  readonly #there = new Map<string, { readonly path: TreePath; readonly other: FileId }>();
+  readonly #here: FirstNames = new Map();
+  readonly #there: FirstNames = new Map();
 
   /** To be told of each file that is on both sides. @returns what is wrong of it and a name that was told of before */
   compare(path: TreePath, here: FileId, there: FileId): readonly string[] {
@@ -24,12 +27,7 @@ export class LinkComparison {
 }
 
 /** The first name of the file on one side, where on the other side it is that of another file. */
-function strangerOf(
-  firsts: Map<string, { readonly path: TreePath; readonly other: FileId }>,
-  path: TreePath,
-  own: FileId,
-  other: FileId,
-): TreePath | undefined {
+function strangerOf(firsts: FirstNames, path: TreePath, own: FileId, other: FileId): TreePath | undefined {
   if (own === undefined) return undefined;
   const first = firsts.get(own);
   if (first === undefined) {

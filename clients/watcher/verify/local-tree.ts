@@ -6,6 +6,7 @@ import { closeSync } from 'node:fs';
 import { ContentHasher, type DigestFunction } from '../../../common/content/digest.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { readFully } from '../../../common/fs/full-io.ts';
+import { inodeKey } from '../../../common/fs/inode.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { type Stat, statOf } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
@@ -76,7 +77,7 @@ function entryAt(
     if (ignore.isIgnored(path, stat.kind === 'directory')) return undefined;
     if (stat.dev !== rootDevice) return { path, unreadable: 'another file system is mounted here' };
     const record = recordOf(directory, nameOf(path), stat, digestFunction);
-    const fileId = stat.kind === 'file' && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : undefined;
+    const fileId = stat.kind === 'file' && stat.nlink > 1 ? inodeKey(stat) : undefined;
     return { path, record: { ...record, ...ownerKey(owners?.of(stat)) }, fileId };
   } catch (error) {
     return unreadable(path, error);

@@ -2,6 +2,7 @@
  * Whether names are names of one file on the disk where the index has them as such, and only there (E19). The index knows that by their
  * inodes; that these are others than before is nothing by itself: a replica that was restored has new ones, and the same links.
  */
+import { type Inode, isOneInode } from '../../../common/fs/inode.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import type { IndexedEntry } from '../../../common/tree/entry.ts';
@@ -28,6 +29,8 @@ export interface LinkFinding {
 
 interface Known {
   readonly entry: IndexedEntry;
+  /** As the index has it. */
+  readonly inode: Inode;
   readonly stat: Stat;
 }
 
@@ -37,14 +40,14 @@ export function findBrokenLink(root: SafeRoot, index: TreeIndex, question: LinkQ
   const own = knownAt(root, index, path);
   if (own === undefined) return undefined;
   const joined = other === undefined ? undefined : knownAt(root, index, other);
-  if (joined !== undefined && isOneFile(own.stat, joined.stat) && !isOneInIndex(own.entry, joined.entry)) {
+  if (joined !== undefined && isOneInode(own.stat, joined.stat) && !isOneInode(own.inode, joined.inode)) {
     return finding(path, joined.entry.path, 'is one file with', 'and should not be');
   }
   // A name that is where it was leaves it to the others to tell.
   if (isSameInode(own.entry, own.stat)) return undefined;
   const sibling = siblingsOf(index, own.entry).find(({ path: name }) => {
     const there = knownAt(root, index, name);
-    return there !== undefined && !isOneFile(own.stat, there.stat);
+    return there !== undefined && !isOneInode(own.stat, there.stat);
   });
   return sibling && finding(path, sibling.path, 'is not one file with', 'and should be');
 }
@@ -53,22 +56,14 @@ export function findBrokenLink(root: SafeRoot, index: TreeIndex, question: LinkQ
 function knownAt(root: SafeRoot, index: TreeIndex, path: TreePath): Known | undefined {
   const entry = index.get(path);
   const stat = root.tryDirectory(parentOf(path))?.lstat(nameOf(path));
-  const isFile = entry?.kind === 'file' && entry.identity !== undefined && stat?.kind === 'file';
-  return isFile ? { entry, stat } : undefined;
+  if (entry?.kind !== 'file' || entry.identity === undefined || stat?.kind !== 'file') return undefined;
+  return { entry, inode: entry.identity, stat };
 }
 
 /** None in a folder in which nothing was ever linked. */
 function siblingsOf(index: TreeIndex, { path, identity }: IndexedEntry): readonly IndexedEntry[] {
   if (identity === undefined || !index.keepsInodes) return [];
   return index.findByInode(identity.dev, identity.ino, MAX_SIBLINGS).filter((other) => other.path !== path);
-}
-
-function isOneFile(a: Stat, b: Stat): boolean {
-  return a.ino === b.ino && a.dev === b.dev;
-}
-
-function isOneInIndex({ identity: a }: IndexedEntry, { identity: b }: IndexedEntry): boolean {
-  return a?.ino === b?.ino && a?.dev === b?.dev;
 }
 
 function finding(path: TreePath, other: TreePath, is: string, should: string): LinkFinding {

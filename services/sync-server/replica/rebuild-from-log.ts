@@ -4,6 +4,7 @@
  */
 import { closeSync } from 'node:fs';
 import { syncFd } from '../../../common/fs/full-io.ts';
+import { inodeKey } from '../../../common/fs/inode.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
 import { type DiskIdentity, sameRecord } from '../../../common/tree/entry.ts';
@@ -71,7 +72,7 @@ class RebuiltLinks {
 
   /** Stages a further name of what was made for another name of the inode; false when there is none. */
   stage(entry: FileEntry, former: DiskIdentity | undefined): boolean {
-    const made = former && this.#made.get(keyOf(former));
+    const made = former && this.#made.get(inodeKey(former));
     const directory = made && this.#core.root.tryDirectory(parentOf(made.path));
     if (made === undefined || directory === undefined || !sameRecord(made, entry)) return false;
     const known = this.#core.index.get(made.path)?.identity;
@@ -86,13 +87,9 @@ class RebuiltLinks {
   }
 
   made(entry: FileEntry, former: DiskIdentity | undefined): void {
-    if (former !== undefined && this.#core.index.keepsInodes && !this.#made.has(keyOf(former)))
-      this.#made.set(keyOf(former), entry);
+    if (former !== undefined && this.#core.index.keepsInodes && !this.#made.has(inodeKey(former)))
+      this.#made.set(inodeKey(former), entry);
   }
-}
-
-function keyOf({ dev, ino }: DiskIdentity): string {
-  return `${dev}:${ino}`;
 }
 
 /** Moves what is ready in staging to its path, and lets the index know it. */

@@ -2,15 +2,14 @@
  * Files of the replica that are several names of one inode (LinkFile). What is done through one name changes the time of
  * change under all of them: the rows of the others are told, so that nobody takes it for a change behind the server's back.
  */
-import type { DiskIdentity, IndexedEntry } from '../../../common/tree/entry.ts';
+import { type Inode, inodeKey } from '../../../common/fs/inode.ts';
+import type { IndexedEntry } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { CTIME_SLACK_NS, nowNs } from './disk-identity.ts';
 
 /** Trash is emptied beside the applier: until then the inodes in it lose their names one by one. */
 const TRASH_SLACK_NS = 600_000_000_000n;
-
-type Inode = Pick<DiskIdentity, 'dev' | 'ino'>;
 
 export class SharedInodes {
   readonly #index: TreeIndex;
@@ -24,7 +23,7 @@ export class SharedInodes {
   changed(inode: Inode | undefined): void {
     if (inode === undefined || !this.#index.keepsInodes) return;
     const { dev, ino } = inode;
-    this.#changed.set(`${dev}:${ino}`, { dev, ino });
+    this.#changed.set(inodeKey(inode), { dev, ino });
   }
 
   /** What is below this directory of the index goes to the trash. */

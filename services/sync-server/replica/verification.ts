@@ -5,6 +5,7 @@
 import { closeSync } from 'node:fs';
 import type { DigestFunction } from '../../../common/content/digest.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
+import { inodeKey } from '../../../common/fs/inode.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
@@ -88,7 +89,7 @@ function* verifyRow(
     if (owners?.isKept(row.owner, stat) === false)
       return mismatch('metadata', path, 'has another owner than the index says');
     if (stat.kind === 'file' && (stat.nlink > 1 || !isSameInode(row, stat)))
-      onLinked({ path, sharedInode: stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : undefined });
+      onLinked({ path, sharedInode: stat.nlink > 1 ? inodeKey(stat) : undefined });
     return undefined;
   } catch (error) {
     if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;

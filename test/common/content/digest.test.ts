@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Blake3, loadNativeBlake3, loadWasmBlake3 } from '../../../common/content/blake3.ts';
+import { type Blake3, loadNativeBlake3 } from '../../../common/content/blake3.ts';
+import { loadWasmBlake3 } from '../../../common/content/blake3-wasm.ts';
 import {
   blake3Implementation,
   ContentHasher,
