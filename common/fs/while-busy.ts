@@ -2,6 +2,7 @@
  * Windows renames and removes nothing that a program has open, unless that program allows it. Virus scanners and indexers open what is
  * new for a moment, so it is tried a few times more; who keeps it open longer makes it a problem of that entry.
  */
+import { blockFor } from '../ops/block.ts';
 import { errnoOf } from '../ops/errors.ts';
 import { SYSTEM } from './system.ts';
 
@@ -13,7 +14,7 @@ const BUSY_ERRNOS: ReadonlySet<string | undefined> = new Set(['EBUSY', 'EPERM', 
 export function retryWhileBusy<T>(
   operation: () => T,
   system: NodeJS.Platform = SYSTEM,
-  pause: (delayMs: number) => void = block,
+  pause: (delayMs: number) => void = blockFor,
 ): T {
   for (const waitMs of system === 'win32' ? WAITS_MS : []) {
     try {
@@ -24,8 +25,4 @@ export function retryWhileBusy<T>(
     pause(waitMs);
   }
   return operation();
-}
-
-function block(delayMs: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, delayMs);
 }

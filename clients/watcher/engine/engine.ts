@@ -7,6 +7,7 @@
  * events (messages.ts). How what is found gets out is outgoing.ts.
  */
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { blockFor } from '../../../common/ops/block.ts';
 import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
@@ -75,7 +76,7 @@ export interface EngineDependencies {
 }
 
 /** Events that belong together arrive within this time: the halves of a rename, the steps of an atomic save. */
-const GATHERING_MS = 1;
+const GATHERING_MS = 0.5;
 const STATUS_INTERVAL_MS = 100;
 /** With `--once`: how much of the time so far may go into signatures at the end, and its bounds. */
 const SIGNING_SHARE = 0.1;
@@ -440,6 +441,12 @@ export class Engine {
     }
     const nowMs = this.#clock.nowMs();
     const gatheredMs = this.dirty.oldestMs === undefined ? undefined : this.dirty.oldestMs + GATHERING_MS;
+    if (gatheredMs !== undefined && nowMs < gatheredMs) {
+      // Blocked, because a timer comes up to two milliseconds late. What arrives meanwhile is taken in the next turn.
+      blockFor(gatheredMs - nowMs);
+      await nextTurn();
+      return;
+    }
     const statusMs = this.#hasPending() ? this.#lastStatusMs + STATUS_INTERVAL_MS : undefined;
     const resumeMs = this.#troubledSinceMs === undefined ? undefined : this.#resumeMs;
     const dueMs = [
