@@ -42,7 +42,7 @@ export async function compareFirstSyncs(bench: Bench, comparison: Comparison): P
   const samples = contenders.map((): Sample[] => []);
   for (let run = 0; run < runs; run++) {
     for (const [which, contender] of contenders.entries()) {
-      const sample = await firstSync(comparison, contender, comparison.line, run === 0);
+      const sample = await firstSync(bench, comparison, contender, comparison.line, run === 0);
       samples[which]?.push(sample);
       tell(bench, contender, sample);
     }
@@ -53,13 +53,14 @@ export async function compareFirstSyncs(bench: Bench, comparison: Comparison): P
       measured.push({ contender: contender.name, samples: samples[which] ?? [], wire: NOT_COUNTED });
       continue;
     }
-    const { wire } = await firstSync(comparison, contender, 'counting', false);
+    const { wire } = await firstSync(bench, comparison, contender, 'counting', false);
     measured.push({ contender: contender.name, samples: samples[which] ?? [], wire: counted(wire) });
   }
   return measured;
 }
 
 async function firstSync(
+  bench: Bench,
   comparison: Comparison,
   contender: OneShotContender,
   link: Setup['link'],
@@ -69,6 +70,7 @@ async function firstSync(
   await comparison.settle?.();
   const session = await contender.open(setup);
   try {
+    bench.rooms.warmMemory();
     const sample = await session.sync();
     mustBeEqual(contender, setup, readContents);
     return sample;
@@ -99,6 +101,7 @@ export async function compareChanges(
         await change(round);
         for (const [which, contender] of contenders.entries()) {
           await comparison.settle?.();
+          bench.rooms.warmMemory();
           const sample = await sessionAt(sessions, which).sync();
           samples[which]?.push(sample);
           tell(bench, contender, sample);

@@ -43,6 +43,7 @@ export async function secondsWhileWatching(
     const seconds: number[] = [];
     for (let round = 1; round <= runs; round++) {
       await untilQuiet(session);
+      bench.rooms.warmMemory();
       const taken = await secondsUntilVisible(setup.replica, round, change, session.mustRun);
       bench.say(`  ${contender.name.padEnd(10)} ${taken.toFixed(3)} s while watching`);
       seconds.push(taken);
