@@ -97,6 +97,8 @@ export class Outgoing {
   #isScanning = false;
   /** Since nothing was on its way. */
   #namedDrifts = 0;
+  /** Names that the server could not link, since nothing was on its way. */
+  readonly #notLinked = new Set<TreePath>();
   /** Undefined while there is no session. */
   #connected: Connected | undefined;
 
@@ -203,7 +205,10 @@ export class Outgoing {
     }
     for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
     for (const { path, seenMs } of lookAgain) revisits.again(path, seenMs);
-    if (this.inFlight.isEmpty) this.#namedDrifts = 0;
+    if (this.inFlight.isEmpty) {
+      this.#namedDrifts = 0;
+      this.#notLinked.clear();
+    }
     if (!this.inFlight.hasStructural) this.#endStructural();
   }
 
@@ -310,8 +315,13 @@ export class Outgoing {
     const { revisits, report, log } = this.#options;
     // The server does not have this there, and no other name is to be linked to it.
     if (change !== undefined) this.#connected?.links?.left(change.path);
-    const isNotLinked = kind === 'content-needed' || (kind === 'failed' && reason !== 'NO_SPACE');
+    const isNotLinked =
+      kind === 'content-needed' ||
+      (kind === 'failed' && reason !== 'NO_SPACE') ||
+      // Nor could what it was to be linked to.
+      (kind === 'drifted' && this.#notLinked.has(path));
     if (change?.operation === 'link' && isNotLinked) {
+      this.#notLinked.add(change.path);
       // Without the link it becomes a file of its own, at once where there can be none, else after some tries.
       log(kind === 'failed' ? 'warn' : 'debug', `not linked: ${message}`, { path: displayPath(path), reason });
       this.#connected?.links?.refused(change.path, reason === 'PERMISSION_DENIED');
@@ -332,7 +342,8 @@ export class Outgoing {
         return;
       case 'drifted':
         this.#logDrift(path);
-        this.#compareAgain(path, change, seenMs);
+        if (this.#retries.mayDriftAgain(change?.path ?? path)) this.#compareAgain(path, change, seenMs);
+        else for (const touched of concernedBy(path, change)) report(touched, reason, message);
         return;
       case 'invalid':
       case 'failed':

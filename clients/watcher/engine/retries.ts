@@ -7,6 +7,8 @@ import type { TreePath } from '../../../common/tree/tree-path.ts';
 /** How often a file may change under the reader before it is named as busy. */
 const MAX_BUSY_TRIES = 20;
 const MAX_WRONG_PLANS = 5;
+/** Each costs a comparison of one directory, after which the plan should be right. */
+const MAX_DRIFTS = 10;
 /** Beyond it the counts begin anew, which only means a later word about it. */
 const MAX_PATHS = 50_000;
 
@@ -23,6 +25,11 @@ export class Retries {
   /** Whether to plan it once more without a word. */
   mayPlanAgain(path: TreePath): boolean {
     return this.#count(path) % MAX_WRONG_PLANS !== 0;
+  }
+
+  /** Whether to compare and send it once more without a word, after the server had found something else there. */
+  mayDriftAgain(path: TreePath): boolean {
+    return this.#count(path) % MAX_DRIFTS !== 0;
   }
 
   /** It went well. */

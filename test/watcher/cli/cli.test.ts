@@ -174,6 +174,17 @@ describe('sync-watcher', function () {
     expect(server?.halfCloses).to.equal(2);
   });
 
+  it('--once sends what the server finds drifted again and again some times, and names it then', async () => {
+    writeFileSync(join(directory, 'small'), 'content');
+    const kind = ChangeProblemKind.CHANGE_PROBLEM_KIND_DRIFTED;
+    const problem = { index: 0, kind, path: 'small', reason: 'DRIFTED', message: 'small is not what it should be' };
+    const address = await serve({ onBatch: () => ({ problems: [problem] }) });
+    const { code, stderr } = await run(['--dir', directory, '--server', address, '--once']);
+    expect(code, stderr).to.equal(1);
+    expect(stderr).to.contain('small is not what it should be');
+    expect(server?.batches).to.have.length.within(2, 20);
+  });
+
   it('--dry-run prints the plan, takes no lease and sends nothing', async () => {
     writeFileSync(join(directory, 'a.txt'), 'hello\n');
     mkdirSync(join(directory, 'd'));
