@@ -4,7 +4,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Digest } from '../../../common/content/digest.ts';
-import { decodeSignature } from '../../../common/content/signature-codec.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { reasonOf } from '../../../common/ops/errors.ts';
 import type { FileRecord } from '../../../common/tree/entry.ts';
@@ -230,11 +229,12 @@ export class Outgoing {
     // While the server is compared nothing may change what it has.
     if (connected === undefined || this.#options.reconciliation.isRunning)
       return this.#options.revisits.again(path, wanted.seenMs);
-    if (outcome.signature !== undefined) connected.signatures.store.put(decodeSignature(outcome.signature));
+    const digest = Buffer.from(outcome.digest) as Digest;
+    if (outcome.signature !== undefined) connected.signatures.store.putPacked(digest, outcome.signature);
     if (this.inFlight.postpones(path, wanted.seenMs)) return;
     const known = connected.index.tree.get(path);
     const before = known?.kind === 'file' && !mustBePut ? known : undefined;
-    connected.sender.sendStored(path, wanted.now, Buffer.from(outcome.digest) as Digest, before, wanted.seenMs);
+    connected.sender.sendStored(path, wanted.now, digest, before, wanted.seenMs);
   }
 
   /** What the sender of a session needs of this room. */

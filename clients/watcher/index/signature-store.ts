@@ -95,8 +95,12 @@ export class SignatureStore {
   }
 
   put(signature: Signature): void {
-    const packed = encodeSignature(signature);
-    this.#put.run(signature.digest, packed.length, packed);
+    this.putPacked(signature.digest, encodeSignature(signature));
+  }
+
+  /** As signature-codec.ts packs it; looked at when it is asked for. */
+  putPacked(digest: Digest, packed: Uint8Array): void {
+    this.#put.run(digest, packed.length, packed);
     this.#bytes += packed.length;
     while (this.#bytes > MAX_BYTES) {
       const evicted = this.#evict.all();
