@@ -5,11 +5,11 @@ import { connect, type ClientHttp2Session } from 'node:http2';
 import { expect } from 'chai';
 import { unary } from '../../../common/rpc/unary.ts';
 import type { LockstepError } from '../../../common/ops/errors.ts';
-import { TokenStore } from '../../../services/sync-server/auth/token-store.ts';
 import { DEFAULT_LIMITS } from '../../../services/sync-server/rpc/limits.ts';
 import { UnfinishedMessages } from '../../../services/sync-server/rpc/unfinished-messages.ts';
+import { beginCall, newToken, untilTokensAreAskedFor } from '../../support/begun-call.ts';
 import { eventually } from '../../support/eventually.ts';
-import { bearer, reasonOf, SyncFixture } from '../../support/sync-fixture.ts';
+import { bearer, SyncFixture } from '../../support/sync-fixture.ts';
 
 const MIB = 2 ** 20;
 const READING_MESSAGE = 2;
@@ -86,11 +86,9 @@ describe("one caller's unfinished messages over a socket (S33)", () => {
 
   before(async () => {
     fixture = await SyncFixture.start({ limits: { maxUnfinishedBytes: 2 * MIB } });
-    const store = new TokenStore(fixture.stateDirectory());
-    token = store.create({ folder: 'default', scope: 'write', label: '', expiresInMs: undefined }).text;
+    token = newToken(fixture);
     session = connect(`http://${fixture.server.grpc.text}`);
-    const info = () => reasonOf(unary(fixture.client, fixture.client.getServerInfo, { clientVersion: '' }));
-    while ((await info()) !== 'UNAUTHENTICATED');
+    await untilTokensAreAskedFor(fixture);
   });
   after(async () => {
     session.destroy();
@@ -98,27 +96,7 @@ describe("one caller's unfinished messages over a socket (S33)", () => {
   });
 
   /** Begins a message of 1 MiB and sends all of it but its last byte. */
-  function begin(method: string): { status: string | undefined; finish(): void } {
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': `/lockstep.sync.v1.SyncService/${method}`,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      authorization: `Bearer ${token}`,
-    });
-    const beginning = { status: undefined as string | undefined, finish: () => stream.end(Buffer.alloc(1)) };
-    for (const event of ['response', 'trailers'] as const)
-      stream.on(event, (answer: Readonly<Record<string, string | string[] | undefined>>) => {
-        const status = answer['grpc-status'];
-        if (typeof status === 'string') beginning.status = status;
-      });
-    stream.on('error', () => {
-      // Reset when the server stops.
-    });
-    stream.resume();
-    stream.write(Buffer.concat([Buffer.from([0, 0, 0x10, 0, 0]), Buffer.alloc(MIB - 1)]));
-    return beginning;
-  }
+  const begin = (method: string) => beginCall(session, `lockstep.sync.v1.SyncService/${method}`, token, MIB - 1);
 
   it('end beyond the bound, while the others of this caller go on, and new calls, too', async () => {
     const calls = ['ApplyChanges', 'UploadContent', 'CompareTree', 'GetEntry', 'WatchChanges'].map(begin);
@@ -132,7 +110,7 @@ describe("one caller's unfinished messages over a socket (S33)", () => {
     const { limits } = await unary(client, client.getServerInfo, { clientVersion: '' }, { metadata });
     expect(limits?.maxUnfinishedBytes).to.equal(BigInt(2 * MIB));
     // What was left is read to its end: it is nonsense, and that is said.
-    for (const call of left) call.finish();
+    for (const { stream } of left) stream.end(Buffer.alloc(1));
     await eventually('the others are answered', () => left.every(({ status }) => status !== undefined));
     expect(left.map(({ status }) => status)).to.not.include(RESOURCE_EXHAUSTED);
   });

@@ -1,17 +1,15 @@
 /**
  * Calls that begin and never finish their first message: they are their caller's from the first header on (S33).
  */
-import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect, type ClientHttp2Session } from 'node:http2';
 import { expect } from 'chai';
-import { TokenStore } from '../../../services/sync-server/auth/token-store.ts';
 import { unary } from '../../../common/rpc/unary.ts';
+import { beginCall, type BegunCall, newToken, untilTokensAreAskedFor } from '../../support/begun-call.ts';
 import { eventually } from '../../support/eventually.ts';
 import { bearer, reasonOf, SyncFixture } from '../../support/sync-fixture.ts';
 
 const MAX_OPEN_STREAMS = 3;
 const RESOURCE_EXHAUSTED = '8';
-/** A message of 1 MiB, of which this is the beginning. */
-const BEGINNING = Buffer.concat([Buffer.from([0, 0, 0x10, 0, 0]), Buffer.alloc(1000)]);
 const SYNC = 'lockstep.sync.v1.SyncService';
 
 describe('calls whose first message is not whole (S33)', () => {
@@ -22,24 +20,14 @@ describe('calls whose first message is not whole (S33)', () => {
   beforeEach(async () => {
     sessions = [];
     fixture = await SyncFixture.start({ setup: { callers: { maxOpenStreams: MAX_OPEN_STREAMS } } });
-    token = newToken();
-    // The server looks for tokens once a second.
-    const { client } = fixture;
-    const info = () => reasonOf(unary(client, client.getServerInfo, { clientVersion: '' }));
-    while ((await info()) !== 'UNAUTHENTICATED');
+    token = newToken(fixture);
+    await untilTokensAreAskedFor(fixture);
   });
   afterEach(async () => {
     for (const session of sessions) session.destroy();
     await fixture.stop();
   });
 
-  const newToken = (): string =>
-    new TokenStore(fixture.stateDirectory()).create({
-      folder: 'default',
-      scope: 'write',
-      label: '',
-      expiresInMs: undefined,
-    }).text;
   const newSession = (): ClientHttp2Session => {
     const session = connect(`http://${fixture.server.grpc.text}`);
     sessions.push(session);
@@ -47,27 +35,13 @@ describe('calls whose first message is not whole (S33)', () => {
   };
 
   /** Sends headers and the beginning of a message. */
-  function begin(method: string, { session = newSession(), as = token as string | null } = {}): Beginning {
-    const headers = { ':method': 'POST', ':path': `/${method}`, 'content-type': 'application/grpc', te: 'trailers' };
-    const stream = session.request(as === null ? headers : { ...headers, authorization: `Bearer ${as}` });
-    const beginning: Beginning = { stream, status: undefined };
-    for (const event of ['response', 'trailers'] as const)
-      stream.on(event, (answer: Readonly<Record<string, string | string[] | undefined>>) => {
-        const status = answer['grpc-status'];
-        if (typeof status === 'string') beginning.status = status;
-      });
-    stream.on('error', () => {
-      // Reset when the server stops.
-    });
-    stream.resume();
-    stream.write(BEGINNING);
-    return beginning;
-  }
+  const begin = (method: string, { session = newSession(), as = token as string | null } = {}): BegunCall =>
+    beginCall(session, method, as, 1000);
 
   /** The calls that the server has seen by then have no answer, because nobody has asked anything. */
-  const refusedIs = async (beginning: Beginning): Promise<void> => {
-    await eventually('it is refused', () => beginning.status !== undefined);
-    expect(beginning.status).to.equal(RESOURCE_EXHAUSTED);
+  const refusedIs = async (call: BegunCall): Promise<void> => {
+    await eventually('it is refused', () => call.status !== undefined);
+    expect(call.status).to.equal(RESOURCE_EXHAUSTED);
   };
 
   it('are so many of one caller and no more, of whatever shape, over all connections; each that ends makes room', async () => {
@@ -85,7 +59,7 @@ describe('calls whose first message is not whole (S33)', () => {
 
     // Another caller is none the worse.
     const { client } = fixture;
-    const other = bearer(newToken());
+    const other = bearer(newToken(fixture));
     const asOther = () => reasonOf(unary(client, client.getServerInfo, { clientVersion: '' }, { metadata: other }));
     let reason = 'UNAUTHENTICATED';
     // Until it is known, too.
@@ -123,9 +97,3 @@ describe('calls whose first message is not whole (S33)', () => {
       await unary(client, client.getServerInfo, { clientVersion: '' }, { metadata });
   });
 });
-
-interface Beginning {
-  readonly stream: ClientHttp2Stream;
-  /** What it was answered with. */
-  status: string | undefined;
-}

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { UploadRequest } from '../../../clients/watcher/engine/messages.ts';
+import type { SessionEvent, UploadRequest } from '../../../clients/watcher/engine/messages.ts';
 import type { AnsweredBatch } from '../../../clients/watcher/push/change-stream.ts';
 import { Connection } from '../../../clients/watcher/push/connection.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
@@ -22,6 +22,8 @@ import { EngineDouble } from '../../support/engine-double.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
 import { NO_SECURITY } from '../../support/no-security.ts';
+
+type OutgoingBatch = Extract<SessionEvent, { readonly type: 'batch' }>;
 
 describe('Session', () => {
   let root: string;
@@ -96,6 +98,21 @@ describe('Session', () => {
   const batch = (text: string) =>
     Buffer.from(Batch.encode({ batchId: Buffer.from(text.padEnd(16)), changes: [] }).finish());
 
+  /** What of a batch these tests do not look at is the same in all. */
+  const send = (session: Session, encoded: Uint8Array, different: Partial<OutgoingBatch> = {}) =>
+    session.handle({
+      type: 'batch',
+      batchId: Buffer.alloc(16),
+      form: 'batch',
+      encoded,
+      rawBytes: 1,
+      changes: 0,
+      ...different,
+    });
+
+  /** The texts of the batches that the server has seen. */
+  const received = () => server.batches.map(({ batchId }) => Buffer.from(batchId).toString().trim());
+
   it('takes the lease under its name and tells the engine where the folder stands', async () => {
     const session = await start();
     expect(server.acquisitions[0]?.holder).to.equal('host:/dir:1');
@@ -106,14 +123,7 @@ describe('Session', () => {
 
   it('sends its token with every call', async () => {
     const session = await start({ token: 'secret' }, {}, 'secret');
-    session.handle({
-      type: 'batch',
-      batchId: Buffer.alloc(16),
-      form: 'batch',
-      encoded: batch('a'),
-      rawBytes: 1,
-      changes: 0,
-    });
+    send(session, batch('a'));
     await engine.received('applied');
   });
 
@@ -210,14 +220,7 @@ describe('Session', () => {
     ];
     const problems = kinds.map((kind, index) => ({ index, kind, path: 'a', reason: 'IO', message: 'no' }));
     const session = await start({ onBatch: () => ({ problems }) });
-    session.handle({
-      type: 'batch',
-      batchId: Buffer.alloc(16),
-      form: 'batch',
-      encoded: batch('a'),
-      rawBytes: 1,
-      changes: 6,
-    });
+    send(session, batch('a'), { changes: 6 });
     const { result } = await engine.received('applied');
     const told = ['content-needed', 'drifted', 'basis-mismatch', 'invalid', 'failed', 'failed'];
     expect(result.problems.map(({ kind }) => kind)).to.deep.equal(told);
@@ -265,27 +268,10 @@ describe('Session', () => {
       size: BigInt(second.length),
       data: zstdCompressSync(second),
     });
-    session.handle({
-      type: 'batch',
-      batchId: Buffer.alloc(16),
-      form: 'batch',
-      encoded: batch('first'),
-      rawBytes: 1,
-      changes: 0,
-    });
-    session.handle({
-      type: 'batch',
-      batchId: Buffer.alloc(16),
-      form: 'compressed',
-      encoded: compressed.finish(),
-      rawBytes: 1,
-      changes: 0,
-    });
+    send(session, batch('first'));
+    send(session, compressed.finish(), { form: 'compressed' });
     const { result } = await engine.received('applied', 2);
-    expect(server.batches.map((seen) => Buffer.from(seen.batchId).toString().trim())).to.deep.equal([
-      'first',
-      'second',
-    ]);
+    expect(received()).to.deep.equal(['first', 'second']);
     expect(result.revision).to.equal(43n);
     expect(result.problems[0]).to.include({ index: 3, kind: 'drifted', path: 'a\xff' });
   });
@@ -296,16 +282,7 @@ describe('Session', () => {
       batchId: Buffer.alloc(16),
       changes: [{ operation: { $case: 'delete', value: { path: 'x'.repeat(200_000) } } }],
     }).finish();
-    for (let count = 0; count < 60; count++) {
-      session.handle({
-        type: 'batch',
-        batchId: Buffer.alloc(16),
-        form: 'batch',
-        encoded: payload.slice(),
-        rawBytes: 1,
-        changes: 1,
-      });
-    }
+    for (let count = 0; count < 60; count++) send(session, payload.slice(), { changes: 1 });
     await engine.received('applied', 60);
   });
 
@@ -313,19 +290,9 @@ describe('Session', () => {
     let rate: number | undefined = 1000;
     const bandwidth = new TokenBucket(() => rate);
     const session = await start({}, { bandwidth });
-    const send = (text: string) =>
-      session.handle({
-        type: 'batch',
-        batchId: Buffer.alloc(16),
-        form: 'batch',
-        encoded: batch(text),
-        rawBytes: 1,
-        changes: 0,
-      });
-    const received = () => server.batches.map(({ batchId }) => Buffer.from(batchId).toString().trim());
     // An hour's worth.
     expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
-    for (const text of ['a', 'b', 'c']) send(text);
+    for (const text of ['a', 'b', 'c']) send(session, batch(text));
     rate = undefined;
     bandwidth.refresh();
     await eventually('all of them', () => received().length === 3);
@@ -333,7 +300,7 @@ describe('Session', () => {
 
     rate = 1000;
     expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
-    for (const text of ['d', 'e']) send(text);
+    for (const text of ['d', 'e']) send(session, batch(text));
     const startedMs = performance.now();
     await session.finish(20_000);
     expect(performance.now() - startedMs).to.be.lessThan(10_000);
@@ -343,16 +310,8 @@ describe('Session', () => {
 
   it('drops what was meant for another session', async () => {
     const session = await start();
-    const stale = {
-      type: 'batch',
-      batchId: Buffer.alloc(16),
-      form: 'batch',
-      encoded: batch('stale'),
-      rawBytes: 1,
-      changes: 0,
-    } as const;
-    session.handle({ ...stale, lease: 99n });
-    session.handle({ ...stale, encoded: batch('fresh'), lease: 1n });
+    send(session, batch('stale'), { lease: 99n });
+    send(session, batch('fresh'), { lease: 1n });
     await engine.received('applied');
     expect(server.batches).to.have.length(1);
   });
@@ -439,16 +398,7 @@ describe('Session', () => {
     await engine.received('applied');
     expect(answered).to.have.length(0);
     const sent = [batch('first'), batch('second')];
-    for (const encoded of sent) {
-      session.handle({
-        type: 'batch',
-        batchId: Buffer.alloc(16),
-        form: 'batch',
-        encoded,
-        rawBytes: encoded.length,
-        changes: 0,
-      });
-    }
+    for (const encoded of sent) send(session, encoded, { rawBytes: encoded.length });
     await engine.received('applied', 3);
     expect(answered.map(({ revision, sizeBytes, problems: count }) => [revision, sizeBytes, count])).to.deep.equal([
       [42n, sent[0]?.length, 0],
@@ -459,16 +409,7 @@ describe('Session', () => {
 
   it('half-closes at the end, after the last answers', async () => {
     const session = await start();
-    for (let count = 0; count < 5; count++) {
-      session.handle({
-        type: 'batch',
-        batchId: Buffer.alloc(16),
-        form: 'batch',
-        encoded: batch(`${count}`),
-        rawBytes: 1,
-        changes: 0,
-      });
-    }
+    for (let count = 0; count < 5; count++) send(session, batch(`${count}`));
     await session.finish(5_000);
     await session.ended;
     expect(engine.all('applied')).to.have.length(5);
@@ -476,20 +417,9 @@ describe('Session', () => {
   });
 
   describe('when all is sent', () => {
-    const send = (session: Session, text: string) =>
-      session.handle({
-        type: 'batch',
-        batchId: Buffer.alloc(16),
-        form: 'batch',
-        encoded: batch(text),
-        rawBytes: 1,
-        changes: 0,
-      });
-    const received = () => server.batches.map(({ batchId }) => Buffer.from(batchId).toString().trim());
-
     it('half-closes behind the last batch, and lives until nobody needs it', async () => {
       const session = await start();
-      for (const text of ['a', 'b']) send(session, text);
+      for (const text of ['a', 'b']) send(session, batch(text));
       session.handle({ type: 'all-sent' });
       await engine.received('applied', 2);
       await eventually('the half-close', () => server.halfCloses === 1);
@@ -503,7 +433,7 @@ describe('Session', () => {
       const bandwidth = new TokenBucket(() => rate);
       const session = await start({}, { bandwidth });
       expect(bandwidth.admit(3_600_000, 'contents')).to.equal(undefined);
-      for (const text of ['a', 'b']) send(session, text);
+      for (const text of ['a', 'b']) send(session, batch(text));
       session.handle({ type: 'all-sent' });
       expect(server.halfCloses).to.equal(0);
       rate = undefined;
@@ -513,7 +443,7 @@ describe('Session', () => {
     });
 
     for (const [what, ask] of [
-      ['a batch', (session: Session) => send(session, 'b')],
+      ['a batch', (session: Session) => send(session, batch('b'))],
       [
         'a comparison',
         (session: Session) => session.handle({ type: 'compare', path: ROOT, treeDigest: Buffer.alloc(32) }),
@@ -522,7 +452,7 @@ describe('Session', () => {
     ] as const)
       it(`ends as soon as there is more after all, ${what}, which it does not send`, async () => {
         const session = await start();
-        send(session, 'a');
+        send(session, batch('a'));
         session.handle({ type: 'all-sent' });
         ask(session);
         await session.ended;
@@ -532,7 +462,7 @@ describe('Session', () => {
 
     it('does not take the end of the stream for the answer to a batch', async () => {
       const session = await start({ onBatch: () => 'silent' });
-      send(session, 'a');
+      send(session, batch('a'));
       session.handle({ type: 'all-sent' });
       expect(await reasonOf(session.ended)).to.equal('SERVER_UNREACHABLE');
     });
