@@ -2,7 +2,7 @@
  * The limit of the bandwidth, from the outside: what passes between the two programs, and how long it takes.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parse } from 'smol-toml';
@@ -29,7 +29,9 @@ describe('--bandwidth-limit', function () {
   it('holds for contents and for batches, and small changes go before what is large', async () => {
     const pair = await pairs.start({ counting: true, watcherFlags: ['--bandwidth-limit', '800kB/s'] });
     const before = pair.proxy.sentBytes;
-    writeFileSync(join(pair.source, 'large'), randomBytes(SIZE));
+    // Whole at once: a machine that is busy could let an empty one be seen, and sent, first.
+    writeFileSync(join(pair.base, 'large'), randomBytes(SIZE));
+    renameSync(join(pair.base, 'large'), join(pair.source, 'large'));
     const large = secondsUntilInStep(() => pair.follows());
     await pair.watcher.reaches('it is sending', () => pair.proxy.sentBytes > before + 100_000);
     writeFileSync(join(pair.source, 'small'), 'small');
