@@ -79,6 +79,8 @@ const NEVER_AS_MOVE: ReadonlySet<string> = new Set(['LINK_ESCAPES', 'OTHER_FILE_
 const MIN_BUSY_PAUSE_MS = 5;
 /** Of a replica that lost a directory each entry of it that is sent is refused. */
 const MAX_NAMED_DRIFTS = 100;
+/** Beyond it those that are linked to forgotten ones are taken for drift, and compared. */
+const MAX_NOT_LINKED = 10_000;
 
 export class Outgoing {
   readonly inFlight = new InFlight();
@@ -96,7 +98,7 @@ export class Outgoing {
   #isScanning = false;
   /** Since nothing was on its way. */
   #namedDrifts = 0;
-  /** Names that the server could not link, since nothing was on its way. */
+  /** Names that the server could not link, and does not have since; forgotten when nothing is on its way. */
   readonly #notLinked = new Set<TreePath>();
   /** Undefined while there is no session. */
   #connected: Connected | undefined;
@@ -193,6 +195,7 @@ export class Outgoing {
       // What could not be looked at while this was on its way may be another one by now.
       if (problems.solve(path)) revisits.again(path, batch.seenMs);
       this.#retries.forget(path);
+      if (this.#notLinked.size > 0) this.#notLinked.delete(path);
       this.sentContentBytes += contentBytes;
     }
     for (const other of links?.leftBehind(groups) ?? []) revisits.again(other, batch.seenMs);
@@ -321,6 +324,7 @@ export class Outgoing {
       // Nor could what it was to be linked to.
       (kind === 'drifted' && this.#notLinked.has(path));
     if (change?.operation === 'link' && isNotLinked) {
+      if (this.#notLinked.size >= MAX_NOT_LINKED) this.#notLinked.clear();
       this.#notLinked.add(change.path);
       // Without the link it becomes a file of its own, at once where there can be none, else after some tries.
       log(kind === 'failed' ? 'warn' : 'debug', `not linked: ${message}`, { path: displayPath(path), reason });
