@@ -24,7 +24,7 @@ export function collectYoungOften(): void {
     saveCompiledCode();
     setFlagsFromString('--semi-space-growth-factor=1');
     setFlagsFromString('--external-memory-accounted-in-global-limit');
-    exposedCollector()(GIVING_BACK);
+    giveBack();
   });
   observer.observe({ entryTypes: ['gc'] });
 }
@@ -51,16 +51,12 @@ const IDLE_SHARE = 0.005;
 /** What the heap holds beyond what it kept the last time; collecting for less is not worth its 50 ms. */
 const WORTHWHILE_BYTES = 16 * 2 ** 20;
 
-const GIVING_BACK = { type: 'major', execution: 'sync', flavor: 'last-resort' } as const;
-type Collect = (options: typeof GIVING_BACK) => void;
-
 /**
  * After much work V8 keeps the memory that this took, until the next allocations make it collect; where nothing happens, for
  * ever. This thread gives it back once it has had nothing to do for ten seconds: measured after a first sync of 200,000
  * files, 100 MB of 300. How much of what is held is garbage V8 knows only when it has collected. The timer keeps no thread alive.
  */
 export function giveBackMemoryWhenIdle(lookMs = LOOK_MS): void {
-  let collect: Collect | undefined;
   let keptBytes = 0;
   let before = performance.eventLoopUtilization();
   const look = (): void => {
@@ -69,17 +65,29 @@ export function giveBackMemoryWhenIdle(lookMs = LOOK_MS): void {
     before = now;
     if (utilization > IDLE_SHARE) return;
     if (getHeapStatistics().total_heap_size - keptBytes < WORTHWHILE_BYTES) return;
-    collect ??= exposedCollector();
-    collect(GIVING_BACK);
-    keptBytes = getHeapStatistics().total_heap_size;
+    if (giveBack()) keptBytes = getHeapStatistics().total_heap_size;
   };
   setInterval(look, lookMs).unref();
 }
 
-/** V8 gives it to contexts that are made while the flag is set; to no other. */
-function exposedCollector(): Collect {
+const GIVING_BACK = { type: 'major', execution: 'sync', flavor: 'last-resort' } as const;
+type Collect = (options: typeof GIVING_BACK) => void;
+let collect: Collect | undefined;
+
+/** Returns whether it could be done. */
+function giveBack(): boolean {
+  collect ??= exposedCollector();
+  collect?.(GIVING_BACK);
+  return collect !== undefined;
+}
+
+/**
+ * V8 gives it to contexts that are made while the flag is set; to no other. Undefined where another thread, whose flags these are
+ * too, took it back in between.
+ */
+function exposedCollector(): Collect | undefined {
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as Collect;
+  const found: unknown = runInNewContext('globalThis.gc');
   setFlagsFromString('--no-expose-gc');
-  return collect;
+  return found as Collect | undefined;
 }

@@ -189,16 +189,17 @@ export class ChangeSender {
       return;
     }
     const { links } = this.#effects;
+    const isLarge = now.sizeBytes > this.#limits.maxInlineBytes;
     if (links !== undefined && now.isShared === true) {
-      const known = links.recordOf(path, now);
-      const shared = known && this.#sharedAs(path, now, known, before);
-      if (shared !== undefined) return this.#share(path, now, shared);
-    }
-    if (now.sizeBytes > this.#limits.maxInlineBytes) {
-      if (now.isShared === true && links?.isComing(path, now)) {
+      if (isLarge && links.isComing(path, now)) {
         this.#effects.postpone(path, OTHER_NAME_MS, this.#seenMs);
         return;
       }
+      const known = links.recordOf(now);
+      const shared = known && this.#sharedAs(path, now, known, before);
+      if (shared !== undefined) return this.#share(path, now, shared);
+    }
+    if (isLarge) {
       if (now.isShared === true) links?.uploads(path, now);
       this.#effects.upload(path, now, before, this.#seenMs, copyOf);
       return;

@@ -4,15 +4,17 @@
  * the session lasts. A wrong guess costs a refusal, never more: the server links only what is what the change says.
  */
 import { permissionsOf } from '../../../common/fs/permission-bits.ts';
-import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
+import type { DiskIdentity, FileRecord, IndexedEntry } from '../../../common/tree/entry.ts';
 import { sameRecord } from '../../../common/tree/entry.ts';
 import { hasOwner } from '../../../common/tree/owner.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate, SyncedIndex } from '../index/synced-index.ts';
 import type { ObservedFile } from '../plan/difference.ts';
 
-/** Other names that are looked at for one to link to: the first will do, unless the inode is changing just now. */
-const MAX_LOOKED_AT = 8;
+/** Names of an inode that are looked at first: one of them will do, unless the inode is changing just now. */
+const FEW_NAMES = 8;
+/** Beyond, names are linked to what was sent last only. */
+const MANY_NAMES = 1_000;
 /** Beyond, what was remembered is read again. */
 const MAX_REMEMBERED = 50_000;
 /** A refusal may be a matter of order, once or twice. */
@@ -53,27 +55,28 @@ export class HardLinks {
     return !this.isLinked(path, own.identity, own);
   }
 
-  /** Whether the server has the path linked to the other names that it has of this inode and record, if it has any. */
+  /**
+   * Whether the server has the path linked to the other names that it has of this inode and record, if it has any. Names in
+   * several groups follow the first that is in one: were each to follow any other, they could change places for ever.
+   */
   isLinked(path: TreePath, identity: DiskIdentity, record: FileRecord): boolean {
-    const others = this.#otherNames(path, identity, record);
-    if (others.length === 0) return true;
     const { tree } = this.#options.index;
     const group = tree.linkGroupOf(path);
-    if (group === undefined) return false;
-    // A name that is in no group is to follow those that are; it may be gone here, and only wait to be deleted.
-    const groupOfOthers = others.map((other) => tree.linkGroupOf(other)).find((each) => each !== undefined);
-    return groupOfOthers === undefined || groupOfOthers === group;
+    let hasOthers = false;
+    for (const name of this.#namesOf(identity, record)) {
+      const followed = tree.linkGroupOf(name);
+      // The path itself may be the first.
+      if (followed !== undefined) return followed === group;
+      hasOthers ||= name !== path;
+    }
+    return group !== undefined || !hasOthers;
   }
 
   /** What the file is, if that is known of its inode without reading it. */
-  recordOf(path: TreePath, now: ObservedFile): FileRecord | undefined {
+  recordOf(now: ObservedFile): FileRecord | undefined {
     const known = this.#known.get(now.identity.ino);
     if (known !== undefined && isSameState(known.identity, now.identity)) return known.record;
-    const { tree } = this.#options.index;
-    const own = tree.get(path);
-    const names = own === undefined ? [] : [own];
-    const others = tree.findByInode(now.identity.dev, now.identity.ino, MAX_LOOKED_AT);
-    for (const { identity, ...entry } of [...names, ...others]) {
+    for (const { identity, ...entry } of this.#entriesOf(now.identity)) {
       const isNow = identity !== undefined && isSameState(identity, now.identity);
       const isAlike = entry.mtimeNs === now.mtimeNs && hasOwner(entry, now.owner);
       if (isNow && isAlike && entry.kind === 'file' && entry.mode === permissionsOf(now, entry)) {
@@ -95,10 +98,18 @@ export class HardLinks {
     isTaken: (path: TreePath) => boolean,
   ): TreePath | undefined {
     if (!this.#mayLink(path)) return undefined;
-    // The one that was sent last comes first: names that are sent together gather there, instead of changing partners.
-    const known = this.#known.get(identity.ino);
-    if (known !== undefined && known.path !== path && sameRecord(known.record, record)) return known.path;
-    return this.#otherNames(path, identity, record).find((other) => !isTaken(other) && this.#options.isSettled(other));
+    const { index, isSettled } = this.#options;
+    const last = this.#known.get(identity.ino);
+    const sent = last !== undefined && last.path !== path && sameRecord(last.record, record) ? last.path : undefined;
+    // What is on its way comes first: names that are sent together gather there, instead of changing partners.
+    if (sent !== undefined && !isSettled(sent)) return sent;
+    let partner = sent;
+    for (const name of this.#namesOf(identity, record)) {
+      if (name === path || isTaken(name) || !isSettled(name)) continue;
+      if (index.tree.linkGroupOf(name) !== undefined) return name;
+      partner ??= name;
+    }
+    return partner;
   }
 
   /**
@@ -178,14 +189,16 @@ export class HardLinks {
   }
 
   /** In the index, with this inode and record. */
-  #otherNames(
-    path: TreePath,
-    { dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>,
-    record: FileRecord,
-  ): readonly TreePath[] {
-    return this.#options.index.tree
-      .findByInode(dev, ino, MAX_LOOKED_AT)
-      .flatMap((other) => (other.path !== path && sameRecord(other, record) ? [other.path] : []));
+  *#namesOf(identity: Pick<DiskIdentity, 'dev' | 'ino'>, record: FileRecord): Generator<TreePath> {
+    for (const entry of this.#entriesOf(identity)) if (sameRecord(entry, record)) yield entry.path;
+  }
+
+  /** In the index, with this inode: always in the same order. */
+  *#entriesOf({ dev, ino }: Pick<DiskIdentity, 'dev' | 'ino'>): Generator<IndexedEntry> {
+    const { tree } = this.#options.index;
+    const few = tree.findByInode(dev, ino, FEW_NAMES);
+    yield* few;
+    if (few.length === FEW_NAMES) yield* tree.findByInode(dev, ino, MANY_NAMES).slice(FEW_NAMES);
   }
 
   #forgetAll(): void {

@@ -22,6 +22,34 @@ describe('memory of a thread that has nothing to do', () => {
   });
 });
 
+describe('two threads that give memory back at once', () => {
+  it('do not take the means from each other', () => {
+    const program = `
+      import { syncBuiltinESMExports } from 'node:module';
+      import { setTimeout as sleep } from 'node:timers/promises';
+      import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+      import vm from 'node:vm';
+      import { giveBackMemoryWhenIdle } from ${JSON.stringify(module)};
+      const { runInNewContext } = vm;
+      let looks = 0;
+      vm.runInNewContext = (...of) => {
+        // Flags are those of all threads.
+        if (looks++ < 2) setFlagsFromString('--no-expose-gc');
+        return runInNewContext(...of);
+      };
+      syncBuiltinESMExports();
+      giveBackMemoryWhenIdle(200);
+      let list = Array.from({ length: 1_500_000 }, (_, index) => ({ index }));
+      const full = getHeapStatistics().total_heap_size;
+      list = undefined;
+      while (getHeapStatistics().total_heap_size > full / 3) await sleep(100);
+      process.stdout.write(String(looks));
+    `;
+    const options = { encoding: 'utf8', timeout: 50_000 } as const;
+    expect(execFileSync(process.execPath, ['--input-type=module', '-e', program], options)).to.equal('3');
+  });
+});
+
 describe('a heap in which little is to be had', () => {
   it('is left alone', () => {
     const program = `
