@@ -102,7 +102,7 @@ export class HardLinks {
     const last = this.#known.get(identity.ino);
     const sent = last !== undefined && last.path !== path && sameRecord(last.record, record) ? last.path : undefined;
     // What is on its way comes first: names that are sent together gather there, instead of changing partners.
-    if (sent !== undefined && !isSettled(sent)) return sent;
+    if (sent !== undefined && (isTaken(sent) || !isSettled(sent))) return sent;
     let partner = sent;
     for (const name of this.#namesOf(identity, record)) {
       if (name === path || isTaken(name) || !isSettled(name)) continue;

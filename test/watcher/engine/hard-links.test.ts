@@ -83,14 +83,16 @@ describe('many names of one file (E19)', () => {
     expect(links.partnerOf(nameOf(3), identity('now'), record('now'), () => false)).to.equal(nameOf(20));
   });
 
-  it('are linked to the one that is on its way, until its answer is there', () => {
+  it('are linked to the one that is on its way, until its answer is there, and to the one before them of the same plan', () => {
     group(names(0, 12), 'now');
     const onTheirWay = new Set([nameOf(30)]);
     links = new HardLinks({ index, isSettled: (path) => !onTheirWay.has(path), uploadedInode: () => undefined });
     links.learned(nameOf(30), identity('now'), record('now'));
-    const partner = () => links.partnerOf(nameOf(40), identity('now'), record('now'), () => false);
+    const partner = (ofThisPlan?: TreePath) =>
+      links.partnerOf(nameOf(40), identity('now'), record('now'), (path) => path === ofThisPlan);
     expect(partner()).to.equal(nameOf(30));
     onTheirWay.clear();
     expect(partner()).to.equal(nameOf(0));
+    expect(partner(nameOf(30))).to.equal(nameOf(30));
   });
 });
