@@ -21,8 +21,9 @@ describe('the service manager', () => {
     writeFileSync(join(base, 'systemd-notify'), script, { mode: 0o755 });
     return { NOTIFY_SOCKET: 'socket', ...variables, PATH: `${base}:${process.env['PATH'] ?? ''}` };
   }
+  /** Whole lines: between its creation and the first of them the file is empty. */
   const notes = () =>
-    existsSync(join(base, 'notes')) ? readFileSync(join(base, 'notes'), 'utf8').trimEnd().split('\n') : [];
+    existsSync(join(base, 'notes')) ? readFileSync(join(base, 'notes'), 'utf8').split('\n').slice(0, -1) : [];
 
   it('hears of the start, of life for the watchdog of this process, and of the end', async () => {
     const variables = { WATCHDOG_USEC: '20000', WATCHDOG_PID: String(process.pid) };
