@@ -1,13 +1,11 @@
 /**
  * The change source for trees that are not large: chokidar 6. Its `raw` events give hints at once and in the kernel's
- * order; its own events, which come a little later, cover what appears in directories that it has just found. It is
- * told to ignore all but directories: it would look at each file that comes up, and remember it, which an engine with its
- * own index does not need (decision 0006).
+ * order; its own events come a little later. It takes the directories that are there at the start, and is told to ignore all else:
+ * it would look at each file that comes up, and remember it, which an engine with its own index does not need (decision 0006).
  *
- * Three things it leaves to watches of our own, as the native source has them. It handles names as UTF-8 text and takes
- * a backslash for a separator, so it never sees inside of directories with other names. It takes up new directories
- * some time later, and loses one that is deleted and made again in quick succession (seen with 6.0.0; the tests named
- * E41 notice when that is over). And what it was told to ignore it does so for ever.
+ * What comes later is left to watches of our own, as the native source has them. chokidar takes up new directories some time later,
+ * and loses one that is deleted and made again in quick succession (seen with 6.0.0; the tests named E41 notice when that is over).
+ * So are names that it would not see inside of: it handles them as UTF-8 text and takes a backslash for a separator.
  */
 import { basename } from 'node:path';
 import { type FSWatcher, watch } from 'chokidar';
@@ -48,6 +46,8 @@ export class ChokidarSource implements ChangeSource {
   readonly #taken = new Set<TreePath>();
   #watcher: FSWatcher | undefined;
   #broken: string | undefined;
+  /** It takes no further directories. */
+  #isStarted = false;
 
   constructor(options: ChokidarSourceOptions) {
     this.#root = options.root;
@@ -81,6 +81,7 @@ export class ChokidarSource implements ChangeSource {
     watcher.on('all', (event, path) => this.#onEvent(event, path));
     watcher.on('error', (error) => this.#onError(error));
     await new Promise<void>((resolve) => watcher.once('ready', () => resolve()));
+    this.#isStarted = true;
   }
 
   watchDirectories(dirs: readonly TreePath[]): void {
@@ -100,13 +101,12 @@ export class ChokidarSource implements ChangeSource {
     return canBeText(this.#root.path, dir) && !this.#rules.isIgnored(dir, true);
   }
 
-  /** @param isDirectory undefined where chokidar has not looked yet: then it need not where no directory is known to be or to have been */
+  /** @param isDirectory undefined where chokidar has not looked yet: then it need not where it watches no directory */
   #isIgnored(path: string, isDirectory: boolean | undefined): boolean {
     const dir = this.#treePathOf(path);
     if (dir === undefined) return true;
-    if (dir === ROOT) return false;
-    if (isDirectory !== true) return !this.#taken.has(dir) && (isDirectory === false || !this.#beside.knows(dir));
-    if (this.#rules.isIgnored(dir, true)) return true;
+    if (dir === ROOT || this.#taken.has(dir)) return false;
+    if (isDirectory !== true || this.#isStarted || this.#rules.isIgnored(dir, true)) return true;
     this.#taken.add(dir);
     return false;
   }

@@ -72,11 +72,6 @@ export class WatchedDirectories {
     return this.#degraded;
   }
 
-  /** Whether a directory is, or was, watched at this path, or at one below. */
-  knows(dir: TreePath): boolean {
-    return this.#tree.find(dir) !== undefined;
-  }
-
   /** See ChangeSource. Parents first costs least. */
   add(dirs: readonly TreePath[]): void {
     // Cached handles may be of directories that are elsewhere by now.
