@@ -301,6 +301,18 @@ describe('verify', () => {
     expect(different.stdout).to.not.include('files/file-2');
   });
 
+  it('by the watcher has the replica read again, and names what somebody else changed there (E95)', async () => {
+    const pair = await pairs.start({ prepare: fill });
+    await pair.inStep();
+    put(pair.replica, 'files/file-0', noise(3000, 'bit rot'));
+    rmSync(join(pair.replica, 'files', 'file-1'));
+    put(pair.replica, 'files/extra');
+    const { code, stdout, stderr } = await pair.command('verify', ...pair.watcherArguments);
+    expect(code, stderr).to.equal(1);
+    for (const name of ['file-0', 'file-1', 'extra']) expect(stdout).to.match(new RegExp(`^replica +files/${name} `, 'm'));
+    expect(stdout).to.not.include('files/file-2');
+  });
+
   it('by the server reports what is not as its index says, and --repair makes the next sync bring it back', async () => {
     const pair = await pairs.start({ prepare: fill });
     await pair.inStep();

@@ -1,5 +1,6 @@
 /**
- * `sync-watcher verify`: reads every file here, and holds the tree against what the server has.
+ * `sync-watcher verify`: has the server read its replica again, reads every file here, and holds the tree against what the
+ * server has.
  */
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { Backoff, sleep } from '../../../common/ops/async.ts';
@@ -8,7 +9,7 @@ import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
-import { compareTreePaths, displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { compareTreePaths, displayPath, fromWirePath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Connection } from '../push/connection.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from '../push/handshake.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
@@ -38,6 +39,7 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
     process.stdout.write(`${what.padEnd(10)}  ${displayPath(path)}${detail === '' ? '' : `  (${detail})`}\n`);
   };
   try {
+    for await (const difference of replicaDifferences(connection, folder)) print(difference);
     const never = new AbortController().signal;
     const { entry } = await connection.getEntry({ folder, path: '' }, never);
     if (entry !== undefined) {
@@ -57,6 +59,15 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
   const compared = `${counts.entries} entries and ${formatBytes(counts.contentBytes)} compared`;
   process.stderr.write(`${compared}: ${differences === 0 ? 'no difference' : `${differences} differences`}\n`);
   return differences === 0 ? ExitCode.OK : ExitCode.SOME_FAILED;
+}
+
+/** What somebody else has changed in the replica, or a disk has. */
+async function* replicaDifferences(connection: Connection, folder: string): AsyncGenerator<TreeDifference, void> {
+  for await (const { message } of readMessages(connection.verifyFolder({ folder, path: '', repair: false }))) {
+    if (message?.$case !== 'mismatch') continue;
+    const { path, message: detail } = message.value;
+    yield { what: 'replica', path: fromWirePath(path), detail };
+  }
 }
 
 /** Tries until `--timeout`. @throws LockstepError SERVER_UNREACHABLE, or what the server says. */

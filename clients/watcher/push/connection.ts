@@ -33,6 +33,8 @@ import {
   SyncServiceService,
   type UploadContentRequest,
   type UploadContentResponse,
+  type VerifyFolderRequest,
+  type VerifyFolderResponse,
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { decodeCompareAnswer, type DecodedAnswer } from './compare-answer.ts';
 import { certificateTrouble, mismatchTrouble } from './certificate-trouble.ts';
@@ -154,6 +156,10 @@ export class Connection {
 
   listEntries(request: ListEntriesRequest): ClientReadableStream<ListEntriesResponse> {
     return supervised(this.#control.listEntries(request, this.#metadata));
+  }
+
+  verifyFolder(request: VerifyFolderRequest): ClientReadableStream<VerifyFolderResponse> {
+    return supervised(this.#control.verifyFolder(request, this.#metadata));
   }
 
   /** No new calls; those that are open are their owners' to cancel, and keep their sockets until then. */

@@ -11,7 +11,7 @@ import type { FileId, LinkComparison } from './link-comparison.ts';
 import type { LocalEntry } from './local-tree.ts';
 
 export interface TreeDifference {
-  /** `only here`, `only there`, `kind`, `content`, `target`, `owner`, `mode`, `mtime`, `links`, `unreadable`. */
+  /** `only here`, `only there`, `kind`, `content`, `target`, `owner`, `mode`, `mtime`, `links`, `unreadable`, `replica`. */
   readonly what: string;
   readonly path: TreePath;
   /** More about it, or empty. */

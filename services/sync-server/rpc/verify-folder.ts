@@ -20,7 +20,8 @@ const ITEM_BYTES = 4096;
 export function verifyFolder(context: SyncContext) {
   return streamHandler(async (call: ServerWritableStream<VerifyFolderRequest, VerifyFolderResponse>, signal) => {
     const { folder, path, repair } = call.request;
-    const { replica } = context.authorizeStream(call, folder, 'admin');
+    // What it reads is what any reader may read; to repair is to decide what the truth is.
+    const { replica } = context.authorizeStream(call, folder, repair ? 'admin' : 'read');
     const answers = new PacedAnswers(call, context.limits, signal);
     for await (const item of replica.verify({ path: context.pathOf(path), repair }, signal)) {
       await answers.write(toWire(item), ITEM_BYTES);

@@ -83,6 +83,7 @@ describe('access with tokens', () => {
       }),
       upload: await ask(client.uploadContent(metadata), begin),
       verify: await answer(client.verifyFolder({ folder, path: '', repair: false }, metadata)),
+      repair: await answer(client.verifyFolder({ folder, path: '', repair: true }, metadata)),
     };
   }
 
@@ -98,6 +99,7 @@ describe('access with tokens', () => {
     apply: 'LEASE_STALE',
     upload: 'LEASE_STALE',
     verify: 'no error',
+    repair: 'no error',
   };
   const rpcs = Object.keys(allowed);
   const all = (reason: string) => Object.fromEntries(rpcs.map((rpc) => [rpc, reason]));
@@ -110,9 +112,9 @@ describe('access with tokens', () => {
     expect(await reasons(basic)).to.deep.equal(all('UNAUTHENTICATED'));
   });
 
-  it('scope read looks, scope write also writes, scope admin also verifies', async () => {
+  it('scope read looks, scope write also writes, scope admin also repairs', async () => {
     const denied = 'PERMISSION_DENIED';
-    const write = { ...allowed, verify: denied };
+    const write = { ...allowed, repair: denied };
     const readOnly = { ...write, lease: denied, apply: denied, upload: denied };
     expect(await reasons(bearer(tokens.read))).to.deep.equal(readOnly);
     expect(await reasons(bearer(tokens.write))).to.deep.equal(write);

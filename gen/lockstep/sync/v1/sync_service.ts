@@ -4133,7 +4133,7 @@ export const SyncServiceService = {
   /**
    * Reads the replica again and holds it against the index: metadata, and every content by its digest. Each difference is
    * reported when it is found, progress now and then, and a summary at the end. With `repair` the index is corrected to what the
-   * disk has, so that the watcher brings it back into step.
+   * disk has, so that the watcher brings it back into step; a token needs scope admin for that, and read without it.
    *
    * Errors: only those that every RPC can give.
    */
@@ -4253,7 +4253,7 @@ export interface SyncServiceServer extends UntypedServiceImplementation {
   /**
    * Reads the replica again and holds it against the index: metadata, and every content by its digest. Each difference is
    * reported when it is found, progress now and then, and a summary at the end. With `repair` the index is corrected to what the
-   * disk has, so that the watcher brings it back into step.
+   * disk has, so that the watcher brings it back into step; a token needs scope admin for that, and read without it.
    *
    * Errors: only those that every RPC can give.
    */
@@ -4447,7 +4447,7 @@ export interface SyncServiceClient extends Client {
   /**
    * Reads the replica again and holds it against the index: metadata, and every content by its digest. Each difference is
    * reported when it is found, progress now and then, and a summary at the end. With `repair` the index is corrected to what the
-   * disk has, so that the watcher brings it back into step.
+   * disk has, so that the watcher brings it back into step; a token needs scope admin for that, and read without it.
    *
    * Errors: only those that every RPC can give.
    */
