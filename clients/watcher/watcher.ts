@@ -202,9 +202,9 @@ export class Watcher {
     this.#engine.post({ type: 'exclude', excludes });
   }
 
-  /** Ends cleanly: `run` resolves with 0. */
-  stop(): void {
-    this.#result.resolve(ExitCode.OK);
+  /** Ends cleanly: `run` resolves with this exit status, unless it had one already. */
+  stop(exitCode: ExitCode = ExitCode.OK): void {
+    this.#result.resolve(exitCode);
   }
 
   /** Without it the watcher does its work all the same; only `status` and its relatives do not. */
@@ -343,7 +343,7 @@ export class Watcher {
     for (const { path, message } of status.problems) this.#around.complain(`${displayPath(path)}: ${message}`);
     const unnamed = status.problemCount - status.problems.length;
     if (unnamed > 0) this.#around.complain(`… and ${unnamed} more entries could not be synced`);
-    this.#result.resolve(status.problemCount > 0 ? ExitCode.SOME_FAILED : ExitCode.OK);
+    this.#result.resolve(exitCodeWith(status));
   }
 
   #becomeReady(status: EngineStatus): void {
@@ -429,4 +429,10 @@ function withUploads(status: EngineStatus, reachedBytes: number): EngineStatus {
 function holderText(directory: string): string {
   const shown = directory.length > MAX_SHOWN_DIRECTORY ? `…${directory.slice(-MAX_SHOWN_DIRECTORY)}` : directory;
   return displayText(`${hostname()}:${shown}:${process.pid}`);
+}
+
+/** Of a tree that was looked at once. */
+function exitCodeWith({ problemCount, problems }: EngineStatus): ExitCode {
+  if (problemCount === 0) return ExitCode.OK;
+  return problems.some(({ reason }) => reason === 'NO_SPACE') ? ExitCode.SAFETY : ExitCode.SOME_FAILED;
 }

@@ -211,6 +211,10 @@ export const ExitCode = {
   REFUSED: 4,
   /** Stopped for safety: root missing or replaced, mass deletion, disk full. */
   SAFETY: 5,
+  /** A signal ended it before its work was done: 128 and the signal's number, as shells report it. */
+  SIGINT: 130,
+  SIGTERM: 143,
+  SIGBREAK: 149,
 } as const;
 
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];

@@ -6,9 +6,6 @@ import { describeError, ExitCode } from './errors.ts';
 
 export type TerminationSignal = 'SIGINT' | 'SIGTERM' | 'SIGBREAK';
 
-/** 128 + signal number, as shells report it. */
-const FORCED_EXIT = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 } as const;
-
 /**
  * Calls the handler at the first of these signals, once. The handler stops the program's work and sets
  * `process.exitCode`; the process ends when nothing is left to do. A second signal ends it at once with 128 and its number.
@@ -18,7 +15,7 @@ const FORCED_EXIT = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 } as const;
 export function onTermination(handler: (signal: TerminationSignal) => Promise<void>): () => void {
   let stopping = false;
   const onSignal = (signal: TerminationSignal) => {
-    if (stopping) process.exit(FORCED_EXIT[signal]);
+    if (stopping) process.exit(ExitCode[signal]);
     stopping = true;
     handler(signal).catch((error: unknown) => {
       process.stderr.write(`cannot stop cleanly: ${describeError(error)}\n`);

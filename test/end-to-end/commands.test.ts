@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { type Exit, runToEnd } from '../support/bin-program.ts';
+import { BinProgram, type Exit, runToEnd } from '../support/bin-program.ts';
 import type { Pair } from '../support/pair.ts';
 import { skipBecause, usePairs } from '../support/pair-hooks.ts';
 import { noise, put, putMany, run } from '../support/writing.ts';
@@ -59,6 +59,22 @@ describe('sync-watcher --once', () => {
     expect(stderr).to.include('pipe');
     expect(pair.differences()).to.deep.equal([]);
   });
+
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    it(`ends with ${status} when ${signal} ends it before all is in step, and so does --dry-run`, async () => {
+      const pair = pairs.prepare({ prepare: fill });
+      for (const flag of ['--once', '--dry-run']) {
+        const args = ['--dir', pair.source, '--server', '127.0.0.1:1', '--state', join(pair.base, flag), flag];
+        const program = new BinProgram('sync-watcher', { arguments: args });
+        await program.reaches('looking', () => program.stderr.includes('looking once'));
+        const { code, stderr } = await program.end(signal);
+        expect(code, stderr).to.equal(status);
+      }
+    });
+  }
 
   it('ends with 2 for a misspelt flag, and proposes the right one', async () => {
     const pair = pairs.prepare();
@@ -193,8 +209,14 @@ describe('sync-watcher flush', () => {
     }
   });
 
-  it('ends with 3 where no watcher runs, and where the server is away for --timeout', async () => {
+  it('ends with 3 where no watcher runs, and where it is paused, or the server away, for --timeout', async () => {
     const pair = await pairs.start();
+    await pair.command('pause', ...pair.controlArguments);
+    put(pair.source, 'gathered.txt');
+    const paused = await pair.command('flush', ...pair.controlArguments, '--timeout', '1s');
+    expect(paused.code, paused.stderr).to.equal(3);
+    expectOneSentence(paused, 'sync-watcher resume');
+    await pair.command('resume', ...pair.controlArguments);
     await pair.server.end('SIGKILL');
     put(pair.source, 'late.txt');
     const offline = await pair.command('flush', ...pair.controlArguments, '--timeout', '1s');
@@ -309,7 +331,8 @@ describe('verify', () => {
     put(pair.replica, 'files/extra');
     const { code, stdout, stderr } = await pair.command('verify', ...pair.watcherArguments);
     expect(code, stderr).to.equal(1);
-    for (const name of ['file-0', 'file-1', 'extra']) expect(stdout).to.match(new RegExp(`^replica +files/${name} `, 'm'));
+    for (const name of ['file-0', 'file-1', 'extra'])
+      expect(stdout).to.match(new RegExp(`^replica +files/${name} `, 'm'));
     expect(stdout).to.not.include('files/file-2');
   });
 

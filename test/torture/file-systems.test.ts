@@ -66,6 +66,16 @@ describe('a file system', function () {
     await pair.inStep();
   });
 
+  it('too small for a file of the replica ends --once with 5, and what has no room is named (E88, F33)', async () => {
+    const disk = memory('size=12m');
+    const { pair } = await started({ replica: directoryOn(disk, 'replica') });
+    await pair.watcher.end();
+    put(pair.source, 'too-big', noise(20_000_000));
+    const { code, stderr } = await pair.command(...pair.watcherArguments, '--once');
+    expect(code, stderr).to.equal(5);
+    expect(stderr).to.match(/^sync-watcher: too-big: /m);
+  });
+
   it("full below the server's state: nothing is taken in that cannot be recorded, and it heals (E88, F33)", async () => {
     const disk = memory('size=12m');
     const { pair, witness } = await started({ serverFlags: ['--state', directoryOn(disk, 'state')] });

@@ -95,7 +95,9 @@ export async function watch(
       logger.error('the watcher did not stop in time');
       process.exit(1);
     }, STOP_DEADLINE_MS).unref();
-    for (const { watcher } of watchers) watcher.stop();
+    // To watch ends with a stop; what was to be done once is not done then.
+    const exitCode = values.once || values.dryRun ? ExitCode[signal] : ExitCode.OK;
+    for (const { watcher } of watchers) watcher.stop(exitCode);
   });
   const stopReloading = onHangup(logger, () => {
     reload({

@@ -63,14 +63,14 @@ export class ControlClient {
 
   /**
    * Resolves when all that was on disk at the call is durable.
-   * @throws LockstepError INCOMPLETE, MASS_DELETE; SERVER_UNREACHABLE when the watcher itself has had no connection for
-   *   `timeoutMs`.
+   * @throws LockstepError INCOMPLETE, MASS_DELETE; SERVER_UNREACHABLE when the watcher itself has had no connection, or has been
+   *   paused, for `timeoutMs`.
    */
   async flush(timeoutMs: number): Promise<FlushResponse> {
     const over = new AbortController();
     const flushing = this.#call(this.#client.flush, {}, FLUSH_DEADLINE_MS, over.signal);
     try {
-      return await Promise.race([flushing, this.#untilOfflineFor(timeoutMs, over.signal)]);
+      return await Promise.race([flushing, this.#untilIdleFor(timeoutMs, over.signal)]);
     } finally {
       over.abort(new LockstepError('CANCELLED', 'the flush is over'));
     }
@@ -99,18 +99,23 @@ export class ControlClient {
     this.#socket.release();
   }
 
-  /** Never resolves: rejects when the watcher was offline for so long. */
-  async #untilOfflineFor(timeoutMs: number, signal: AbortSignal): Promise<never> {
-    let offlineSinceMs: number | undefined;
+  /** Never resolves: rejects when the watcher was offline, or paused, for so long. */
+  async #untilIdleFor(timeoutMs: number, signal: AbortSignal): Promise<never> {
+    let idleSinceMs: number | undefined;
     for (;;) {
       await sleep(LOOK_MS, signal);
       const { state, reason } = await this.status();
-      if (state !== WatcherState.WATCHER_STATE_OFFLINE) {
-        offlineSinceMs = undefined;
+      const isPaused = state === WatcherState.WATCHER_STATE_PAUSED;
+      if (!isPaused && state !== WatcherState.WATCHER_STATE_OFFLINE) {
+        idleSinceMs = undefined;
         continue;
       }
-      offlineSinceMs ??= performance.now();
-      if (performance.now() - offlineSinceMs >= timeoutMs) throw new LockstepError('SERVER_UNREACHABLE', reason);
+      idleSinceMs ??= performance.now();
+      if (performance.now() - idleSinceMs < timeoutMs) continue;
+      throw new LockstepError(
+        'SERVER_UNREACHABLE',
+        isPaused ? 'the watcher is paused; let it go on with: sync-watcher resume' : reason,
+      );
     }
   }
 
