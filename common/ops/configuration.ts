@@ -175,7 +175,7 @@ export function fileOrigin(file: ConfigurationFile, key: string): string {
 export function fileKeysOf(declarations: OptionDeclarations): readonly string[] {
   return Object.entries(declarations)
     .filter(([, declaration]) => declaration.file !== false)
-    .map(([key]) => kebabCase(key));
+    .flatMap(([key, declaration]) => namesOf(key, declaration));
 }
 
 /**
@@ -195,6 +195,17 @@ export function rejectUnknownKeys(file: ConfigurationFile, known: readonly strin
 /** `scanInterval` -> `scan-interval`. */
 export function kebabCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** `durable`, and `no-durable` where the flag has that, too. */
+function namesOf(key: string, { negatable }: OptionDeclaration): readonly string[] {
+  const name = kebabCase(key);
+  return negatable === true ? [name, `no-${name}`] : [name];
+}
+
+/** The variable that sets the opposite, where there is one. */
+function negationsOf({ negatable }: OptionDeclaration, variable: string): readonly string[] {
+  return negatable === true ? [variable.replace('LOCKSTEP_', 'LOCKSTEP_NO_')] : [];
 }
 
 /** The variable that sets an option, or undefined. */
@@ -229,15 +240,20 @@ function lookUp(key: string, declaration: OptionDeclaration, inputs: OptionInput
     return { source: 'flag', place: flagName, value: inputs.flags[key] };
   }
   const variable = environmentNameOf(key, declaration);
-  const text = variable === undefined ? undefined : inputs.environment[variable];
-  if (variable !== undefined && text !== undefined && text !== '') {
-    return { source: 'environment', place: variable, value: fromEnvironment(declaration, variable, text) };
+  for (const name of variable === undefined ? [] : [variable, ...negationsOf(declaration, variable)]) {
+    const text = inputs.environment[name];
+    if (text === undefined || text === '') continue;
+    const value = fromEnvironment(declaration, name, text);
+    return { source: 'environment', place: name, value: name === variable ? value : !value };
   }
   const fileKey = kebabCase(key);
-  if (declaration.file !== false && inputs.file !== undefined && Object.hasOwn(inputs.file.content, fileKey)) {
-    const value = fromFile(declaration, inputs.file.content[fileKey]);
-    const origin = fileOrigin(inputs.file, fileKey);
-    return { source: 'file', origin, place: `${fileKey} in ${origin}`, value };
+  const file = declaration.file === false ? undefined : inputs.file;
+  for (const name of namesOf(key, declaration)) {
+    if (file === undefined || !Object.hasOwn(file.content, name)) continue;
+    const value = fromFile(declaration, file.content[name]);
+    const origin = fileOrigin(file, name);
+    const isNegated = name !== fileKey && typeof value === 'boolean';
+    return { source: 'file', origin, place: `${name} in ${origin}`, value: isNegated ? !value : value };
   }
   const place = declaration.flag === undefined ? (variable ?? fileKey) : flagName;
   return { source: 'default', place, value: declaration.default };

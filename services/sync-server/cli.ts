@@ -56,7 +56,7 @@ export function buildProgram(command: CommandContext, run: Run): BuiltProgram {
     .action(run(async (flags) => (await import('./commands/serve.ts')).serve(flags, command)));
   const token = program
     .command('token')
-    .description('create, list, rotate and revoke tokens; a running server notices at once');
+    .description('create, list, rotate and revoke tokens; a running server notices within a second');
   addOptions(token.command('create'), tokenCreateOptions)
     .description('create a token and print it; it cannot be shown again')
     .action(run(async (flags) => (await tokenCommands()).createToken(flags, command)));

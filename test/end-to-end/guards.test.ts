@@ -264,6 +264,7 @@ describe('directories that must not be used', () => {
       ['--dir', inside, '--state', join(pair.base, 'state-2')],
       ['--dir', pair.base, '--state', join(pair.base, 'state-3')],
       ['--dir', pair.source, '--state', join(pair.source, 'state')],
+      ['--dir', pair.source, '--state', join(inside, 'state')],
     ];
     for (const attempt of attempts) {
       const { code, stderr } = await pair.command(...attempt, '--server', pair.address, '--once');

@@ -28,10 +28,13 @@ import {
   GetServerInfoResponse,
   type ListEntriesRequest,
   type ListEntriesResponse,
+  type Mismatch,
   type SyncServiceServer,
   SyncServiceService,
   type UploadContentRequest,
   type UploadContentResponse,
+  type VerifyFolderRequest,
+  type VerifyFolderResponse,
 } from '../../gen/lockstep/sync/v1/sync_service.ts';
 
 export interface FakeServerScript {
@@ -64,6 +67,8 @@ export interface FakeServerScript {
   };
   /** For ListEntries, in tree order. */
   readonly entries?: readonly Entry[];
+  /** For VerifyFolder. */
+  readonly mismatches?: readonly Mismatch[];
   /** Refuses calls without this bearer token. */
   readonly token?: string;
 }
@@ -170,7 +175,12 @@ export class FakeServer {
       })),
       readContent: streamHandler(async () => unused()),
       watchChanges: streamHandler(async () => unused()),
-      verifyFolder: streamHandler(async () => unused()),
+      verifyFolder: streamHandler(async (call: ServerWritableStream<VerifyFolderRequest, VerifyFolderResponse>) => {
+        for (const value of this.script.mismatches ?? [])
+          await writeMessage(call, { message: { $case: 'mismatch', value } });
+        const value = { entries: 0n, contentBytes: 0n, mismatches: 0n, revision: this.revision };
+        await writeMessage(call, { message: { $case: 'summary', value } });
+      }),
     };
   }
 

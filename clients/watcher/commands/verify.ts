@@ -8,6 +8,7 @@ import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
 import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
+import { displayText } from '../../../common/tree/display-path.ts';
 import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { compareTreePaths, displayPath, fromWirePath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Connection } from '../push/connection.ts';
@@ -65,8 +66,8 @@ export async function verify(flags: Readonly<Record<string, unknown>>, context: 
 async function* replicaDifferences(connection: Connection, folder: string): AsyncGenerator<TreeDifference, void> {
   for await (const { message } of readMessages(connection.verifyFolder({ folder, path: '', repair: false }))) {
     if (message?.$case !== 'mismatch') continue;
-    const { path, message: detail } = message.value;
-    yield { what: 'replica', path: fromWirePath(path), detail };
+    const { path, message: text } = message.value;
+    yield { what: 'replica', path: fromWirePath(path), detail: displayText(text) };
   }
 }
 

@@ -3,11 +3,12 @@
  * the tree that is watched. Also who may not be watched: a replica.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, dirname, join, resolve, sep } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { acquireDirectoryLock, type DirectoryLock } from '../../../common/fs/file-lock.ts';
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
+import { isWithin, replicaAround } from '../../../common/fs/nesting.ts';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { fromLaunchDirectory } from '../../../common/ops/launch-directory.ts';
@@ -85,23 +86,22 @@ export function prepareWatchedDirectory(directory: string, stateDirectory: strin
     );
   }
   assertNoReplica(real);
+  const replica = replicaAround(realPathOf(stateDirectory));
+  if (replica !== undefined) {
+    throw new LockstepError(
+      'USAGE',
+      `the state directory ${stateDirectory} lies inside ${replica}, which is a server's replica; give --state another`,
+    );
+  }
   return real;
 }
 
 /** E11: a replica and what lies in it are written by a server; watching them would feed its own writes back. */
 function assertNoReplica(real: string): void {
-  for (let directory = real; ; directory = dirname(directory)) {
-    if (existsSync(join(directory, '.lockstep', 'index.db'))) {
-      const where = directory === real ? 'is' : `lies inside ${directory}, which is`;
-      throw new LockstepError('USAGE', `${real} ${where} a server's replica; watch another directory`);
-    }
-    if (dirname(directory) === directory) return;
-  }
-}
-
-/** Whether a real path is another one, or lies below it. */
-export function isWithin(path: string, ancestor: string): boolean {
-  return path === ancestor || path.startsWith(ancestor.endsWith(sep) ? ancestor : ancestor + sep);
+  const replica = replicaAround(real);
+  if (replica === undefined) return;
+  const where = replica === real ? 'is' : `lies inside ${replica}, which is`;
+  throw new LockstepError('USAGE', `${real} ${where} a server's replica; watch another directory`);
 }
 
 /**

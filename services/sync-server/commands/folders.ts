@@ -1,10 +1,11 @@
 /**
  * Which folders a command is about: the one of `--dir`, or those of the file's `[[folder]]` tables.
  */
-import { accessSync, constants, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
+import { isWithin, replicaAround } from '../../../common/fs/nesting.ts';
 import { assertOwnersExist } from '../../../common/fs/ownership.ts';
 import { type ConfigurationFile, fileOrigin, rejectUnknownKeys } from '../../../common/ops/configuration.ts';
 import { tableOrigin, tablesOf } from '../../../common/ops/configuration-tables.ts';
@@ -58,6 +59,7 @@ export function allFolders(values: FolderValues, file: ConfigurationFile | undef
   requireDistinct(folders, 'name', ({ name }) => name);
   requireDistinct(folders, 'dir', ({ directory }) => directory);
   requireDistinct(folders, 'state', ({ stateDirectory }) => stateDirectory);
+  for (const folder of folders) requireApart(folder, folders);
   return folders;
 }
 
@@ -74,12 +76,19 @@ export function oneFolder(values: FolderValues, file: ConfigurationFile | undefi
   throw new LockstepError('USAGE', `there is no folder "${values.folder}"; there are: ${names}`);
 }
 
-/** Makes the replica's directory, with its parents, where it is missing. @throws LockstepError USAGE */
+/** Makes the replica's directory, with its parents, where it is missing. @throws LockstepError USAGE, also inside of another replica (E11) */
 export function ensureDirectory({ directory }: FolderSetup): void {
   try {
     makeDirectories(directory);
     if (!statSync(directory).isDirectory()) throw notDirectory(directory);
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+    const around = replicaAround(dirname(realpathSync(directory)));
+    if (around !== undefined) {
+      throw new LockstepError(
+        'USAGE',
+        `${directory} lies inside ${around}, which is a server's replica; give another --dir`,
+      );
+    }
   } catch (error) {
     if (error instanceof LockstepError) throw error;
     throw directoryError(directory, error);
@@ -153,5 +162,16 @@ function requireDistinct(folders: readonly FolderSetup[], key: string, of: (fold
     const value = of(folder);
     if (seen.has(value)) throw new LockstepError('USAGE', `two folders have the same ${key}: ${value}`);
     seen.add(value);
+  }
+}
+
+/** What lies in a replica and is not of its tree is removed there. @throws LockstepError USAGE */
+function requireApart({ name, directory }: FolderSetup, folders: readonly FolderSetup[]): void {
+  for (const other of folders) {
+    if (other.name === name) continue;
+    const inside = [other.directory, other.stateDirectory].find((path) => isWithin(path, directory));
+    if (inside === undefined) continue;
+    const message = `${inside} of folder "${other.name}" lies inside ${directory}, the directory of folder "${name}"`;
+    throw new LockstepError('USAGE', `${message}; give each a place of its own`);
   }
 }

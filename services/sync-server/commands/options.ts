@@ -127,7 +127,6 @@ const scopeOption = {
   flag: '--scope <scope>',
   description: 'read, write (includes read) or admin (includes both)',
   schema: z.enum(SCOPES),
-  environment: false,
   file: false,
 } as const;
 
@@ -136,7 +135,6 @@ const newTokenOptions = defineOptions({
     flag: '--expires <duration>',
     description: 'how long it is valid, such as 90d; default: until it is revoked',
     schema: parsed(parseDuration),
-    environment: false,
     file: false,
   },
   label: {
@@ -144,7 +142,6 @@ const newTokenOptions = defineOptions({
     description: 'what it is for',
     schema: z.string().max(200, 'a label has at most 200 characters'),
     default: '',
-    environment: false,
     file: false,
   },
 });
@@ -259,7 +256,6 @@ export const verifyOptions = defineOptions({
     description: 'correct the index to what the disk has, so that the watcher brings it back into step',
     schema: z.boolean(),
     default: false,
-    environment: false,
     file: false,
   },
   ...logOptions,

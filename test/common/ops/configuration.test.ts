@@ -91,6 +91,11 @@ describe('configuration', () => {
     expect(resolve({ environment: { LOCKSTEP_DURABLE: 'off' } }).values.durable).to.equal(false);
     expect(resolve({ environment: { LOCKSTEP_DURABLE: 'Yes' } }).values.durable).to.equal(true);
     expect(resolve({ file: file({ durable: false }) }).values.durable).to.equal(false);
+    expect(resolve({ environment: { LOCKSTEP_NO_DURABLE: 'true' } }).values.durable).to.equal(false);
+    expect(resolve({ file: file({ 'no-durable': true }) }).values.durable).to.equal(false);
+    const against = { environment: { LOCKSTEP_NO_DURABLE: 'off' }, file: file({ durable: false }) };
+    expect(resolve(against).values.durable).to.equal(true);
+    expect(messageOf(() => resolve({ file: file({ 'no-durable': 3 }) }))).to.match(/^no-durable in lockstep.toml: /);
     const twice = typed('-d', 'x', '--exclude', 'a,b', '--exclude', 'c');
     expect(resolve({ flags: twice }).values.exclude).to.deep.equal(['a,b', 'c']);
     expect(resolve({ environment: { LOCKSTEP_EXCLUDE: 'a, b\nc' } }).values.exclude).to.deep.equal(['a', 'b', 'c']);

@@ -1,7 +1,7 @@
 /**
  * Which folders a command is about.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parse } from 'smol-toml';
@@ -82,6 +82,31 @@ describe('folders of a command', () => {
     expect(() => allFolders(none, file('[[folder]]\nname = "a"\ndir = 3'))).to.throw(/dir must be a text/);
     expect(() => allFolders(none, file('[folder]\nname = "a"'))).to.throw(/must be tables, each headed \[\[folder\]\]/);
     expect(() => allFolders({ ...none, dir: 'x', folder: 'a\nb' }, undefined)).to.throw(/printable/);
+  });
+
+  it('lie apart: none has its directory or its state in the directory of another one (E11)', () => {
+    const inside = (more: string) => `[[folder]]\nname = "a"\ndir = "/srv/a"\n[[folder]]\nname = "b"\n${more}\n`;
+    expect(() => allFolders(none, file(inside('dir = "/srv/a/x/b"')))).to.throw(
+      '/srv/a/x/b of folder "b" lies inside /srv/a, the directory of folder "a"',
+    );
+    expect(() => allFolders(none, file(inside('dir = "/srv/b"\nstate = "/srv/a/s"')))).to.throw(
+      /^\/srv\/a\/s of folder/,
+    );
+    expect(allFolders(none, file(inside('dir = "/srv/ab"')))).to.have.length(2);
+  });
+
+  it('are not made inside of a replica, wherever its state is (E11)', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'lockstep-folders-'));
+    const folder = { name: 'b', stateDirectory: '', refusesEscapingLinks: false };
+    for (const sign of ['staging', 'index.db']) {
+      const replica = join(directory, sign);
+      mkdirSync(join(replica, '.lockstep', sign), { recursive: true });
+      ensureDirectory({ ...folder, directory: replica });
+      expect(() => ensureDirectory({ ...folder, directory: join(replica, 'x/y') })).to.throw(
+        `lies inside ${replica}, which is a server's replica`,
+      );
+    }
+    rmSync(directory, { recursive: true });
   });
 
   it('are created with their parents; a file in the way is named', () => {

@@ -16,6 +16,7 @@ import { defaultStateDirectory } from '../../../clients/watcher/status/state-dir
 import { digestOf } from '../../../common/content/digest.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { ChangeProblemKind } from '../../../gen/lockstep/sync/v1/change.ts';
+import { MismatchKind } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
@@ -302,13 +303,17 @@ describe('sync-watcher', function () {
         link,
         file('y.tmp', ''),
       ];
-      const address = await serve({ entries });
+      const mismatches = [
+        { kind: MismatchKind.MISMATCH_KIND_CONTENT, path: 'n\n', message: 'n\n has another content' },
+      ];
+      const address = await serve({ entries, mismatches });
       const { code, stdout } = await run(['verify', '--dir', directory, '--server', address, '--exclude', '*.tmp']);
       const lines = stdout
         .trim()
         .split('\n')
         .map((line) => line.replace(/ +/g, ' '));
       expect(lines).to.deep.equal([
+        'replica n\\x0a (n\\x0a has another content)',
         'content a',
         'mode b (644 here, 600 there)',
         'only here c',
