@@ -18,7 +18,7 @@ import type {
 } from './applier-api.ts';
 import { Checkpointer } from './checkpoint.ts';
 import { DriftPass } from './drift-pass.ts';
-import { recordDrift } from './drift-record.ts';
+import { commitDrift, LogAheadError, recordDrift } from './drift-record.ts';
 import type { FeedRevision } from './feed-codec.ts';
 import type { GroupResult } from './group.ts';
 import * as queries from './index-queries.ts';
@@ -181,7 +181,7 @@ export class ApplierService implements ApplierApi {
 
   async repair(found: readonly RepairRequest[]): Promise<void> {
     const index = await this.#index();
-    const { reconciler, state, log, feed, root } = this.#core;
+    const { reconciler, state, log, root } = this.#core;
     root.forgetAll();
     const corrected = new Set<TreePath>();
     index.begin();
@@ -200,14 +200,12 @@ export class ApplierService implements ApplierApi {
         recordDrift(this.#core, [...corrected]);
         state.saveHead();
       }
-      log.write();
-      feed.flush();
-      index.commit();
+      commitDrift(this.#core);
     } catch (error) {
       log.discard();
       index.rollback();
       state.reload();
-      throw error;
+      throw this.#afterDrift(error);
     }
     this.#tellDrift([...corrected]);
   }
@@ -314,6 +312,15 @@ export class ApplierService implements ApplierApi {
     this.#tell();
   }
 
+  /** Revisions that follow would have the number of a record that the index does not know. Returns what is to be told. */
+  #afterDrift(error: unknown): unknown {
+    if (!(error instanceof LogAheadError)) return error;
+    this.#retryLater(error.cause);
+    this.#degraded = describeError(error.cause);
+    this.#tell();
+    return error.cause;
+  }
+
   /** Also when nobody asks for anything meanwhile: who waits for a lease sends no batches. */
   #retryLater(error: unknown): void {
     this.#broken = { error, retryAtMs: performance.now() + RETRY_MS };
@@ -331,7 +338,8 @@ export class ApplierService implements ApplierApi {
         this.#broken = undefined;
         this.#degraded = undefined;
         this.#pass ??= new DriftPass(this.#core);
-        this.#tell();
+        // Drift that only the log had is in the index from here on, and nobody has been told which.
+        this.#tellDrift([ROOT]);
         this.#schedule();
         return;
       } catch (error) {
@@ -347,7 +355,8 @@ export class ApplierService implements ApplierApi {
     let pauseMs = this.#core.settings.driftIntervalMs;
     try {
       this.#tellDrift(pass.runSlice(SLICE_MS));
-    } catch (error) {
+    } catch (thrown) {
+      const error = this.#afterDrift(thrown);
       this.#core.logger.error({ err: error }, 'the replica could not be looked through');
       this.#degraded = describeError(error);
       this.#tell();

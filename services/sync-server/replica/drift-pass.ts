@@ -3,7 +3,7 @@
  * E97). The first pass after opening does so before anything is served; on a new index it fills it (E91).
  */
 import { type TreePath, ROOT } from '../../../common/tree/tree-path.ts';
-import { recordDrift } from './drift-record.ts';
+import { commitDrift, recordDrift } from './drift-record.ts';
 import { assertRoot, type ReplicaCore } from './replica-core.ts';
 
 export class DriftPass {
@@ -23,9 +23,9 @@ export class DriftPass {
     return this.#isDone;
   }
 
-  /** Works for about `sliceMs`; returns the paths that were corrected. */
+  /** Works for about `sliceMs`; returns the paths that were corrected. @throws LogAheadError, and what looking fails with */
   runSlice(sliceMs: number): readonly TreePath[] {
-    const { index, root, state, log, feed } = this.#core;
+    const { index, root, state, log } = this.#core;
     assertRoot(this.#core);
     root.forgetAll();
     this.#corrected = [];
@@ -41,9 +41,7 @@ export class DriftPass {
         if (state.epoch === '') state.beginEpoch();
       }
       if (corrected.length > 0 || this.#isDone) state.saveHead();
-      log.write();
-      feed.flush();
-      index.commit();
+      commitDrift(this.#core);
       return corrected;
     } catch (error) {
       this.#isDone = true;

@@ -23,3 +23,21 @@ export function recordDrift(core: ReplicaCore, paths: readonly TreePath[]): bigi
     logger.warn({ more: paths.length - MAX_WARNINGS }, 'more of the replica was changed');
   return revision;
 }
+
+/** The log has a record that the index does not have. Only recovery makes that good, as after a crash. */
+export class LogAheadError extends Error {
+  constructor(cause: unknown) {
+    super('what the log has did not reach the index', { cause });
+  }
+}
+
+/** Ends a transaction in which drift was recorded, or nothing. @throws LogAheadError; what the log throws when it has taken nothing */
+export function commitDrift({ log, feed, index }: Pick<ReplicaCore, 'log' | 'feed' | 'index'>): void {
+  log.write();
+  try {
+    feed.flush();
+    index.commit();
+  } catch (cause) {
+    throw new LogAheadError(cause);
+  }
+}

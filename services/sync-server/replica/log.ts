@@ -186,8 +186,15 @@ export class Log {
     if (this.#syncedBytes < this.#segmentBytes) this.sync();
     const next = this.#newest() + 1;
     const fd = openSync(this.#pathOf(next), constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600);
+    try {
+      syncDirectory(this.#directory);
+    } catch (error) {
+      // The old segment goes on, and only the newest may end in the middle of a record.
+      closeSync(fd);
+      rmSync(this.#pathOf(next), { force: true });
+      throw error;
+    }
     closeSync(this.#fd);
-    syncDirectory(this.#directory);
     this.#fd = fd;
     this.#segments.push(next);
     this.#olderBytes += this.#segmentBytes;

@@ -145,6 +145,28 @@ describe('the applier service on a bad day', () => {
     await expectSound();
   });
 
+  for (const found of ['by a repair', 'by a look at the whole replica']) {
+    it(`recovers when drift that was found ${found} is in the log, and what follows that fails (E88, E94)`, async () => {
+      await start(found === 'by a repair' ? {} : { driftIntervalMs: 1 });
+      await apply([put('a', '1')]);
+      {
+        using _ = failingCalls('writeSync', 'ENOSPC');
+        writeFileSync(local('foreign'), 'x');
+        if (found === 'by a repair')
+          expect(await reasonOf(service.repair([{ path: p('foreign'), what: 'entry' }]))).to.have.property(
+            'code',
+            'ENOSPC',
+          );
+        await eventually('its failure', () => infos.at(-1)?.state === 'degraded');
+      }
+      await eventually('the recovery', () => infos.at(-1)?.state === 'ready');
+      await eventually('that it is told', () => drifts.length > 0);
+      await apply([put('b', '1')]);
+      await apply([put('c', '1')]);
+      await expectSound();
+    });
+  }
+
   it('says that what it had only applied may not be durable (E86)', async () => {
     await start();
     let answer: AppliedBatch | undefined;

@@ -1,4 +1,15 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
@@ -190,6 +201,25 @@ describe('the log', () => {
     using _ = failingCalls('fdatasyncSync', 'EINVAL');
     write(records);
     expect(read().records).to.deep.equal(records);
+  });
+
+  it('goes on in its segment when a new one cannot be made durable, whatever is opened meanwhile (F38)', () => {
+    const log = Log.open(directory);
+    log.append(records[0] as LogRecord);
+    log.write();
+    {
+      using _ = failingCalls('fsyncSync', 'EIO', (_number, [fd]) => fstatSync(fd as number).isDirectory());
+      expect(() => log.rotate()).to.throw(/EIO/);
+    }
+    const other = openSync(join(directory, 'other'), 'w');
+    log.append(records[1] as LogRecord);
+    log.write();
+    log.sync();
+    log.rotate();
+    expect(fstatSync(other).size).to.equal(0);
+    closeSync(other);
+    log.close();
+    expect(read()).to.deep.equal({ records: records.slice(0, 2), isDamaged: false, tornBytes: 0 });
   });
 
   it('sets all segments behind a damaged one aside (E91)', () => {
