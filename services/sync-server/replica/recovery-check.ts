@@ -138,7 +138,7 @@ function rebuildFromStaging(
     if (isBlocked(core, path)) continue;
     const name = contentName(entry.digest);
     if (core.staged.directory.lstat(name)?.kind === 'file') {
-      const fd = core.staged.directory.openFile(name);
+      const fd = core.staged.openContent(name);
       const isRight = hashFile(fd, core.settings.digestFunction).equals(entry.digest);
       closeSync(fd);
       if (!isRight) continue;

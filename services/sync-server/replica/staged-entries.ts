@@ -15,6 +15,8 @@ import type { OwnerKeeper } from './owner-keeper.ts';
 /** The owner's right to change a directory's names, which the applier needs while it works in it (E76). */
 export const OWNER_WORKS = 0o700;
 
+const OWNER_READS_AND_WRITES = 0o600;
+
 export class StagedEntries {
   readonly directory: Directory;
   readonly #owners: OwnerKeeper | undefined;
@@ -48,11 +50,22 @@ export class StagedEntries {
 
   /** A content that is in staging already gets the entry's metadata. */
   adopt(name: string, entry: FileEntry): Stat {
-    const fd = this.directory.openFileForWriting(name);
+    const fd = this.openContent(name);
     try {
       return this.finishFile(fd, entry);
     } finally {
       closeSync(fd);
+    }
+  }
+
+  /** For reading and writing; the caller closes it. An earlier try may have given it bits that forbid both to its owner. */
+  openContent(name: string): number {
+    try {
+      return this.directory.openFileForWriting(name);
+    } catch (error) {
+      if (errnoOf(error) !== 'EACCES') throw error;
+      this.directory.setMode(name, OWNER_READS_AND_WRITES);
+      return this.directory.openFileForWriting(name);
     }
   }
 

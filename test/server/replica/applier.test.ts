@@ -19,6 +19,7 @@ import { toWirePath } from '../../../common/tree/tree-path.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import { MAX_BUILT_BYTES } from '../../../services/sync-server/replica/limits.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import {
   fileEntry,
   linesOf,
@@ -535,42 +536,92 @@ describe('the applier', () => {
   });
 });
 
+const NOBODY = 65_534;
+const LAYOUT = join(import.meta.dirname, '../../../services/sync-server/replica/layout.ts');
+
 describe('the applier without privileges', () => {
-  it('works in read-only directories and restores their mode (E76)', function () {
+  let directory: string;
+
+  before(function () {
     // Root may write anywhere; a process of another user has to be one from its start.
-    if (process.geteuid?.() !== 0) this.skip();
-    const directory = temporaryDirectory();
-    const script = `
-      process.setgid(65534);
-      process.setuid(65534);
-      const { TestReplica, mkdir, put, move, remove, metadata, treeOf, linesOf, T0 } = await import(process.argv[1]);
-      const replica = TestReplica.open(process.argv[2]);
+    if (process.geteuid?.() !== 0) skipBecause(this, 'only root can become another user');
+  });
+  beforeEach(() => {
+    directory = temporaryDirectory();
+    chownSync(directory, NOBODY, NOBODY);
+  });
+  afterEach(() => removeDirectory(directory));
+
+  /** Runs it in a process of another user, with what support.ts has as `support`. Returns what it passes to `tell`. */
+  function asNobody(script: string): unknown {
+    const program = `
+      process.setgid(${NOBODY});
+      process.setuid(${NOBODY});
+      const support = await import(process.argv[1]);
+      const directory = process.argv[2];
+      const tell = (what) => process.stdout.write(JSON.stringify(what));
+      ${script}
+    `;
+    const support = join(import.meta.dirname, 'support.ts');
+    const words = ['--input-type=module', '-e', program, support, directory];
+    return JSON.parse(execFileSync(process.execPath, words, { encoding: 'utf8' }));
+  }
+
+  it('works in read-only directories and restores their mode (E76)', () => {
+    const { disk, index } = asNobody(`
+      const { TestReplica, mkdir, put, move, remove, metadata, treeOf, linesOf, T0 } = support;
+      const replica = TestReplica.open(directory);
       replica.applyAll(mkdir('d', 0o555), put('d/a', '1', 0o444), mkdir('d/e', 0o500), put('d/e/b', '2'));
       replica.applyAll(put('d/c', '3'), put('d/a', '4', 0o444), move('d/e', 'e'), move('e', 'd/f'));
       replica.applyAll(remove('d/a'), metadata('d', 'directory', 0o511, T0), put('d/f/new', 'n'));
       replica.applyAll(mkdir('gone', 0o555), put('gone/x', '1'));
       replica.applyAll(remove('gone'));
-      const [disk, index] = [treeOf(process.argv[2]), linesOf(replica.indexEntries())];
+      tell({ disk: [...treeOf(directory)], index: [...linesOf(replica.indexEntries())] });
       replica.close();
-      process.stdout.write(JSON.stringify({ disk: [...disk], index: [...index] }));
-    `;
-    try {
-      chownSync(directory, 65534, 65534);
-      const support = join(import.meta.dirname, 'support.ts');
-      const output = execFileSync(process.execPath, ['--input-type=module', '-e', script, support, directory], {
-        encoding: 'utf8',
-      });
-      const { disk, index } = JSON.parse(output) as { disk: [string, string][]; index: [string, string][] };
-      expect(disk).to.deep.equal(index);
-      expect(disk.map(([path, line]) => `${path} ${line.split(' ').slice(0, 2).join(' ')}`)).to.deep.equal([
-        'd dir 511',
-        'd/c file 644',
-        'd/f dir 500',
-        'd/f/b file 644',
-        'd/f/new file 644',
-      ]);
-    } finally {
-      removeDirectory(directory);
-    }
+    `) as { disk: [string, string][]; index: [string, string][] };
+    expect(disk).to.deep.equal(index);
+    expect(disk.map(([path, line]) => `${path} ${line.split(' ').slice(0, 2).join(' ')}`)).to.deep.equal([
+      'd dir 511',
+      'd/c file 644',
+      'd/f dir 500',
+      'd/f/b file 644',
+      'd/f/new file 644',
+    ]);
   });
+
+  for (const mode of ['444', '200', '0']) {
+    it(`installs an uploaded content of mode ${mode} at the second try, too (E76, E92)`, () => {
+      const found = asNobody(`
+        const { statSync, writeFileSync } = await import('node:fs');
+        const { contentName } = await import(${JSON.stringify(LAYOUT)});
+        const { TestReplica, fileEntry, putStored, put } = support;
+        const entries = ['abandoned', 'killed'].map((path) => fileEntry(path, Buffer.alloc(200_000, path), 0o${mode}));
+        let crashesAt;
+        const crashPoint = (step) => {
+          if (step === crashesAt) throw new Error('crash');
+        };
+        const tryOnce = (replica, entry, step) => {
+          writeFileSync(directory + '/.lockstep/staging/' + contentName(entry.digest), Buffer.alloc(200_000, entry.path), { mode: 0o600 });
+          crashesAt = step;
+          try {
+            replica.apply([putStored(entry)]);
+          } catch {}
+          crashesAt = undefined;
+        };
+        const replica = TestReplica.open(directory, { crashPoint });
+        replica.applyAll(put('x', 'x'));
+        tryOnce(replica, entries[0], 'planned');
+        const { problems } = replica.apply([putStored(entries[0])]);
+        tryOnce(replica, entries[1], 'synced');
+        try {
+          replica.close();
+        } catch {}
+        const again = TestReplica.open(directory);
+        const modes = entries.map(({ path }) => (statSync(directory + '/' + path).mode & 0o777).toString(8));
+        tell({ problems, isLossy: again.recovery.isLossy, modes });
+        again.close();
+      `);
+      expect(found).to.deep.equal({ problems: [], isLossy: false, modes: [mode, mode] });
+    });
+  }
 });
