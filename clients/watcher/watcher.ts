@@ -2,11 +2,10 @@
  * The watcher, put together: the engine's thread, the sessions with the server, the control service, and what people see
  * of it. Composition only: nothing here looks at a tree or a message.
  */
-import { rmSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
+import { removeReadyFile, writeReadyFile } from '../../common/fs/ready-file.ts';
 import { Deferred, withTimeout } from '../../common/ops/async.ts';
-import { describeError, ExitCode, isReason, LockstepError } from '../../common/ops/errors.ts';
+import { ExitCode, isReason, LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
 import type { Address } from '../../common/rpc/address.ts';
 import { telemetrySettings } from '../../common/telemetry/settings.ts';
@@ -112,7 +111,7 @@ export class Watcher {
     this.#rooms = roomsOf(around.logger);
     this.#changes = new ChangeLog(this.#rooms.status);
     this.#content = new ContentReader(directory);
-    if (options.readyFile !== undefined) rmSync(options.readyFile, { force: true });
+    if (options.readyFile !== undefined) removeReadyFile(options.readyFile);
     this.#engine = around.startEngine(options.engine);
     this.#control = new ControlService({
       model: this.#model,
@@ -356,14 +355,11 @@ export class Watcher {
     try {
       if (readyFile !== undefined) {
         const metrics = this.#around.metrics?.address.text;
-        writeFileAtomic(readyFile, `${JSON.stringify({ pid: process.pid, revision, metrics })}\n`, { mode: 0o644 });
+        writeReadyFile(readyFile, { pid: process.pid, revision, metrics });
       }
       this.#around.onReady?.(revision);
     } catch (error) {
-      const what = readyFile === undefined ? '--ready-file' : `--ready-file ${readyFile}`;
-      this.#result.reject(
-        new LockstepError('USAGE', `cannot write ${what}: ${describeError(error)}`, { cause: error }),
-      );
+      this.#result.reject(error);
     }
   }
 
@@ -386,7 +382,7 @@ export class Watcher {
     this.#around.progress.close();
     // Of a look it stays, as its result; a watcher that has stopped is not ready.
     const { readyFile, engine } = this.#options;
-    if (readyFile !== undefined && engine.mode === 'watch') rmSync(readyFile, { force: true });
+    if (readyFile !== undefined && engine.mode === 'watch') removeReadyFile(readyFile);
   }
 
   async #closeEngine(): Promise<void> {

@@ -2,12 +2,11 @@
  * Puts the server together and takes it apart again. Composition only: what anything does is in its own room.
  */
 import { ServerCredentials, setLogger } from '@grpc/grpc-js';
-import { unlinkSync } from 'node:fs';
-import { writeFileAtomic } from '../../common/fs/atomic-file.ts';
 import { type FreeSpace, freeSpace } from '../../common/fs/free-space.ts';
 import { placeOf } from '../../common/fs/place.ts';
+import { removeReadyFile, writeReadyFile } from '../../common/fs/ready-file.ts';
 import type { HttpPort } from '../../common/http/http-port.ts';
-import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
+import { LockstepError } from '../../common/ops/errors.ts';
 import type { Logger } from '../../common/ops/logger.ts';
 import { MetricsRegistry } from '../../common/ops/metrics.ts';
 import { registerProcessMetrics } from '../../common/ops/process-metrics.ts';
@@ -123,7 +122,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
       .filter(({ replica }) => viewer.maySee(replica.folder))
       .map((served) => folderStatus(served, viewer.seesNames)),
   });
-  if (setup.readyFile !== undefined) removeFile(setup.readyFile);
+  if (setup.readyFile !== undefined) removeReadyFile(setup.readyFile);
   const credentials =
     setup.tls === undefined ? ServerCredentials.createInsecure() : createTlsCredentials(setup.tls, rooms.auth);
   const registry = new MetricsRegistry();
@@ -211,7 +210,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
   if (setup.readyFile !== undefined) {
     const { readyFile } = setup;
     writeReadyFile(readyFile, { ...addresses, pid: process.pid });
-    undo.defer(() => removeFile(readyFile));
+    undo.defer(() => removeReadyFile(readyFile));
   }
   const stopping = undo.move();
   return { grpc, http: http?.address, stop: () => stopping.disposeAsync() };
@@ -262,21 +261,4 @@ function onAnsweredBatch(traffics: Iterable<FolderTraffic>, listener: (batch: An
   return () => {
     for (const end of ends) end();
   };
-}
-
-function writeReadyFile(path: string, content: object): void {
-  try {
-    writeFileAtomic(path, `${JSON.stringify(content)}\n`, { mode: 0o644 });
-  } catch (error) {
-    const message = `cannot write the ready file ${path} (${errnoOf(error)}); give another --ready-file`;
-    throw new LockstepError('USAGE', message);
-  }
-}
-
-function removeFile(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw new LockstepError('USAGE', `cannot replace ${path}: ${errnoOf(error)}`);
-  }
 }

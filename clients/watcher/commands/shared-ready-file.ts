@@ -1,8 +1,7 @@
 /**
  * One ready file for several directories: there once the first sync of the last of them is done.
  */
-import { rmSync } from 'node:fs';
-import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
+import { removeReadyFile, writeReadyFile } from '../../../common/fs/ready-file.ts';
 
 export class SharedReadyFile {
   readonly #path: string;
@@ -18,17 +17,15 @@ export class SharedReadyFile {
     this.remove();
   }
 
-  /** @throws an error of the operating system when the file cannot be written. */
+  /** @throws LockstepError USAGE when the file cannot be written. */
   isReady(dir: string, revision: string): void {
     this.#revisions.set(dir, revision);
     if (this.#revisions.size < this.#expected) return;
     const watches = [...this.#revisions].map(([directory, reached]) => ({ dir: directory, revision: reached }));
-    writeFileAtomic(this.#path, `${JSON.stringify({ pid: process.pid, watches, metrics: this.#metrics })}\n`, {
-      mode: 0o644,
-    });
+    writeReadyFile(this.#path, { pid: process.pid, watches, metrics: this.#metrics });
   }
 
   remove(): void {
-    rmSync(this.#path, { force: true });
+    removeReadyFile(this.#path);
   }
 }

@@ -70,6 +70,11 @@ describe('sync-watcher', function () {
         () => ['--dir', directory, '--server', ':1', '--state', join(directory, 's')],
         /inside/,
       ],
+      [
+        'a directory for the ready file',
+        () => ['--dir', directory, '--server', ':1', '--once', '--ready-file', base],
+        /^sync-watcher: cannot replace the ready file .* \(E[A-Z]+\); give another --ready-file\n$/,
+      ],
     ];
     for (const [when, args, text] of usage) {
       it(`${when}: exit 2`, async () => {
