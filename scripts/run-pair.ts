@@ -11,6 +11,7 @@ import { constants, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { describeError, errnoOf, ExitCode, LockstepError } from '../common/ops/errors.ts';
 import { quote } from '../common/ops/shell-quote.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
@@ -30,11 +31,36 @@ interface Program {
   readonly exited: Promise<number>;
 }
 
+/** @throws LockstepError USAGE */
 function directories(): { readonly client: string; readonly server: string } {
-  const { values } = parseArgs({ options: { cdir: { type: 'string' }, sdir: { type: 'string' } } });
+  const values = options();
   const client = values.cdir ?? process.env['CDIR'] ?? '';
   const server = values.sdir ?? process.env['SDIR'] ?? '';
   return { client: resolve(client || 'dir/client'), server: resolve(server || 'dir/server') };
+}
+
+function options() {
+  try {
+    return parseArgs({ options: { cdir: { type: 'string' }, sdir: { type: 'string' } } }).values;
+  } catch (error) {
+    // Node goes on with advice about arguments that are no options, of which there are none.
+    const [what = ''] = describeError(error).split(/[.\n]/);
+    throw new LockstepError('USAGE', `${what}; there are --cdir DIR and --sdir DIR`);
+  }
+}
+
+/** @throws LockstepError USAGE */
+function makeDirectory(option: string, path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    const errno = errnoOf(error);
+    const isFile = errno === 'EEXIST' || errno === 'ENOTDIR';
+    const what = isFile
+      ? `${path} is, or lies below, something that is not a directory`
+      : `cannot make the directory ${path} (${errno})`;
+    throw new LockstepError('USAGE', `${what}; give another ${option}`);
+  }
 }
 
 function start(name: ProgramName, main: string, args: readonly string[]): Program {
@@ -125,8 +151,8 @@ const stopping = new AbortController();
 
 async function main(): Promise<number> {
   const { client, server } = directories();
-  mkdirSync(client, { recursive: true });
-  mkdirSync(server, { recursive: true });
+  makeDirectory('--cdir', client);
+  makeDirectory('--sdir', server);
   const ready = mkdtempSync(join(tmpdir(), 'lockstep-run-'));
   const programs: Partial<Record<ProgramName, Program>> = {};
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -174,4 +200,10 @@ async function outcome(server: Program): Promise<number> {
   return server.exited;
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof LockstepError)) throw error;
+  process.stderr.write(`run-pair: ${describeError(error)}\n`);
+  process.exitCode = ExitCode.USAGE;
+}

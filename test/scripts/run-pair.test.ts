@@ -25,8 +25,8 @@ describe('make run', function () {
     rmSync(base, { recursive: true, force: true });
   });
 
-  function start(): ChildProcess {
-    run = spawn(process.execPath, [join(REPOSITORY, 'scripts/run-pair.ts')], {
+  function start(...args: readonly string[]): ChildProcess {
+    run = spawn(process.execPath, [join(REPOSITORY, 'scripts/run-pair.ts'), ...args], {
       cwd: base,
       env: { ...process.env, CDIR: '', SDIR: '', NO_COLOR: '1' },
     });
@@ -47,5 +47,23 @@ describe('make run', function () {
     expect(code, output).to.equal(0);
     expect(output).to.match(/^server {2}│ /m);
     expect(output).to.match(/^watcher │ /m);
+  });
+
+  it('refuses in one sentence what it does not know, and what is no directory', async () => {
+    const file = join(base, 'file');
+    writeFileSync(file, '');
+    const refusals: [readonly string[], RegExp][] = [
+      [['--bogus'], /^run-pair: Unknown option '--bogus'; there are --cdir DIR and --sdir DIR\n$/],
+      [['--cdir'], /^run-pair: .*; there are --cdir DIR and --sdir DIR\n$/],
+      [['--cdir', file], /^run-pair: .*\/file is, or lies below, .* not a directory; give another --cdir\n$/],
+      [['--sdir', join(file, 'below')], /^run-pair: .*\/file\/below is, .* not a directory; give another --sdir\n$/],
+    ];
+    for (const [args, text] of refusals) {
+      output = '';
+      const child = start(...args);
+      const code = await new Promise((ended) => child.once('close', ended));
+      expect(output).to.match(text);
+      expect(code).to.equal(2);
+    }
   });
 });
