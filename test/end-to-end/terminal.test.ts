@@ -62,6 +62,19 @@ describe('sync-watcher on a terminal', function () {
     });
   }
 
+  it('cuts nothing where the width is not known', async () => {
+    const pair = pairs.prepare({ prepare: ({ source }) => put(source, 'file') });
+    await pair.startServer();
+    const watcher = new BinProgram('sync-watcher', {
+      arguments: [...pair.watcherArguments, '--once', '--log-level', 'warn'],
+      wrapper: ['bash', '-c', ON_TERMINAL, 'terminal', '0'],
+    });
+    const { code, stdout } = await watcher.ended();
+    expect(code, stdout).to.equal(0);
+    expect(stdout.split(FRAME).at(-1)).to.match(/^in step · .* · 1 entry/);
+    expect(stdout).not.to.include('…');
+  });
+
   it('lists what a dry run would send on lines of their own, and claims nothing', async () => {
     const pair = pairs.prepare({ prepare: ({ source }) => putMany(source, 'files', 3, 10) });
     await pair.startServer();

@@ -48,7 +48,8 @@ export class Surroundings {
       writeLine: (line) => writeText(STDOUT, `${line}\n`),
       terminal: {
         get columns() {
-          return process.stderr.columns ?? 80;
+          // A terminal that does not know its width says 0.
+          return process.stderr.columns || Number.POSITIVE_INFINITY;
         },
         write: (text) => writeText(STDERR, text),
       },
