@@ -3,8 +3,10 @@
  * output. One directory has the terminal to itself; several share it line by line, each line with its directory.
  */
 import { writeSync } from 'node:fs';
+import { errnoOf } from '../../../common/ops/errors.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger, isOnTerminal, type Logger } from '../../../common/ops/logger.ts';
+import { endWithoutOutput } from '../../../common/ops/standard-output.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { Progress, progressKind } from '../status/progress.ts';
 import type { WatcherSurroundings } from '../watcher.ts';
@@ -59,7 +61,7 @@ export class Surroundings {
     return {
       logger,
       progress,
-      writeLine: (line) => this.#beside(() => writeText(STDOUT, `${prefix}${line}\n`)),
+      writeLine: (line) => this.#beside(() => writeText(STDOUT, `${prefix}${line}\n`, endOfPlan)),
       complain: (sentence) => this.#beside(() => writeText(STDERR, `sync-watcher: ${prefix}${sentence}\n`)),
     };
   }
@@ -72,15 +74,20 @@ export class Surroundings {
   }
 }
 
-/** Synchronous, so that the last line before an exit is not lost. */
-function writeText(fd: number, text: string): void {
+/** A plan of which lines are lost is none, unlike the work of a watcher that nobody looks at. */
+const endOfPlan = (error: unknown) => endWithoutOutput('sync-watcher', error);
+
+/** Synchronous, so that the last line before an exit is not lost. A line that cannot be written is left out. */
+function writeText(fd: number, text: string, onLost?: (error: unknown) => void): void {
   const bytes = Buffer.from(text);
   for (let done = 0; done < bytes.length; ) {
     try {
       done += writeSync(fd, bytes, done);
     } catch (error) {
       // A pipe whose reader is slow says "again"; one whose reader is gone has nobody who could miss the line.
-      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) return;
+      if (errnoOf(error) === 'EAGAIN') continue;
+      onLost?.(error);
+      return;
     }
   }
 }

@@ -1,7 +1,18 @@
 /**
  * bin/sync-server as it is shipped: the real replica, a real process, a client over a real socket.
  */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials } from '@grpc/grpc-js';
@@ -11,6 +22,7 @@ import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { createClient } from '../../../common/rpc/connect.ts';
 import { unary } from '../../../common/rpc/unary.ts';
 import { SyncServiceClient } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import { ServerProgram } from '../../support/server-program.ts';
 import { ChangesStream, collect, HOLDER_ID, makeDirectory, putFile, reasonOf } from '../../support/sync-fixture.ts';
 
@@ -97,6 +109,25 @@ describe('sync-server with its replica on disk', function () {
     );
     expect(Buffer.concat(parts.map(({ data }) => data)).toString()).to.equal(content.slice(10));
     await server.stop();
+  });
+
+  it('says in one sentence that its output cannot be written', function () {
+    if (!existsSync('/dev/full')) skipBecause(this, 'there is no /dev/full here');
+    const full = openSync('/dev/full', 'w');
+    try {
+      for (const command of [['create', '--scope', 'read'], ['list']]) {
+        const parameters = [script, 'token', ...command, ...dir()];
+        const { status, stderr } = spawnSync(process.execPath, parameters, {
+          stdio: ['ignore', full, 'pipe'],
+          encoding: 'utf8',
+        });
+        expect(stderr).to.match(/(^|\n)sync-server: cannot write to standard output: ENOSPC\n$/);
+        expect(stderr).not.to.match(/\n {4}at /);
+        expect(status).to.equal(1);
+      }
+    } finally {
+      closeSync(full);
+    }
   });
 
   it('refuses a second server on the same directory with status 4 (E107)', async () => {

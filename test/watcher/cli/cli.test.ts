@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -20,6 +21,7 @@ import { MismatchKind } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { EntryKind } from '../../../gen/lockstep/sync/v1/entry.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeServer, type FakeServerScript } from '../../support/fake-server.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import { WatcherProcess } from './run-watcher.ts';
 
 describe('sync-watcher', function () {
@@ -149,6 +151,47 @@ describe('sync-watcher', function () {
     writeFileSync(file, `dir = "${directory}"\nonce = true\n`);
     const { code } = await run(['--config', file], { LOCKSTEP_SERVER: address, LOCKSTEP_TOKEN: 'secret' });
     expect(code).to.equal(0);
+  });
+
+  describe('where its output cannot be written', () => {
+    const FULL = '>/dev/full';
+    /** A pipe whose reader has ended before the program begins. */
+    const UNREAD = '>&3';
+    const runInto = (output: string, args: readonly string[]) =>
+      new Promise<{ code: number | null; stderr: string }>((resolve, reject) => {
+        const script = `exec 3> >(:); wait $!; exec "$@" ${output}`;
+        const main = join(import.meta.dirname, '../../../clients/watcher/main.ts');
+        const child = spawn('bash', ['-c', script, 'bash', process.execPath, main, ...args], {
+          env: { ...process.env, ...environment },
+          stdio: ['ignore', 'ignore', 'pipe'],
+        });
+        let stderr = '';
+        child.stderr.on('data', (data) => (stderr += String(data)));
+        child.once('error', reject);
+        child.once('close', (code) => resolve({ code, stderr }));
+      });
+
+    const commands = [['verify'], ['--dry-run', '--log-level', 'silent']];
+
+    beforeEach(() => {
+      for (let number = 0; number < 20; number++) writeFileSync(join(directory, `file-${number}`), '');
+    });
+
+    for (const command of commands) {
+      it(`${command[0]} ends silently when nobody reads any more`, async () => {
+        const address = await serve();
+        const { code, stderr } = await runInto(UNREAD, [...command, '--dir', directory, '--server', address]);
+        expect({ code, stderr }).to.deep.equal({ code: 141, stderr: '' });
+      });
+
+      it(`${command[0]} says in one sentence that the disk is full`, async function () {
+        if (!existsSync('/dev/full')) skipBecause(this, 'there is no /dev/full here');
+        const address = await serve();
+        const { code, stderr } = await runInto(FULL, [...command, '--dir', directory, '--server', address]);
+        expect(stderr).to.equal('sync-watcher: cannot write to standard output: ENOSPC\n');
+        expect(code).to.equal(1);
+      });
+    }
   });
 
   it('--once sends what the server lacks and ends with 0', async () => {
