@@ -104,7 +104,7 @@ export function defineOptions<const D extends OptionDeclarations>(declarations: 
 
 /** A schema for text that a parser reads ("10m" by parseDuration); the parser's message becomes the schema's. */
 export function parsed<T>(parse: (text: string) => T): z.ZodType<T, string> {
-  return z.string().transform((text, context) => {
+  const schema = z.string().transform((text, context) => {
     try {
       return parse(text);
     } catch (error) {
@@ -112,7 +112,12 @@ export function parsed<T>(parse: (text: string) => T): z.ZodType<T, string> {
       return z.NEVER;
     }
   });
+  readersOfText.add(schema);
+  return schema;
 }
+
+/** The schemas of `parsed`. A number of TOML is one for them to read; elsewhere it is no text, and no name of a directory. */
+const readersOfText = new WeakSet<z.ZodType>();
 
 /**
  * Merges and checks. Switches in the environment are 1/true/yes/on or 0/false/no/off; an empty variable is unset.
@@ -275,9 +280,9 @@ function fromEnvironment(declaration: OptionDeclaration, variable: string, text:
   }
 }
 
-/** TOML has numbers and booleans where the command line has text. */
+/** TOML has numbers and booleans where the command line has text that is read as something. */
 function fromFile(declaration: OptionDeclaration, value: unknown): unknown {
-  if (declaration.flag === undefined || arityOf(declaration) !== 'single') return value;
+  if (!readersOfText.has(declaration.schema)) return value;
   return typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean' ? String(value) : value;
 }
 

@@ -17,7 +17,12 @@ import { parseDuration } from '../../../common/ops/units.ts';
 
 const options = defineOptions({
   dir: { flag: '-d, --dir <dir>', description: 'the directory', schema: z.string(), required: true },
-  listen: { flag: '--listen <addr>', description: 'the address', schema: z.string(), default: '127.0.0.1:50051' },
+  listen: {
+    flag: '--listen <addr>',
+    description: 'the address',
+    schema: parsed((text) => text),
+    default: '127.0.0.1:50051',
+  },
   scanInterval: {
     flag: '--scan-interval <duration>',
     description: 'the full rescan',
@@ -135,6 +140,13 @@ describe('configuration', () => {
 
   it('takes numbers and booleans of TOML where the command line has text', () => {
     expect(resolve({ file: file({ listen: 50051 }) }).values.listen).to.equal('50051');
+  });
+
+  it('takes no number and no boolean for a name', () => {
+    for (const value of [5, true, 5n]) {
+      const content = { ...file({ dir: value }), lines: new Map([['dir', 3]]) };
+      expect(messageOf(() => resolve({ flags: {}, file: content }))).to.match(/^dir in lockstep\.toml:3: .*string/);
+    }
   });
 
   it('shows flags, defaults and opposites in the help', () => {
