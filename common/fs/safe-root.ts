@@ -212,9 +212,9 @@ function openRoot(operatorPath: string, way: Way): { readonly reach: Reach; read
     if (error instanceof LockstepError) throw error;
     switch (errnoOf(error)) {
       case 'ENOENT':
-        throw new LockstepError('ROOT_MISSING', `${operatorPath} does not exist`, { cause: error });
+        throw new LockstepError('ROOT_MISSING', `${operatorPath} does not exist`);
       case 'ENOTDIR':
-        throw new LockstepError('USAGE', `${operatorPath} is not a directory`, { cause: error });
+        throw new LockstepError('USAGE', `${operatorPath} is not a directory`);
       default:
         throw errnoError(`open ${operatorPath}`, error);
     }

@@ -169,16 +169,28 @@ export function errnoError(operation: string, error: unknown, path?: TreePath): 
   return new LockstepError(reasonOfErrno(error), `cannot ${operation}: ${errno}`, { path, cause: error });
 }
 
-/** One printable line for people: the message, and the causes that add something to it. Never a stack. */
+/** One printable line for people: the message, and what the causes add to it. Never a stack. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let current: unknown = error, depth = 0; current !== undefined && depth < 4; depth++) {
-    const text = messageOf(current);
+    const text = additionOf(current, parts);
     // gRPC repeats the peer's message behind its code: "14 UNAVAILABLE: …".
     if (text !== '' && !parts.some((part) => part.includes(text) || text.endsWith(part))) parts.push(text);
     current = current instanceof Error ? current.cause : undefined;
   }
   return printable(parts.join(': ')) || 'unknown error';
+}
+
+/**
+ * Of "ENOENT: no such file or directory, open '/srv/a'" the meaning alone, where "cannot read /srv/a: ENOENT" was said already, and
+ * nothing where the errno is within a longer sentence.
+ */
+function additionOf(error: unknown, said: readonly string[]): string {
+  const text = messageOf(error);
+  const errno = errnoOf(error);
+  if (errno === undefined || !text.startsWith(`${errno}: `)) return text;
+  if (said.at(-1)?.endsWith(errno)) return text.slice(errno.length + 2).replace(/, \w+(?: '.*)?$/s, '');
+  return said.some((part) => part.includes(errno)) ? '' : text;
 }
 
 function messageOf(error: unknown): string {

@@ -77,6 +77,15 @@ describe('describeError', () => {
     expect(describeError(null)).to.equal('unexpected object was thrown');
   });
 
+  it('says an errno once', () => {
+    const cause = errno('ENOENT');
+    const at = (message: string) => describeError(new LockstepError('USAGE', message, { cause }));
+    expect(at('cannot read --ca /srv/x: ENOENT')).to.equal('cannot read --ca /srv/x: ENOENT: failed');
+    expect(at('cannot read /srv/x (ENOENT); give another')).to.equal('cannot read /srv/x (ENOENT); give another');
+    expect(at('cannot go on')).to.equal("cannot go on: ENOENT: failed, open '/srv/x'");
+    expect(describeError(cause)).to.equal("ENOENT: failed, open '/srv/x'");
+  });
+
   it('is one printable line whatever was thrown (S27)', () => {
     const nasty = fc.string({ unit: fc.constantFrom('a', '\n', '\u001b[2J', '\u202e', '\u0007', '\u0085', '\u2028') });
     fc.assert(

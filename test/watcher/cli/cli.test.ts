@@ -106,6 +106,23 @@ describe('sync-watcher', function () {
       expect(existsSync(missing)).to.equal(true);
     });
 
+    it('what is not there, with the reason once', async () => {
+      const missing = join(base, 'missing');
+      const server = ['--server', ':1'];
+      const file = join(missing, 'file');
+      const why = `${file}: ENOENT: no such file or directory`;
+      const sentences: [readonly string[], string][] = [
+        [['--dir', directory, ...server, '--token-file', file], `cannot read --token-file ${why}`],
+        [['--dir', directory, ...server, '--ca', file], `cannot read --ca ${why}`],
+        [['--dir', directory, ...server, '--log-file', file], `cannot open --log-file ${why}`],
+        [['--config', file], `cannot read the configuration file ${why}`],
+        [['verify', '--dir', missing, ...server], `${missing} does not exist`],
+      ];
+      for (const [args, sentence] of sentences) {
+        expect((await run(args)).stderr).to.equal(`sync-watcher: ${sentence}\n`);
+      }
+    });
+
     it('a token that others can read (S41): exit 2', async () => {
       const file = join(base, 'token');
       writeFileSync(file, 'secret\n');
