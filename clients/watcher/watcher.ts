@@ -330,9 +330,7 @@ export class Watcher {
     }
     const isResting = status.phase === 'idle' || status.phase === 'paused' || status.phase === 'stopped';
     if (status.phase === 'stopped' || (isResting && status.heldDeletes > 0)) {
-      const held = `${status.heldDeletes} deletions are more than --max-delete allows, and nothing was deleted`;
-      const what = status.heldDeletes > 0 ? `${held}; if they are meant, give a higher limit` : status.reason;
-      this.#result.reject(new LockstepError('MASS_DELETE', what));
+      this.#result.reject(new LockstepError('MASS_DELETE', status.heldDeletes > 0 ? heldText(status) : status.reason));
       return;
     }
     // Nothing becomes durable in a dry run: it is done when nothing is left to say.
@@ -419,6 +417,11 @@ function withUploads(status: EngineStatus, reachedBytes: number): EngineStatus {
     pendingBytes: Math.max(0, status.pendingBytes - reachedBytes),
     sentContentBytes: status.sentContentBytes + reachedBytes,
   };
+}
+
+function heldText({ heldDeletes, deleteLimit }: EngineStatus): string {
+  const limit = `--max-delete allows (${deleteLimit} ${deleteLimit === 1 ? 'entry' : 'entries'} within a minute)`;
+  return `${heldDeletes} deletions are more than ${limit}, and nothing was deleted; if they are meant, give a higher limit`;
 }
 
 /** For people who find the folder taken; servers limit its length. */

@@ -67,6 +67,7 @@ export function engineStatus(parts: Partial<EngineStatus>): EngineStatus {
     problems: [],
     problemCount: 0,
     heldDeletes: 0,
+    deleteLimit: 0,
     reason: '',
     ...parts,
   };

@@ -51,6 +51,11 @@ export class Deletions {
     return this.#options.guard.heldCount;
   }
 
+  /** What is held is more than these entries within a minute. */
+  get limitEntries(): number {
+    return this.#options.guard.limitEntries;
+  }
+
   /** A person agrees to what is held. */
   confirm(): void {
     this.#options.guard.confirm();

@@ -762,6 +762,7 @@ export class Engine {
       degraded: this.#troubledSinceMs === undefined ? this.#degraded : 'the watched directory cannot be looked at',
       problems: this.#problems,
       heldDeletes: this.#deletions.heldCount,
+      deleteLimit: this.#deletions.limitEntries,
     });
   }
 

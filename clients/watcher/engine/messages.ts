@@ -224,6 +224,8 @@ export interface EngineStatus {
   readonly problems: readonly EngineProblem[];
   readonly problemCount: number;
   readonly heldDeletes: number;
+  /** While some are held: how many may be deleted within a minute. */
+  readonly deleteLimit: number;
   /** Why it is paused or stopped, else empty. */
   readonly reason: string;
 }

@@ -27,6 +27,7 @@ export class MassDeleteGuard {
   /** Deletes that a person has confirmed and that were not made yet. */
   #confirmedCount = 0;
   #heldCount = 0;
+  #limitEntries = 0;
 
   constructor(limit: MassDeleteLimit = DEFAULT_MASS_DELETE_LIMIT) {
     this.#limit = limit;
@@ -35,6 +36,11 @@ export class MassDeleteGuard {
   /** Deletes that wait for `confirm`, as of the last `admit`. */
   get heldCount(): number {
     return this.#heldCount;
+  }
+
+  /** How many may go within a minute, as of the last `admit` that held some. */
+  get limitEntries(): number {
+    return this.#limitEntries;
   }
 
   /**
@@ -50,8 +56,10 @@ export class MassDeleteGuard {
       return 'go';
     }
     const unconfirmed = Math.max(0, count - this.#confirmedCount);
-    if (unconfirmed > 0 && this.#recentCount + unconfirmed > this.#allowed(totalEntries)) {
+    const allowed = this.#allowed(totalEntries);
+    if (unconfirmed > 0 && this.#recentCount + unconfirmed > allowed) {
       this.#heldCount = count;
+      this.#limitEntries = Math.floor(allowed);
       return 'hold';
     }
     this.#heldCount = 0;

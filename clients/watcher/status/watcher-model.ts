@@ -66,6 +66,7 @@ const NOTHING_YET: EngineStatus = {
   problems: [],
   problemCount: 0,
   heldDeletes: 0,
+  deleteLimit: 0,
   reason: '',
 };
 

@@ -89,6 +89,16 @@ describe('MassDeleteGuard', () => {
     expect(new MassDeleteGuard().admit(5001, 10_000, 0)).to.equal('hold');
   });
 
+  it('tells the limit in entries', () => {
+    const limitOf = (guard: MassDeleteGuard, count: number, total: number) => {
+      expect(guard.admit(count, total, 0)).to.equal('hold');
+      return guard.limitEntries;
+    };
+    expect(limitOf(new MassDeleteGuard(), 5000, 5001)).to.equal(2500);
+    expect(limitOf(new MassDeleteGuard(), 1500, 1500)).to.equal(1000);
+    expect(limitOf(new MassDeleteGuard({ limit: { kind: 'entries', entries: 3 }, floorEntries: 0 }), 4, 9)).to.equal(3);
+  });
+
   it('adds small rounds up, and forgets them after a minute', () => {
     const guard = new MassDeleteGuard({ limit: { kind: 'entries', entries: 10 }, floorEntries: 0 });
     expect(guard.admit(6, 100, 0)).to.equal('go');
