@@ -5,7 +5,7 @@
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { Backoff, sleep } from '../../../common/ops/async.ts';
 import { ExitCode, LockstepError } from '../../../common/ops/errors.ts';
-import { formatBytes, formatDuration } from '../../../common/ops/units.ts';
+import { formatBytes } from '../../../common/ops/units.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
 import { fromWireEntry } from '../../../common/rpc/entry-codec.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
@@ -13,6 +13,7 @@ import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { compareTreePaths, displayPath, fromWirePath, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Connection } from '../push/connection.ts';
 import { digestFunctionFromWire, greet, type ServerFacts } from '../push/handshake.ts';
+import { connectionTrouble, unreachable } from '../push/reconnect.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
 import { localOwners } from '../observe/local-owners.ts';
 import { compareTrees, recordDifferences, type RemoteEntry, type TreeDifference } from '../verify/compare-trees.ts';
@@ -79,6 +80,7 @@ async function connect(
 ): Promise<{ readonly connection: Connection; readonly server: ServerFacts }> {
   const signal = AbortSignal.timeout(Math.max(1, timeoutMs));
   const backoff = new Backoff({ initialMs: 100, maxMs: 1000 });
+  let trouble = '';
   for (;;) {
     const connection = new Connection({ address, security });
     try {
@@ -88,9 +90,9 @@ async function connect(
       const isAbsent =
         error instanceof LockstepError && (error.reason === 'SERVER_UNREACHABLE' || error.reason === 'DRAINING');
       if (!isAbsent && !signal.aborted) throw error;
+      if (isAbsent) trouble = connectionTrouble(error);
       if (signal.aborted || (await sleptTooLong(backoff.next(), signal))) {
-        const text = `no server could be reached at ${address.text} within ${formatDuration(timeoutMs)}; is it running?`;
-        throw new LockstepError('SERVER_UNREACHABLE', text, { cause: error });
+        throw unreachable({ address: address.text, timeoutMs }, trouble);
       }
     }
   }

@@ -209,10 +209,7 @@ export class Reconnect {
     if (this.#options.mode === 'watch') return;
     if (!isAbsence(error.reason) && ++this.#faults >= MAX_FAULTS) throw error;
     if (this.#remainingMs() > 0) return;
-    const { address, timeoutMs } = this.#options;
-    const trouble = this.#lastTrouble === '' ? '' : ` (${this.#lastTrouble})`;
-    const what = `no server could be reached at ${address} within ${formatDuration(timeoutMs)}${trouble}; is it running?`;
-    throw new LockstepError('SERVER_UNREACHABLE', what);
+    throw unreachable(this.#options, this.#lastTrouble);
   }
 
   #explained(error: LockstepError): LockstepError {
@@ -233,6 +230,16 @@ export class Reconnect {
     this.#lastLogged = error.reason;
     logger[level]({ reason: error.reason, delay_ms: Math.round(delayMs) }, `not connected to ${reason}; trying again`);
   }
+}
+
+/** What somebody who waits is told in the end. `trouble` is that of the last try, or empty. */
+export function unreachable(
+  { address, timeoutMs }: { readonly address: string; readonly timeoutMs: number },
+  trouble: string,
+): LockstepError {
+  const where = `at ${address} within ${formatDuration(timeoutMs)}`;
+  const why = trouble === '' ? '' : ` (${trouble})`;
+  return new LockstepError('SERVER_UNREACHABLE', `no server could be reached ${where}${why}; is it running?`);
 }
 
 /** grpc-js wraps what the operating system says ("connect ECONNREFUSED 127.0.0.1:1") into words of its own. */

@@ -133,17 +133,12 @@ describe('sync-watcher', function () {
     });
 
     it('a server that is not there: exit 3 after --timeout', async () => {
-      const { code, stderr } = await run([
-        '--dir',
-        directory,
-        '--server',
-        '127.0.0.1:1',
-        '--once',
-        '--timeout',
-        '300ms',
-      ]);
-      expect(stderr).to.contain('is it running?');
-      expect(code).to.equal(3);
+      for (const command of ['--once', 'verify']) {
+        const args = [command, '--dir', directory, '--server', '127.0.0.1:1', '--timeout', '300ms'];
+        const { code, stderr } = await run(args);
+        expect(stderr).to.match(/ within 300 ms \(connect ECONNREFUSED 127\.0\.0\.1:1\); is it running\?\n$/);
+        expect(code).to.equal(3);
+      }
     });
 
     it('a server that refuses: exit 4', async () => {
