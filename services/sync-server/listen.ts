@@ -3,14 +3,18 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
-import { LockstepError } from '../../common/ops/errors.ts';
+import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
 import { type Address, tcpAddress, type UnixAddress } from '../../common/rpc/address.ts';
 import { bindServer } from '../../common/rpc/server-options.ts';
 
 /** @returns the address with the port that was really taken. @throws LockstepError USAGE */
 export async function listen(server: Server, address: Address, credentials: ServerCredentials): Promise<Address> {
-  if (address.kind === 'unix') await removeStaleSocket(address);
+  if (address.kind === 'unix') {
+    requireDirectory(address);
+    await removeStaleSocket(address);
+  }
   let port: number;
   try {
     port = await bindServer(server, address, credentials);
@@ -21,6 +25,28 @@ export async function listen(server: Server, address: Address, credentials: Serv
   // Whoever may connect may write the folder.
   chmodSync(address.path, 0o600);
   return address;
+}
+
+/** Without it the system says "no permission" (libuv makes EACCES of bind's ENOENT). */
+function requireDirectory(address: UnixAddress): void {
+  const directory = dirname(address.path);
+  try {
+    // With the slash it has to be a directory.
+    lstatSync(join(directory, '/'));
+  } catch (error) {
+    throw problem(address, `${whyNoDirectory(directory, error)}, or give another path with --listen`);
+  }
+}
+
+function whyNoDirectory(directory: string, error: unknown): string {
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+      return `the directory ${directory} does not exist; make it`;
+    case 'ENOTDIR':
+      return `${directory} is, or lies below, something that is not a directory; remove that`;
+    default:
+      return `the directory ${directory} cannot be reached (${errnoOf(error)}); change its owner or mode`;
+  }
 }
 
 /** A socket outlives its server when that was killed. It is removed only when nobody listens on it (S41). */
@@ -56,15 +82,19 @@ function isServed(path: string): Promise<boolean> {
 
 function explained(error: unknown, address: Address): unknown {
   if (!(error instanceof LockstepError)) return error;
-  const problem = (why: string) => new LockstepError('USAGE', `cannot listen on ${address.text}: ${why}`);
   if (error.message.includes('EADDRINUSE')) {
-    return problem('the address is in use; stop the other server or choose another port with --listen');
+    return problem(address, 'the address is in use; stop the other server or choose another port with --listen');
   }
   if (error.message.includes('EACCES')) {
-    return problem('no permission; choose a port above 1023, or a directory that you may write to');
+    const what = address.kind === 'unix' ? 'a directory that you may write to' : 'a port above 1023';
+    return problem(address, `no permission; choose ${what}`);
   }
   if (/EADDRNOTAVAIL|ENOTFOUND|EAI_/.test(error.message)) {
-    return problem('this machine has no such address; give one of its own with --listen');
+    return problem(address, 'this machine has no such address; give one of its own with --listen');
   }
   return error;
+}
+
+function problem(address: Address, why: string): LockstepError {
+  return new LockstepError('USAGE', `cannot listen on ${address.text}: ${why}`);
 }

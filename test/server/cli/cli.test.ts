@@ -191,6 +191,18 @@ describe('sync-server', function () {
     it('a command that does not exist', () => expectUsage(['verfy', ...dir()], /verfy|too many arguments/));
     it('an address that is none', () =>
       expectUsage([...dir(), '--listen', '1.2.3.4.5:x'], /--listen: .*not an address/));
+    it('a socket in a directory that is not there', () =>
+      expectUsage(
+        [...dir(), '--http', 'off', '--listen', `unix:${file('nowhere/s.sock')}`],
+        /cannot listen on unix:.*: the directory \/.*\/nowhere does not exist; make it, or give another path/,
+      ));
+    it('a socket below a file', () => {
+      writeFileSync(file('file'), '');
+      return expectUsage(
+        [...dir(), '--http', 'off', '--listen', `unix:${file('file/s.sock')}`],
+        /cannot listen on unix:.*\/file is, or lies below, something that is not a directory; .*--listen/,
+      );
+    });
     it('an http address that is none', () => expectUsage([...dir(), '--http', 'unix:x'], /--http: .*or off/));
     it('a scope that does not exist', () =>
       expectUsage(['token', 'create', ...dir(), '--scope', 'root'], /--scope: .*read.*write.*admin/));
