@@ -421,7 +421,8 @@ function withUploads(status: EngineStatus, reachedBytes: number): EngineStatus {
 
 function heldText({ heldDeletes, deleteLimit }: EngineStatus): string {
   const limit = `--max-delete allows (${deleteLimit} ${deleteLimit === 1 ? 'entry' : 'entries'} within a minute)`;
-  return `${heldDeletes} deletions are more than ${limit}, and nothing was deleted; if they are meant, give a higher limit`;
+  const held = heldDeletes === 1 ? '1 deletion is' : `${heldDeletes} deletions are`;
+  return `${held} more than ${limit}, and nothing was deleted; if they are meant, give a higher limit`;
 }
 
 /** For people who find the folder taken; servers limit its length. */

@@ -78,7 +78,9 @@ export function statusText(status: GetStatusResponse, nowMs: number): string {
   row('server', `${displayText(status.server)}, folder ${displayText(status.folder)}`);
   row('entries', String(status.entries));
   if (status.pendingChanges > 0n || status.pendingBytes > 0n) {
-    row('behind by', `${status.pendingChanges} changes, ${formatBytes(Number(status.pendingBytes))}`);
+    const changes = `${status.pendingChanges} ${status.pendingChanges === 1n ? 'change' : 'changes'}`;
+    // The bytes of what was only heard of are not known yet.
+    row('behind by', status.pendingBytes > 0n ? `${changes}, ${formatBytes(Number(status.pendingBytes))}` : changes);
   }
   const lastMs = Number(status.lastChangeMs);
   const latency = status.latencyMs > 0 ? ` · ${latencyText(status.latencyMs)}` : '';

@@ -117,6 +117,17 @@ describe('ControlService', () => {
     expect(status.pid).to.equal(process.pid);
   });
 
+  it('tells how far it is behind, without bytes where they are not known', async () => {
+    const behindBy = async (pendingChanges: number, pendingBytes: number) => {
+      model.engineSays(engineStatus({ phase: 'sending', pendingChanges, pendingBytes }));
+      return /^ +behind by +(.*)$/m.exec(statusText(await client.status(), Date.now()))?.[1];
+    };
+    expect(await behindBy(1, 0)).to.equal('1 change');
+    expect(await behindBy(2, 0)).to.equal('2 changes');
+    expect(await behindBy(1, 5000)).to.equal('1 change, 5 kB');
+    expect(await behindBy(0, 0)).to.equal(undefined);
+  });
+
   it('tells what is being done, how far and how fast', async () => {
     model.engineSays(engineStatus({ phase: 'starting' }));
     expect(statusJson(await client.status())).to.include({
