@@ -63,13 +63,39 @@ describe('an entry that cannot be read', () => {
     await pair.inStep();
     chmodSync(join(pair.source, 'closed'), 0);
     await pair.command('rescan', ...pair.controlArguments);
-    await pair.statusWhere('it is named', ({ problems }) => JSON.stringify(problems).includes('closed'));
+    const { problems } = await pair.statusWhere('it is named', ({ problem_count: count }) => Number(count) > 0);
+    expect(problems).to.deep.equal([
+      { path: 'closed', reason: 'PERMISSION_DENIED', message: 'cannot be read (EACCES)' },
+    ]);
     putOwned(pair, 'beside.txt');
     await pair.follows({ except: (path) => path === 'closed' });
     expect(existsSync(join(pair.replica, 'closed', 'deep', 'file.txt'))).to.equal(true);
     chmodSync(join(pair.source, 'closed'), 0o755);
     putOwned(pair, 'closed/deep/later.txt');
     await pair.follows();
+  });
+
+  it('as a directory with a .syncignore is one problem, and keeps the last good rules (E49, E120)', async () => {
+    const pair = await pairs.start({ watcherUid: NOBODY });
+    putOwned(pair, 'ruled/.syncignore', '*.secret\n');
+    putOwned(pair, 'ruled/inner/a.secret');
+    putOwned(pair, 'ruled/open.txt');
+    await pair.flush();
+    const closed = join(pair.source, 'ruled');
+    chmodSync(closed, 0);
+    await pair.command('rescan', ...pair.controlArguments);
+    const { problems } = await pair.statusWhere('it is named', ({ problem_count: count }) => Number(count) > 0);
+    expect(problems).to.deep.equal([
+      { path: 'ruled', reason: 'PERMISSION_DENIED', message: 'cannot be read (EACCES)' },
+    ]);
+    chmodSync(closed, 0o755);
+    putOwned(pair, 'ruled/b.secret');
+    putOwned(pair, 'ruled/late.txt');
+    await pair.statusWhere('late.txt arrives', () => existsSync(join(pair.replica, 'ruled', 'late.txt')));
+    await pair.flush();
+    for (const name of ['inner/a.secret', 'b.secret']) {
+      expect(existsSync(join(pair.replica, 'ruled', name)), name).to.equal(false);
+    }
   });
 
   it('as a .syncignore keeps the last good rules, and lets nothing out where there are none (E120)', async () => {

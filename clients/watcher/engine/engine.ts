@@ -264,9 +264,7 @@ export class Engine {
       if (errno === undefined || !PASSING_ERRNOS.has(errno)) throw error;
       this.#troubledSinceMs ??= nowMs;
       if (this.#options.mode !== 'watch' && nowMs - this.#troubledSinceMs > MAX_TROUBLE_MS) throw error;
-      this.#logObserved('warn', `the watched directory cannot be looked at: ${describeError(error)}; trying again`, {
-        errno,
-      });
+      this.#logObserved('warn', `the watched directory cannot be looked at (${errno}); trying again`, { errno });
       this.#resumeMs = nowMs + TROUBLE_PAUSE_MS;
       this.#wantWholeScan({ reason: 'file-system', detail: errno }, BEFORE_ALL_MS);
       return false;

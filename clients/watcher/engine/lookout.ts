@@ -231,7 +231,11 @@ export class Lookout {
     const directory = this.#options.root.tryDirectory(dir);
     if (directory === undefined) return false;
     const { changed, problem } = this.#options.ignore.reload(dir, readIgnoreFile(directory));
-    if (problem !== undefined) this.#options.onRulesProblem(joinPath(dir, IGNORE_FILE_NAME), problem);
+    // Whether there are rules in a directory that cannot be searched nobody knows; that it cannot be is found where it is looked through.
+    const isOfDirectory = problem?.path === dir;
+    if (problem !== undefined && !isOfDirectory) {
+      this.#options.onRulesProblem(joinPath(dir, IGNORE_FILE_NAME), problem);
+    }
     return changed;
   }
 

@@ -6,7 +6,7 @@ import type { Directory } from '../../../common/fs/directory.ts';
 import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
-import { describeError, errnoOf, reasonOfErrno } from '../../../common/ops/errors.ts';
+import { errnoOf, reasonOfErrno } from '../../../common/ops/errors.ts';
 import { type DiskIdentity, type IndexedEntry, MAX_MTIME_NS, MIN_MTIME_NS } from '../../../common/tree/entry.ts';
 import { ownerKey, sameOwner } from '../../../common/tree/owner.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
@@ -316,7 +316,8 @@ export class Scanner {
   #reportUnreadable(path: TreePath, error: unknown, report = this.#options.report): void {
     if (errnoOf(error) === undefined) throw error;
     if (isGone(error) || errnoOf(error) === 'ESTALE') return;
-    report(path, reasonOfErrno(error), `cannot be read: ${describeError(error)}`);
+    // Not the whole message: in it is the handle by which the directory is reached.
+    report(path, reasonOfErrno(error), `cannot be read (${errnoOf(error)})`);
   }
 }
 
