@@ -90,6 +90,9 @@ function checkTable(table: ConfigurationFile): void {
   }
   rejectUnknownKeys(table, TABLE_KEYS);
   if (typeof table.content['dir'] === 'string') return;
+  if (Object.hasOwn(table.content, 'dir')) {
+    throw new LockstepError('USAGE', `${fileOrigin(table, 'dir')}: dir must be a text`);
+  }
   throw new LockstepError('USAGE', `${tableOrigin(table)}: each [[${TABLE}]] needs a dir`);
 }
 

@@ -128,6 +128,10 @@ function folderKeyOf(file: ConfigurationFile | undefined): string | readonly z.i
   const value = file?.content['folder'];
   if (typeof value === 'string') return value;
   if (file === undefined || value === undefined) return undefined;
+  if (typeof value !== 'object') {
+    const message = `folder in ${fileOrigin(file, 'folder')} must be a text, or tables, each headed [[folder]]`;
+    throw new LockstepError('USAGE', message);
+  }
   return (tablesOf(file, 'folder') ?? []).map((table) => {
     rejectUnknownKeys(table, TABLE_KEYS, WHAT_TABLES_HAVE);
     const result = folderTable.safeParse(table.content);

@@ -80,6 +80,7 @@ describe('folders of a command', () => {
     );
     expect(() => allFolders(none, file('[[folder]]\nname = "a"\ndirr = "/srv"'))).to.throw(/did you mean "dir"\?/);
     expect(() => allFolders(none, file('[[folder]]\nname = "a"\ndir = 3'))).to.throw(/dir must be a text/);
+    expect(() => allFolders(none, file('folder = 5'))).to.throw(/folder in .* must be a text, or tables/);
     expect(() => allFolders(none, file('[folder]\nname = "a"'))).to.throw(/must be tables, each headed \[\[folder\]\]/);
     expect(() => allFolders({ ...none, dir: 'x', folder: 'a\nb' }, undefined)).to.throw(/printable/);
   });

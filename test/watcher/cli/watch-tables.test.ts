@@ -68,6 +68,8 @@ describe('[[watch]] tables', () => {
       ],
       [['[[watches]]', 'dir = "/a"'], /unknown key "watches" in .*watcher.toml:1; did you mean "watche?r?"\?/],
       [['[[watch]]', 'server = ":1"'], /watcher.toml:1: each \[\[watch\]\] needs a dir/],
+      [['[[watch]]', 'dir = 5'], /watcher.toml:2: dir must be a text/],
+      [['[[watch]]', 'dir = "/a"', 'folder = 5'], /folder in .*watcher.toml:3: .*string/],
       [['[[watch]]', 'dir = "/a"', 'log-level = "debug"'], /watcher.toml:3: log-level is for all directories/],
       [['dir = "/a"', '[[watch]]', 'dir = "/b"'], /watcher.toml:1: there are \[\[watch\]\] tables; give dir in them/],
       [['[[watch]]', 'dir = "/a"', 'scan-interval = "often"'], /scan-interval in .*watcher.toml:3: "often"/],
