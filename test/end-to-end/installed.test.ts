@@ -140,7 +140,7 @@ describe('the package, installed where there is nothing but Node', function () {
       const text = readFileSync(join(home, target), 'utf8');
       expect(text.startsWith('#!/usr/bin/env node\n')).to.equal(true);
       expect(text).to.match(
-        /keepCompiledCode\(\);\ncollectYoungOften\(\);\ngiveBackMemoryWhenIdle\(\);\nconst \{ run(?:Cli)? \} = await import/,
+        /keepCompiledCode\(\);\ncollectYoungOften\(\);\ngiveBackMemoryWhenIdle\(\);\nwatchStandardOutput\('sync-\w+'\);\nconst \{ run(?:Cli)? \} = await import/,
       );
     }
   });

@@ -104,7 +104,9 @@ describe('describeError', () => {
 
 describe('exit status', () => {
   it('is what the contract says', () => {
-    expect(ExitCode).to.deep.equal({ OK: 0, SOME_FAILED: 1, USAGE: 2, UNREACHABLE: 3, REFUSED: 4, SAFETY: 5 });
+    const { SIGINT, SIGTERM, SIGBREAK, ...codes } = ExitCode;
+    expect(codes).to.deep.equal({ OK: 0, SOME_FAILED: 1, USAGE: 2, UNREACHABLE: 3, REFUSED: 4, SAFETY: 5 });
+    expect([SIGINT, SIGTERM, SIGBREAK]).to.deep.equal([130, 143, 149]);
     expect(exitCodeOf('USAGE')).to.equal(2);
     expect(exitCodeOf('SERVER_UNREACHABLE')).to.equal(3);
     for (const reason of ['UNAUTHENTICATED', 'PERMISSION_DENIED', 'LEASE_HELD'] as const) {
