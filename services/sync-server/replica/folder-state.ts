@@ -6,8 +6,10 @@ import { randomBytes } from 'node:crypto';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { AppliedProblem } from './replica.ts';
 
-/** Answers that are remembered: more than can be on their way. */
+/** Answers that are remembered: more than can be on their way … */
 const ANSWERS = 4_096;
+/** … unless they have very many problems. All of them are in memory, and read at each start. */
+const MAX_ANSWERS_CHARS = 8 * 2 ** 20;
 const ANSWER_PREFIX = 'answer.';
 
 export interface RememberedAnswer {
@@ -24,7 +26,9 @@ export class FolderState {
   /** By batch id, oldest first. */
   #answers = new Map<string, RememberedAnswer>();
   #nextSlot = 0;
-  #slots: string[] = [];
+  #slots = new Map<number, StoredSlot>();
+  /** Of all of them. */
+  #chars = 0;
 
   constructor(index: TreeIndex) {
     this.#index = index;
@@ -65,16 +69,17 @@ export class FolderState {
     this.#headBatchId = Buffer.from(getMeta('head_batch_id') ?? '', 'hex');
     this.#lease = BigInt(getMeta('lease') ?? 0);
     this.#answers = new Map();
-    this.#slots = [];
+    this.#slots = new Map();
+    this.#chars = 0;
     this.#nextSlot = Number(getMeta('next_answer') ?? 0);
     const stored = this.#index.allMeta(ANSWER_PREFIX);
     for (let step = 0; step < ANSWERS; step++) {
       const slot = (this.#nextSlot + step) % ANSWERS;
       const text = stored.get(String(slot));
-      if (text === undefined) continue;
+      if (text === undefined || text === FORGOTTEN) continue;
       const { batchId, revision, problems } = JSON.parse(text) as StoredAnswer;
       this.#answers.set(batchId, { revision: BigInt(revision), problems });
-      this.#slots[slot] = batchId;
+      this.#keep(slot, { batchId, chars: text.length });
     }
   }
 
@@ -109,14 +114,42 @@ export class FolderState {
   remember(batchId: Buffer, answer: RememberedAnswer): void {
     const key = batchId.toString('hex');
     const slot = this.#nextSlot;
-    const forgotten = this.#slots[slot];
-    if (forgotten !== undefined) this.#answers.delete(forgotten);
-    this.#slots[slot] = key;
+    this.#forget(slot);
     this.#nextSlot = (slot + 1) % ANSWERS;
     this.#answers.set(key, answer);
     const stored: StoredAnswer = { batchId: key, revision: String(answer.revision), problems: answer.problems };
-    this.#index.setMeta(`${ANSWER_PREFIX}${slot}`, JSON.stringify(stored));
+    const text = JSON.stringify(stored);
+    this.#keep(slot, { batchId: key, chars: text.length });
+    this.#index.setMeta(`${ANSWER_PREFIX}${slot}`, text);
+    // Oldest first; the newest stays, however long it is.
+    for (const old of this.#slots.keys()) {
+      if (this.#chars <= MAX_ANSWERS_CHARS || old === slot) break;
+      this.#forget(old);
+      this.#index.setMeta(`${ANSWER_PREFIX}${old}`, FORGOTTEN);
+    }
   }
+
+  #keep(slot: number, stored: StoredSlot): void {
+    this.#slots.set(slot, stored);
+    this.#chars += stored.chars;
+  }
+
+  #forget(slot: number): void {
+    const forgotten = this.#slots.get(slot);
+    if (forgotten === undefined) return;
+    this.#slots.delete(slot);
+    this.#chars -= forgotten.chars;
+    this.#answers.delete(forgotten.batchId);
+  }
+}
+
+/** In the place of an answer. */
+const FORGOTTEN = '';
+
+/** In the order of their answers. */
+interface StoredSlot {
+  readonly batchId: string;
+  readonly chars: number;
 }
 
 interface StoredAnswer {

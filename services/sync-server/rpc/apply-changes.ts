@@ -19,7 +19,7 @@ import {
 } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { AppliedBatch, IncomingBatch } from '../replica/replica.ts';
 import { toWireApplied } from './applied-batch.ts';
-import { type ChangeSummary, plainBatchBytes, summarizeBatch } from './batch-summary.ts';
+import { type ChangeSummary, plainBatchBytes, summariesBytes, summarizeBatch } from './batch-summary.ts';
 import { ByteWindow } from './byte-window.ts';
 import { MessageFiller } from './message-filler.ts';
 import { isRefusal } from './folder-problems.ts';
@@ -128,11 +128,12 @@ class ChangesSession {
     }
     const { replica, changeLog, traffic } = this.#served;
     const { lease, acknowledgement } = this.#options;
-    const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES;
     this.#context.metrics.batchBytes.add(frame.encoded.length, { folder: replica.folder });
     const rawBytes = plainBatchBytes(frame.encoded, frame.form, maxBatchBytes);
     traffic.carried({ wireBytes: frame.encoded.length, rawBytes });
-    const changes = summarizeBatch(frame.encoded, frame.form, maxBatchBytes, changeLog.detail);
+    const changes = summarizeBatch(frame.encoded, frame.form, this.#context.limits, changeLog.detail);
+    // Compressed, a batch may be much smaller than what is kept of it here.
+    const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES + summariesBytes(changes);
     const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
     applied.catch(() => undefined);

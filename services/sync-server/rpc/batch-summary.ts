@@ -7,6 +7,7 @@ import { decompressLiterals } from '../../../common/content/literals.ts';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import type { AppliedBatch } from '../replica/replica.ts';
+import type { Limits } from './limits.ts';
 
 export const CHANGE_OPERATIONS = ['put', 'mkdir', 'symlink', 'metadata', 'move', 'delete', 'link'] as const;
 export type ChangeOperationName = (typeof CHANGE_OPERATIONS)[number];
@@ -24,6 +25,7 @@ export interface ChangeSummary {
 /** `operations` leaves paths and sizes out: what the counters need when nothing is logged. */
 export type SummaryDetail = 'all' | 'operations';
 
+const SUMMARY_BYTES = 64;
 const BATCH_CHANGES = 2;
 const COMPRESSED_SIZE = 2;
 /** `PutFile.entry` and its like, `Move.from`, `Delete.path`. */
@@ -32,11 +34,11 @@ const MOVE_TO = 2;
 const ENTRY_PATH = 1;
 const ENTRY_SIZE = 5;
 
-/** One summary for each change of the batch, by position. Empty when the bytes are no batch: then nothing is applied. */
+/** One summary for each change of the batch, by position. Empty when the bytes are no batch within the limits: then nothing is applied. */
 export function summarizeBatch(
   encoded: Uint8Array,
   form: 'batch' | 'compressed',
-  maxBatchBytes: number,
+  { maxBatchBytes, maxBatchChanges }: Pick<Limits, 'maxBatchBytes' | 'maxBatchChanges'>,
   detail: SummaryDetail = 'all',
 ): readonly ChangeSummary[] {
   const read = detail === 'all' ? readChange : readOperationName;
@@ -47,12 +49,20 @@ export function summarizeBatch(
       const [field, wireType] = reader.tag();
       if (field === BATCH_CHANGES) changes.push(read(reader, endOfMessage(reader)));
       else reader.skip(wireType, field);
+      if (changes.length > maxBatchChanges) return [];
     }
     return changes;
   } catch {
     // The replica finds the same, and answers with what is wrong.
     return [];
   }
+}
+
+/** About what summaries take in memory, for whoever keeps them. A change of some bytes has one of this size, and paths. */
+export function summariesBytes(changes: readonly ChangeSummary[]): number {
+  let bytes = 0;
+  for (const { path, from = '' } of changes) bytes += SUMMARY_BYTES + path.length + from.length;
+  return bytes;
 }
 
 /** Those of a batch's changes that its answer does not name as a problem. */

@@ -492,6 +492,41 @@ describe('the applier', () => {
     check();
   });
 
+  it('remembers of answers with very many problems the last few only, and reads no more at a start (E109)', () => {
+    const { index, state } = replica.core;
+    const idOf = (at: number): Buffer => Buffer.alloc(16, at);
+    const problems = Array.from({ length: 8_000 }, (_, at) => ({
+      index: at,
+      kind: 'failed' as const,
+      path: p(`d/${at}`),
+      reason: 'IO',
+      message: 'x'.repeat(100),
+    }));
+    const answers = 30;
+    index.transaction(() => {
+      for (let at = 0; at < answers; at++) state.remember(idOf(at), { revision: BigInt(at), problems });
+      state.remember(idOf(answers), { revision: BigInt(answers), problems: [] });
+      state.saveHead();
+    });
+    const chars = [...index.allMeta('answer.').values()].reduce((sum, text) => sum + text.length, 0);
+    expect(chars).to.be.within(2 ** 20, 9 * 2 ** 20);
+    const check = (): void => {
+      expect(state.answerTo(idOf(0))).to.equal(undefined);
+      expect(state.answerTo(idOf(answers - 1))?.problems).to.have.length(8_000);
+      expect(state.answerTo(idOf(answers))).to.deep.equal({ revision: BigInt(answers), problems: [] });
+    };
+    check();
+    state.reload();
+    check();
+    // The bound holds behind a start as well.
+    index.transaction(() => {
+      for (let at = answers + 1; at < 2 * answers; at++) state.remember(idOf(at), { revision: BigInt(at), problems });
+      state.saveHead();
+    });
+    expect(state.answerTo(idOf(answers))).to.equal(undefined);
+    expect(state.answerTo(idOf(2 * answers - 1))?.problems).to.have.length(8_000);
+  });
+
   it('ignores a FIFO in the replica, and removes it with its directory (E15)', () => {
     replica.applyAll(mkdir('d'));
     execFileSync('mkfifo', [local('d/pipe')]);

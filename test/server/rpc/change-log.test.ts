@@ -7,12 +7,12 @@ import fc from 'fast-check';
 import { createLogger } from '../../../common/ops/logger.ts';
 import { MetricsRegistry } from '../../../common/ops/metrics.ts';
 import { Batch, type Change, CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
-import { summarizeBatch } from '../../../services/sync-server/rpc/batch-summary.ts';
+import { summariesBytes, summarizeBatch } from '../../../services/sync-server/rpc/batch-summary.ts';
 import { ChangeLog } from '../../../services/sync-server/rpc/change-log.ts';
 import { MemoryReplica } from '../../support/memory-replica.ts';
 import { deletePath, makeDirectory, putFile } from '../../support/sync-fixture.ts';
 
-const MAX_BYTES = 2 ** 21;
+const LIMITS = { maxBatchBytes: 2 ** 21, maxBatchChanges: 16 };
 const move = (from: string, to: string): Change => ({ operation: { $case: 'move', value: { from, to } } });
 const encode = (...changes: Change[]) => Batch.encode({ batchId: Buffer.alloc(16), changes }).finish();
 
@@ -31,8 +31,8 @@ describe('batch summary', () => {
         const batch = encode(...changes);
         const compressed = CompressedBatch.encode({ compressor: 1, size: 0n, data: zstdCompressSync(batch) }).finish();
         const found = isCompressed
-          ? summarizeBatch(compressed, 'compressed', MAX_BYTES)
-          : summarizeBatch(batch, 'batch', MAX_BYTES);
+          ? summarizeBatch(compressed, 'compressed', LIMITS)
+          : summarizeBatch(batch, 'batch', LIMITS);
         expect(found).to.deep.equal(changes.map(expectedSummary));
       }),
     );
@@ -41,7 +41,7 @@ describe('batch summary', () => {
   it('finds the operations alone where nothing is logged', () => {
     fc.assert(
       fc.property(fc.array(change, { maxLength: 8 }), (changes) => {
-        const found = summarizeBatch(encode(...changes), 'batch', MAX_BYTES, 'operations');
+        const found = summarizeBatch(encode(...changes), 'batch', LIMITS, 'operations');
         expect(found.map(({ operation }) => operation)).to.deep.equal(
           changes.map((one) => expectedSummary(one).operation),
         );
@@ -50,15 +50,25 @@ describe('batch summary', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 60 }),
-        (bytes) => void summarizeBatch(bytes, 'batch', MAX_BYTES, 'operations'),
+        (bytes) => void summarizeBatch(bytes, 'batch', LIMITS, 'operations'),
       ),
     );
   });
 
+  it('tells about what it takes in memory, which is more than a short batch has', () => {
+    const changes = [deletePath('a'), move('from', 'to')];
+    const batch = encode(...changes);
+    const found = summarizeBatch(batch, 'batch', LIMITS);
+    expect(summariesBytes(found)).to.be.greaterThan(batch.length).and.below(300);
+    expect(summariesBytes([])).to.equal(0);
+  });
+
   it('never throws, and does not decompress beyond the limit (S22)', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => void summarizeBatch(bytes, 'batch', MAX_BYTES)));
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => void summarizeBatch(bytes, 'batch', LIMITS)));
+    const tooMany = encode(...Array.from({ length: LIMITS.maxBatchChanges + 1 }, (_, at) => deletePath(`${at}`)));
+    expect(summarizeBatch(tooMany, 'batch', LIMITS)).to.deep.equal([]);
     const bomb = { compressor: 1, size: 1n, data: zstdCompressSync(Buffer.alloc(2 ** 24)) } as const;
-    expect(summarizeBatch(CompressedBatch.encode(bomb).finish(), 'compressed', MAX_BYTES)).to.deep.equal([]);
+    expect(summarizeBatch(CompressedBatch.encode(bomb).finish(), 'compressed', LIMITS)).to.deep.equal([]);
   });
 });
 
@@ -73,7 +83,7 @@ describe('change log', () => {
     const changes = summarizeBatch(
       encode(makeDirectory('d'), putFile('d/\u001b[31m%FF', '12345'), deletePath('refused'), move('d', 'e')),
       'batch',
-      MAX_BYTES,
+      LIMITS,
     );
     const answer = { batchId: Buffer.alloc(16), revision: 1n, durable: true, problems: [problem] };
     log.applied(changes, answer, 12.34);
