@@ -4,7 +4,7 @@
  */
 import type { Digest } from '../../../common/content/digest.ts';
 import { Deferred } from '../../../common/ops/async.ts';
-import { describeError, LockstepError } from '../../../common/ops/errors.ts';
+import { describeError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import type { Entry } from '../../../common/tree/entry.ts';
 import { displayPath, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { Applier } from './applier.ts';
@@ -187,7 +187,7 @@ export class ApplierService implements ApplierApi {
     index.begin();
     try {
       for (const { path, what } of found) {
-        if (what === 'content') quarantine(this.#core, path);
+        if (what === 'content' && !this.#isSettledWith(path)) continue;
         // Whoever has linked it hears of it, though nothing else of it is wrong.
         if (what === 'links') corrected.add(path);
         // Without an identity the content is read anew, however unchanged the file looks (E98).
@@ -208,6 +208,19 @@ export class ApplierService implements ApplierApi {
       throw this.#afterDrift(error);
     }
     this.#tellDrift([...corrected]);
+  }
+
+  /** False where a bad content could not be moved aside: it is left for the next time, and no reason to look at no others. */
+  #isSettledWith(path: TreePath): boolean {
+    try {
+      quarantine(this.#core, path);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      const fields = { path: displayPath(path), err: error };
+      this.#core.logger.error(fields, 'a content went bad on the disk and cannot be moved to the quarantine');
+      return false;
+    }
   }
 
   async close(): Promise<void> {

@@ -4,12 +4,14 @@
  */
 import { closeSync } from 'node:fs';
 import type { Directory } from '../../../common/fs/directory.ts';
+import { MODE_MASK } from '../../../common/tree/entry.ts';
 import { displayPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import { looksUnchanged } from './disk-identity.ts';
 import { OWN_DIRECTORY } from './layout.ts';
 import { isOtherFileSystem } from './other-file-system.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { ReplicaCore } from './replica-core.ts';
+import { OWNER_WORKS } from './staged-entries.ts';
 import { runToEnd } from './steps.ts';
 
 const QUARANTINE_NAME = 'quarantine';
@@ -32,18 +34,28 @@ export function quarantine({ root, index, owners, settings, logger }: ReplicaCor
   } finally {
     closeSync(fd);
   }
-  const { mtimeNs } = parent.stat();
-  const place = openQuarantine(root.directory(OWN_DIRECTORY));
+  const kept = `${Date.now().toString(36)}-${known.digest.toString('hex')}`;
+  keep(parent, nameOf(path), root.directory(OWN_DIRECTORY), kept);
+  logger.error({ path: displayPath(path), kept }, 'a content went bad on the disk and was moved to the quarantine');
+  return true;
+}
+
+function keep(parent: Directory, name: string, own: Directory, kept: string): void {
+  const { mtimeNs, mode } = parent.stat();
+  const place = openQuarantine(own);
   try {
-    const kept = `${Date.now().toString(36)}-${known.digest.toString('hex')}`;
-    moveAside(parent, nameOf(path), place, kept);
+    const isWorkable = (mode & OWNER_WORKS) === OWNER_WORKS;
+    if (!isWorkable) parent.setOwnMode((mode & MODE_MASK) | OWNER_WORKS);
+    try {
+      moveAside(parent, name, place, kept);
+    } finally {
+      if (!isWorkable) parent.setOwnMode(mode & MODE_MASK);
+    }
     parent.setOwnMtimeNearest(mtimeNs);
-    for (const name of place.list().sort().slice(0, -MAX_FILES)) place.unlink(name);
-    logger.error({ path: displayPath(path), kept }, 'a content went bad on the disk and was moved to the quarantine');
+    for (const old of place.list().sort().slice(0, -MAX_FILES)) place.unlink(old);
   } finally {
     place.close();
   }
-  return true;
 }
 
 function moveAside(parent: Directory, name: string, place: Directory, kept: string): void {

@@ -572,6 +572,7 @@ describe('the applier', () => {
 });
 
 const NOBODY = 65_534;
+const QUARANTINE = join(import.meta.dirname, '../../../services/sync-server/replica/quarantine.ts');
 const LAYOUT = join(import.meta.dirname, '../../../services/sync-server/replica/layout.ts');
 
 describe('the applier without privileges', () => {
@@ -659,4 +660,24 @@ describe('the applier without privileges', () => {
       expect(found).to.deep.equal({ problems: [], isLossy: false, modes: [mode, mode] });
     });
   }
+
+  it('moves what went bad to the quarantine from read-only directories, too (E76, E98)', () => {
+    const found = asNobody(`
+      const { closeSync, existsSync, openSync, readdirSync, statSync, utimesSync, writeSync } = await import('node:fs');
+      const { quarantine } = await import(${JSON.stringify(QUARANTINE)});
+      const { TestReplica, mkdir, put, p } = support;
+      const replica = TestReplica.open(directory);
+      replica.applyAll(mkdir('d', 0o555), put('d/a', 'right'));
+      const bad = directory + '/d/a';
+      const fd = openSync(bad, 'r+');
+      writeSync(fd, 'wrong');
+      closeSync(fd);
+      utimesSync(bad, 1_700_000_000.123457, 1_700_000_000.123456);
+      const isMoved = quarantine(replica.core, p('d/a'));
+      const kept = readdirSync(directory + '/.lockstep/quarantine').length;
+      tell({ isMoved, kept, isLeft: existsSync(bad), mode: (statSync(directory + '/d').mode & 0o777).toString(8) });
+      replica.close();
+    `);
+    expect(found).to.deep.equal({ isMoved: true, kept: 1, isLeft: false, mode: '555' });
+  });
 });
