@@ -34,9 +34,11 @@ export function* verifyPage(
   const linked: LinkedFile[] = [];
   let contentBytes = 0;
   root.forgetAll();
+  const last = page.rows.at(-1)?.name ?? '';
   let names: Set<string>;
   try {
-    names = new Set(root.directory(path).list());
+    // What is not in the index is looked for between two names of it.
+    names = page.isLast || last > after ? new Set(root.directory(path).list()) : new Set();
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return {
@@ -55,7 +57,6 @@ export function* verifyPage(
     onRead(ENTRY_BYTES);
     yield;
   }
-  const last = page.rows.at(-1)?.name ?? '';
   for (const name of names) {
     // Names outside of this part belong to another page.
     if (name <= after || (!page.isLast && name > last) || isReserved(joinPath(path, name))) continue;

@@ -9,7 +9,10 @@ import type { ContentApi, LinkedFile, Mismatch } from './content-api.ts';
 import type { LinkFinding } from './link-check.ts';
 import type { VerifyCounts, VerifyItem, VerifyOptions } from './replica.ts';
 
-const PAGE_ROWS = 256;
+/** Of which one is looked for. */
+const ROWS_OF_ONE = 64;
+/** With each page the directory is listed once. */
+const PAGE_ROWS = 4096;
 
 /** Ends early, without a summary, when the signal aborts. @throws ENTRY_NOT_FOUND */
 export async function* verifyFolder(
@@ -32,10 +35,11 @@ export async function* verifyFolder(
   ];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const { directory, only } = next;
-    for (let after = '', isLast = false; !isLast && !signal.aborted; ) {
-      const page = await applier.verificationPage(directory, after, PAGE_ROWS);
+    // Of names that begin as this one those before it may be passed over with it.
+    for (let after = only?.slice(0, -1) ?? '', isLast = false; !isLast && !signal.aborted; ) {
+      const page = await applier.verificationPage(directory, after, only === undefined ? PAGE_ROWS : ROWS_OF_ONE);
       if (page === undefined) break;
-      isLast = page.isLast;
+      isLast = page.isLast || (only !== undefined && page.rows.some(({ name }) => name >= only));
       const looked = only === undefined ? page : onlyRow(page, only);
       // Of one file's page, the names before it are as little asked about as those behind it.
       const findings = await content.verifyPage(directory, only ?? after, looked, bytesPerSecond);

@@ -124,6 +124,26 @@ describe('a folder that is read', () => {
     expect(await reasonOf(itemsOf(verify('nothing')))).to.equal('ENTRY_NOT_FOUND');
   });
 
+  it('lists a directory of hundreds of names once, and not at all for one file of it (E12)', async () => {
+    const names = Array.from({ length: 600 }, (_, at) => `d/${at}`);
+    await apply(mkdir('d'), ...names.map((name) => put(name, name)));
+    writeFileSync(local('d/extra'), '');
+    let listed = 0;
+    const isOfMany = (_number: number, [, options]: readonly unknown[]): boolean => {
+      listed += options === undefined ? 0 : 1;
+      return false;
+    };
+    using _ = failingCalls('readdirSync', 'EIO', isOfMany);
+    expect(await itemsOf(verify('d/77'))).to.deep.equal(['1 entries']);
+    expect(listed).to.equal(0);
+    writeFileSync(local('d/77'), 'other');
+    expect(await itemsOf(verify('d/77'))).to.deep.equal(['content d/77', '1 entries']);
+    listed = 0;
+    expect(await itemsOf(verify('d'))).to.have.members(['extra d/extra', 'content d/77', '600 entries']);
+    // Once more, for what was found.
+    expect(listed).to.be.below(4);
+  });
+
   describe('with names of one file', () => {
     const record = fileEntry('a', 'one');
     const apart = (name: string): void => {
