@@ -5,6 +5,7 @@
 import { expect } from 'chai';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
 import { Pair } from '../support/pair.ts';
 import { skipBecause } from '../support/pair-hooks.ts';
 import { noise, put } from '../support/writing.ts';
@@ -107,7 +108,8 @@ describe('a disk that refuses', function () {
       const startMs = performance.now();
       // What can be flushed is; after that time the rest is only changed.
       await playRound(pair, witness, round++, () => performance.now() > startMs + SICK_MS);
-      expect(disk.failed - before, 'calls that failed').to.be.above(0);
+      // Of some kinds there is one in a round, and on a busy machine it comes late.
+      await eventually('a call that fails', () => disk.failed > before);
       expect(witness.wrongIn(pair.replica), 'while it lasts').to.deep.equal([]);
       disk.heal();
       expect(pair.server.isRunning && pair.watcher.isRunning, 'both go on').to.equal(true);
