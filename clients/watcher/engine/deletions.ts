@@ -35,8 +35,8 @@ export class Deletions {
   readonly #missedMs = new Map<TreePath, number>();
   /** They were counted, and wait for a person. */
   #isHeld = false;
-  /** The rest of what was let go, when it was too much to be planned at a time. */
-  #isAdmitted = false;
+  /** Entries that were let go and not planned yet, when they were too many at a time. */
+  #admittedRest = 0;
 
   constructor(options: DeletionsOptions) {
     this.#options = options;
@@ -76,7 +76,7 @@ export class Deletions {
   /** A whole scan begins, and finds again what is missing. */
   forgetAll(): void {
     this.#vanishedIn.clear();
-    this.#isAdmitted = false;
+    this.#admittedRest = 0;
     this.#isHeld = false;
   }
 
@@ -125,26 +125,30 @@ export class Deletions {
    */
   take(scanner: Scanner, index: TreeIndex): readonly Difference[] {
     const doomed: Difference[] = [];
-    let count = 0;
+    let [count, going] = [0, 0];
     for (const directory of this.#vanishedIn) {
       const scan = scanner.open(directory);
       while (scan !== undefined && !scan.done) {
         for (const difference of scan.next(NAMES_AT_A_TIME).differences) {
           if (difference.now !== undefined || difference.before === undefined) continue;
-          count += index.countSubtree(difference.path);
-          if (doomed.length < MAX_DOOMED) doomed.push(difference);
+          const entries = index.countSubtree(difference.path);
+          count += entries;
+          if (doomed.length >= MAX_DOOMED) continue;
+          doomed.push(difference);
+          going += entries;
         }
       }
     }
     const wasHeld = this.heldCount;
-    const isAdmitted = this.#isAdmitted || this.#admit(count, index);
+    const rest = this.#admittedRest;
+    const isAdmitted = (rest > 0 && count <= rest) || this.#admit(Math.max(0, count - rest), index);
     this.#isHeld = !isAdmitted;
     if (!isAdmitted) {
       if (this.heldCount !== wasHeld) this.#options.onHeld(count, index.count());
       return [];
     }
-    this.#isAdmitted = doomed.length === MAX_DOOMED;
-    if (!this.#isAdmitted) this.#vanishedIn.clear();
+    this.#admittedRest = count - going;
+    if (doomed.length < MAX_DOOMED) this.#vanishedIn.clear();
     return doomed;
   }
 

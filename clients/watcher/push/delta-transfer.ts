@@ -91,7 +91,8 @@ export class DeltaTransfer implements Transfer, DeltaSink {
 
   step(): TransferStep {
     try {
-      if (this.isRehashing && !this.#read()) return 'changed';
+      // A part is told by the next step: that one needs a grant.
+      if (this.isRehashing) return this.#read() ? 'rehashed' : 'changed';
     } catch (error) {
       if (errnoOf(error) === 'ESTALE') return 'changed';
       throw readError(this.#file, error);

@@ -1,8 +1,10 @@
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Deletions, RENAME_MS } from '../../../clients/watcher/engine/deletions.ts';
 import { MassDeleteGuard } from '../../../clients/watcher/observe/mass-delete-guard.ts';
 import { RootGuard } from '../../../clients/watcher/observe/root-guard.ts';
+import { Scanner } from '../../../clients/watcher/observe/scanner.ts';
 import type { Difference } from '../../../clients/watcher/plan/difference.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { DiskIdentity } from '../../../common/tree/entry.ts';
@@ -80,5 +82,61 @@ describe('a directory that is gone', () => {
     const differences = [gone('full/inner'), gone('full')];
     expect(atMost(2).admits(differences, index, true)).to.equal(true);
     expect(atMost(1).admits(differences, index, true)).to.equal(false);
+  });
+});
+
+describe('more deletions than are planned at a time', () => {
+  const temporary = useTemporaryDirectory();
+
+  it('let no others through that come meanwhile (E52)', () => {
+    const tree = join(temporary.path, 'tree');
+    const identity: DiskIdentity = { dev: 1n, ino: 1n, ctimeNs: 1n, mtimeNs: 1n, sizeBytes: 0 };
+    for (const name of ['a', 'b']) mkdirSync(join(tree, name), { recursive: true });
+    using root = SafeRoot.open(tree);
+    const index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
+    index.transaction(() => {
+      for (const [name, count] of [
+        ['a', 20_500],
+        ['b', 30_000],
+      ] as const) {
+        index.put({ path: name as TreePath, kind: 'directory', mode: 0o755, mtimeNs: 1n }, identity);
+        for (let at = 0; at < count; at++) {
+          const path = `${name}/${at}` as TreePath;
+          index.put({ path, kind: 'symlink', mtimeNs: 1n, target: Buffer.from('x') }, identity);
+        }
+      }
+    });
+    const ignored = () => {};
+    const scanner = new Scanner({
+      root,
+      index,
+      isIgnored: () => false,
+      noDirectory: ignored,
+      unlisted: ignored,
+      report: ignored,
+      shared: ignored,
+      fine: ignored,
+      outOfRange: ignored,
+      inRange: ignored,
+    });
+    const deletions = new Deletions({
+      guard: new MassDeleteGuard(),
+      rootGuard: new RootGuard(root),
+      nowMs: () => 1_000,
+      onHeld: ignored,
+    });
+    const take = (): number => {
+      const doomed = deletions.take(scanner, index);
+      index.transaction(() => {
+        for (const { path } of doomed) index.remove(path);
+      });
+      return doomed.length;
+    };
+    deletions.suspect('a' as TreePath);
+    expect(take()).to.equal(20_000);
+    deletions.suspect('b' as TreePath);
+    expect(take()).to.equal(0);
+    expect(deletions.heldCount).to.be.within(30_000, 30_500);
+    index.close();
   });
 });

@@ -145,6 +145,17 @@ describe('a pass over a file', () => {
     expect(lengths).to.deep.equal([2 ** 20, 2 ** 20, 2_500_000 - 2 * 2 ** 20]);
   });
 
+  it('tells a part only in a step that is not one of reading, which needs no grant', () => {
+    writeFileSync(join(directory, 'f'), randomBytes(2_500_000));
+    const transfer = delta(text(10_000));
+    for (let isOver = false; !isOver; ) {
+      const { isRehashing } = transfer;
+      const step = transfer.step();
+      expect(step === 'rehashed').to.equal(isRehashing);
+      isOver = typeof step === 'object' && step.digest !== undefined;
+    }
+  });
+
   it('is of no use when the file is another one already', () => {
     writeFileSync(join(directory, 'f'), 'old');
     const old = expected('f');
