@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareFirstSyncs } from '../harness/compare.ts';
-import { oursAndRsync } from '../harness/contestants.ts';
+import { byWay, oursBothWaysAndRsync } from '../harness/contestants.ts';
 import { writeLargeFile } from '../harness/data/tree-writer.ts';
 import { warmCache } from '../harness/data/warm.ts';
 import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
@@ -22,12 +22,19 @@ export const bulk: BenchCase = {
     const source = bench.rooms.make('source');
     await writeLargeFile(join(source, 'large.bin'), sizeBytes, 'bulk');
     warmCache(source);
-    const { contenders, commands, notes } = oursAndRsync(bench, ['-a']);
+    const { contenders, commands, notes } = oursBothWaysAndRsync(bench, ['-a']);
     const runs = bench.runs ?? RUNS;
     const measured = await compareFirstSyncs(bench, { source, contenders, runs, rooms: bench.rooms });
     await bench.rooms.remove(source);
+    const { read, sent } = byWay(measured);
     return {
-      rows: [timeRow(measured, 'wall time', atMostOfPeer(0.9)), wireRow(measured, 'bytes on the wire')],
+      rows: [
+        timeRow(read, 'wall time', atMostOfPeer(0.9)),
+        wireRow(read, 'bytes on the wire'),
+        ...(sent.length === 0
+          ? []
+          : [timeRow(sent, 'sent', atMostOfPeer(0.9)), wireRow(sent, 'bytes on the wire, sent')]),
+      ],
       resources: resourcesOf(measured, 'first sync'),
       pictures: [],
       commands,

@@ -7,12 +7,12 @@ import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareChanges } from '../harness/compare.ts';
 import { ours } from '../harness/contenders/ours.ts';
-import { oursAndRsync } from '../harness/contestants.ts';
+import { byWay, oursBothWaysAndRsync } from '../harness/contestants.ts';
 import { SeededRandom } from '../harness/data/seeded-random.ts';
 import { writeLargeFile } from '../harness/data/tree-writer.ts';
 import { warmCache } from '../harness/data/warm.ts';
 import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
-import { secondsWhileWatching, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
+import { secondsWhileWatching, type WatchedChange, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
 
 const SIZE_BYTES = 1024 ** 3;
 const RUNS = 5;
@@ -24,28 +24,39 @@ export const edit: BenchCase = {
   async run(bench: Bench) {
     const sizeBytes = scaled(bench, SIZE_BYTES);
     // While a contender writes, the old replica is still there.
-    bench.rooms.requireSpace(4 * sizeBytes, 10);
+    bench.rooms.requireSpace(5 * sizeBytes, 10);
     const source = bench.rooms.make('source');
     const path = join(source, 'large.bin');
     await writeLargeFile(path, sizeBytes, 'edit');
     warmCache(source);
     const random = new SeededRandom('edit');
-    const { contenders, commands, notes } = oursAndRsync(bench, ['-a', '--delete']);
+    const { contenders, commands, notes, sent } = oursBothWaysAndRsync(bench, ['-a', '--delete']);
     const runs = bench.runs ?? RUNS;
     const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
       changeOneByte(path, random.below(sizeBytes), MTIME_SECONDS + 10 * round),
     );
     const firstTime = MTIME_SECONDS + 1_000_000;
-    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, {
+    const change: WatchedChange = {
       make: (round) => changeOneByte(path, random.below(sizeBytes), firstTime + 10 * round),
       isVisible: (replica, round) => statSync(join(replica, 'large.bin')).mtimeMs === (firstTime + 10 * round) * 1000,
-    });
+    };
+    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, change);
+    const watchingSent =
+      bench.profileDirectory === null ? await secondsWhileWatching(bench, sent, source, runs, change) : [];
     await bench.rooms.remove(source);
+    const ways = byWay(measured);
     return {
       rows: [
-        timeRow(measured, 'wall time', atMostOfPeer(0.5)),
-        watchingRow(measured, watching, atMostOfPeer(0.5)),
-        wireRow(measured, 'bytes on the wire'),
+        timeRow(ways.read, 'wall time', atMostOfPeer(0.5)),
+        watchingRow(ways.read, watching, atMostOfPeer(0.5)),
+        wireRow(ways.read, 'bytes on the wire'),
+        ...(ways.sent.length === 0
+          ? []
+          : [
+              timeRow(ways.sent, 'sent', atMostOfPeer(0.5)),
+              watchingRow(ways.sent, watchingSent, atMostOfPeer(0.5), 'sent, while watching'),
+              wireRow(ways.sent, 'bytes on the wire, sent'),
+            ]),
       ],
       resources: resourcesOf(measured, 'one byte changed'),
       pictures: [],

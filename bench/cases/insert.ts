@@ -7,11 +7,11 @@ import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareChanges } from '../harness/compare.ts';
 import { ours } from '../harness/contenders/ours.ts';
-import { oursAndRsync } from '../harness/contestants.ts';
+import { byWay, oursBothWaysAndRsync } from '../harness/contestants.ts';
 import { writeLargeFile } from '../harness/data/tree-writer.ts';
 import { warmCache } from '../harness/data/warm.ts';
 import { atMostOfPeer, resourcesOf, timeRow, wireRow } from '../harness/rows.ts';
-import { secondsWhileWatching, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
+import { secondsWhileWatching, type WatchedChange, WATCHING_NOTE, watchingRow } from '../harness/while-watching.ts';
 
 const SIZE_BYTES = 256 * 1024 ** 2;
 const RUNS = 5;
@@ -23,26 +23,37 @@ export const insert: BenchCase = {
   summary: 'one byte inserted near the start of 256 MiB',
   async run(bench: Bench) {
     const sizeBytes = scaled(bench, SIZE_BYTES, 2 * POSITION);
-    bench.rooms.requireSpace(5 * sizeBytes, 10);
+    bench.rooms.requireSpace(6 * sizeBytes, 10);
     const source = bench.rooms.make('source');
     const path = join(source, 'large.bin');
     await writeLargeFile(path, sizeBytes, 'insert');
     warmCache(source);
-    const { contenders, commands, notes } = oursAndRsync(bench, ['-a', '--delete']);
+    const { contenders, commands, notes, sent } = oursBothWaysAndRsync(bench, ['-a', '--delete']);
     const runs = bench.runs ?? RUNS;
     const measured = await compareChanges(bench, { source, contenders, runs, rooms: bench.rooms }, (round) =>
       insertOneByte(path, round),
     );
-    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, {
+    const change: WatchedChange = {
       make: (round) => insertOneByte(path, runs + 1 + round),
       isVisible: (replica) => statSync(join(replica, 'large.bin')).size === statSync(path).size,
-    });
+    };
+    const watching = await secondsWhileWatching(bench, ours(bench), source, runs, change);
+    const watchingSent =
+      bench.profileDirectory === null ? await secondsWhileWatching(bench, sent, source, runs, change) : [];
     await bench.rooms.remove(source);
+    const ways = byWay(measured);
     return {
       rows: [
-        timeRow(measured, 'wall time', atMostOfPeer(0.5)),
-        watchingRow(measured, watching, atMostOfPeer(0.5)),
-        wireRow(measured, 'bytes on the wire'),
+        timeRow(ways.read, 'wall time', atMostOfPeer(0.5)),
+        watchingRow(ways.read, watching, atMostOfPeer(0.5)),
+        wireRow(ways.read, 'bytes on the wire'),
+        ...(ways.sent.length === 0
+          ? []
+          : [
+              timeRow(ways.sent, 'sent', atMostOfPeer(0.5)),
+              watchingRow(ways.sent, watchingSent, atMostOfPeer(0.5), 'sent, while watching'),
+              wireRow(ways.sent, 'bytes on the wire, sent'),
+            ]),
       ],
       resources: resourcesOf(measured, 'one byte inserted'),
       pictures: [],

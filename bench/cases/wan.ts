@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Bench, scaled } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { compareFirstSyncs, type Measured } from '../harness/compare.ts';
-import { oursAndRsync } from '../harness/contestants.ts';
+import { oursAndRsync, TWO_MACHINES } from '../harness/contestants.ts';
 import { writeLargeFile, writeTree } from '../harness/data/tree-writer.ts';
 import { calibrate } from '../harness/link/calibrate.ts';
 import { atLeast, atMostOfPeer, resourcesOf, rowOf, timeRow } from '../harness/rows.ts';
@@ -24,7 +24,7 @@ export const wan: BenchCase = {
     const { roundTripMs, bytesPerMs } = await calibrate(LINE);
     const asMeasured = `${roundTripMs.toFixed(1)} ms round trip and ${((bytesPerMs * 8) / 1000).toFixed(0)} Mbit/s`;
     bench.say(`  the line has ${asMeasured}`);
-    const { contenders, commands, notes } = oursAndRsync(bench, ['-a']);
+    const { contenders, commands, notes } = oursAndRsync(bench, ['-a'], TWO_MACHINES);
     const first = async (source: string): Promise<readonly Measured[]> => {
       const runs = bench.runs ?? RUNS;
       return await compareFirstSyncs(bench, { source, contenders, runs, rooms: bench.rooms, line: LINE });

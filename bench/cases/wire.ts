@@ -7,7 +7,7 @@ import type { Bench } from '../harness/bench.ts';
 import type { BenchCase } from '../harness/case.ts';
 import { mustBeEqual } from '../harness/compare.ts';
 import type { OneShotContender, Setup } from '../harness/contenders/contender.ts';
-import { oursAndRsync } from '../harness/contestants.ts';
+import { oursAndRsync, TWO_MACHINES } from '../harness/contestants.ts';
 import { fetchPackage, unpackPackage } from '../harness/data/npm-packages.ts';
 import type { Row } from '../harness/outcome.ts';
 import { atMostOfPeer, rowOfValues } from '../harness/rows.ts';
@@ -25,7 +25,7 @@ export const wire: BenchCase = {
   name: 'wire',
   summary: 'real version upgrades from npm, bytes both ways',
   async run(bench: Bench) {
-    const { contenders, commands, notes } = oursAndRsync(bench, ['-az', '--delete']);
+    const { contenders, commands, notes } = oursAndRsync(bench, ['-az', '--delete'], TWO_MACHINES);
     const rows: Row[] = [];
     for (const { name, from, to } of UPGRADES) {
       const archives = [await fetchPackage(bench, name, from), await fetchPackage(bench, name, to)] as const;

@@ -59,11 +59,16 @@ export async function secondsWhileWatching(
 }
 
 /** Beside the peer's runs for the same kind of change. */
-export function watchingRow(measured: readonly Measured[], seconds: readonly number[], target: Target): Row {
+export function watchingRow(
+  measured: readonly Measured[],
+  seconds: readonly number[],
+  target: Target,
+  label = 'while watching',
+): Row {
   const [, peer] = measured;
   const against =
     peer === undefined ? null : { name: peer.contender, values: peer.samples.map((sample) => sample.wallSeconds) };
-  return rowOfValues({ label: 'while watching', unit: 's', targets: [target] }, seconds, against);
+  return rowOfValues({ label, unit: 's', targets: [target] }, seconds, against);
 }
 
 /** What goes on in the background after a sync is no part of the next one. */

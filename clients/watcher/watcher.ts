@@ -40,6 +40,8 @@ export interface WatcherOptions {
   /** With `once`: how long the server may be out of reach, in milliseconds. */
   readonly timeoutMs: number;
   readonly takeOver: boolean;
+  /** Let a server on this machine read large files itself. */
+  readonly localFiles: boolean;
   readonly readyFile: string | undefined;
   /** Run when changes have arrived. */
   readonly onSynced:
@@ -231,7 +233,7 @@ export class Watcher {
   }
 
   async #open(isFirst: boolean, signal: AbortSignal): Promise<OpenedSession> {
-    const { address, security, takeOver } = this.#options;
+    const { address, security, takeOver, localFiles } = this.#options;
     const { directory, stateDirectory, folder, mode, acknowledgement, owner = 'off' } = this.#options.engine;
     const carriesOwners = owner !== 'off';
     const connection = new Connection({ address, security, watched: directory });
@@ -250,6 +252,7 @@ export class Watcher {
           acknowledgement,
           carriesOwners,
           compress: !address.isLoopback,
+          localDirectory: localFiles && address.isLoopback ? directory : undefined,
           content: this.#content,
           engine: this.#engine,
           logger: this.#rooms.push,

@@ -1,7 +1,8 @@
 /**
  * Reads and writes that finish: the operating system may transfer less than asked (F35). Knows no paths.
  */
-import { readSync, writeSync } from 'node:fs';
+import { readSync, write as writeCalling, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { errnoOf, LockstepError } from '../ops/errors.ts';
 import { fsync } from './descriptor.ts';
 
@@ -41,6 +42,16 @@ export function writeFully(
     const count = writeSync(fd, buffer, offset + done, length - done, position === null ? null : position + done);
     if (count === 0) throw new LockstepError('IO', `a write of ${length - done} bytes wrote nothing`);
     done += count;
+  }
+}
+
+/** As `writeFully` of the whole buffer to `position`, beside this thread's work. Until it settles, the file must stay open and the buffer untouched. */
+export async function writeFullyBeside(fd: number, buffer: Uint8Array, position: number): Promise<void> {
+  let done = 0;
+  while (done < buffer.length) {
+    const { bytesWritten } = await promisify(writeCalling)(fd, buffer, done, buffer.length - done, position + done);
+    if (bytesWritten === 0) throw new LockstepError('IO', `a write of ${buffer.length - done} bytes wrote nothing`);
+    done += bytesWritten;
   }
 }
 

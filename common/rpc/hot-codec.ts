@@ -171,6 +171,7 @@ function decodeUploadData(message: Uint8Array): UploadContentRequest | undefined
     compressor: compressor === 0 ? Compressor.COMPRESSOR_UNSPECIFIED : Compressor.COMPRESSOR_ZSTD,
     dataSize,
     finish: false,
+    localFile: undefined,
   };
 }
 

@@ -35,6 +35,12 @@ export function isLoopbackHost(host: string): boolean {
   return family !== 0 && loopback.check(plain, family === 6 ? 'ipv6' : 'ipv4');
 }
 
+/** Whether a call comes from this machine, as grpc-js names its peer: by loopback, or by a unix socket, which has no address. */
+export function isOnThisMachine(peer: string): boolean {
+  const host = hostOfPeer(peer);
+  return isIP(host) === 0 || isLoopbackHost(host);
+}
+
 /** The eight groups of an IPv6 address, without leading zeros. */
 function groupsOf(address: string): readonly string[] {
   const [head = '', tail] = address.toLowerCase().split('::');

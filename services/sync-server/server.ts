@@ -25,6 +25,7 @@ import { type Environment, telemetrySettings } from '../../common/telemetry/sett
 import { Access, type AccessOptions } from './auth/access.ts';
 import { Audit } from './auth/audit.ts';
 import { LeaseDesk } from './auth/lease-desk.ts';
+import { LocalKey } from './auth/local-key.ts';
 import { createTlsCredentials, type TlsFiles } from './auth/tls.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { Door, type Viewer } from './http/door.ts';
@@ -152,6 +153,7 @@ export async function startServer(setup: ServerSetup, openFolder: OpenFolder, lo
     folders.set(folder.name, {
       replica,
       place: placeOf(folder.directory),
+      localKey: LocalKey.create(folder.stateDirectory),
       changeLog: new ChangeLog(replica, rooms.rpc, metrics.changes, traffic),
       traffic,
       leases: new LeaseDesk({ graceMs: limits.leaseGraceMs, maxUploadStreams: limits.maxUploadStreams }),

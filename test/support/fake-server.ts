@@ -238,6 +238,7 @@ export class FakeServer {
       headBatchId: Buffer.alloc(0),
       digestFunction: DigestFunction.DIGEST_FUNCTION_BLAKE3,
       entries: 0n,
+      localKeyPath: '',
       rootTreeDigest: Buffer.alloc(32, 1),
     };
   }
@@ -299,7 +300,8 @@ export class FakeServer {
       this.uploads.push(message);
       if (this.script.onUploadAnswer !== undefined) {
         for (const answer of this.script.onUploadAnswer(message)) {
-          await writeMessage(call, { uploadId: message.uploadId, committedSize: 0n, complete: false, ...answer });
+          const plain = { committedSize: 0n, complete: false, digest: Buffer.alloc(0) };
+          await writeMessage(call, { uploadId: message.uploadId, ...plain, ...answer });
         }
         continue;
       }
@@ -312,7 +314,12 @@ export class FakeServer {
       if (error !== undefined) throw error;
       if (message.resume) {
         const committedSize = BigInt(staged.length);
-        await writeMessage(call, { uploadId: message.uploadId, committedSize, complete: false });
+        await writeMessage(call, {
+          uploadId: message.uploadId,
+          committedSize,
+          complete: false,
+          digest: Buffer.alloc(0),
+        });
         continue;
       }
       const isBeginning = message.uploadId.length > 0 && message.data.length === 0;
@@ -343,7 +350,12 @@ export class FakeServer {
       throw new LockstepError('DIGEST_MISMATCH', 'what arrived is not what was announced');
     }
     this.contents.set(Buffer.from(digest).toString('hex'), content);
-    await writeMessage(call, { uploadId: Buffer.from(id, 'hex'), committedSize: size, complete: true });
+    await writeMessage(call, {
+      uploadId: Buffer.from(id, 'hex'),
+      committedSize: size,
+      complete: true,
+      digest: Buffer.alloc(0),
+    });
   }
 
   async #list(call: ServerWritableStream<ListEntriesRequest, ListEntriesResponse>): Promise<void> {

@@ -185,10 +185,12 @@ export class MemoryReplica implements Replica {
       },
       finish: async (digest) => {
         this.#staged.delete(key);
-        if (staged.length !== begin.sizeBytes || !digestOf(this.digestFunction, staged).equals(digest)) {
+        const actual = digestOf(this.digestFunction, staged);
+        if (staged.length !== begin.sizeBytes || digest?.equals(actual) !== true) {
           throw new LockstepError('DIGEST_MISMATCH', 'the content is not what was announced');
         }
         this.tree.addContent(staged);
+        return actual;
       },
       suspend: async () => {},
     };

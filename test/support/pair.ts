@@ -154,10 +154,13 @@ export class Pair {
     this.#starts++;
     const readiness = ['--ready-file', this.#watcherReadyFile, '--log-format', 'json', '--progress', 'off'];
     const source = ['--watcher', this.options.changeSource ?? 'native'];
+    // Who has something between the two wants to see what goes through.
+    const way = this.#proxy === undefined && this.#otherProxy === undefined ? [] : ['--no-local-files'];
     this.#watcher = this.#started('sync-watcher', [
       ...this.watcherArguments,
       ...readiness,
       ...source,
+      ...way,
       ...(this.options.watcherFlags ?? []),
       ...flags,
     ]);

@@ -19,6 +19,8 @@ const QUIET = ['--log-level', 'warn'];
 const CLIENT_FLAGS = [...QUIET, '--max-delete', '100%', '--progress', 'off'];
 
 export interface OursOptions {
+  /** Default: "ours". */
+  readonly name?: string;
   /** Further flags of the watcher. */
   readonly flags?: readonly string[];
 }
@@ -30,7 +32,7 @@ export function ours(bench: Bench, options: OursOptions = {}): OneShotContender 
     ' ',
   );
   return {
-    name: 'ours',
+    name: options.name ?? 'ours',
     commands: [serverCommand, `${clientCommand} --once --max-delete 100% --progress off --log-level warn`],
     async open(setup) {
       const server = await startServer(bench, setup);

@@ -136,6 +136,13 @@ export const processOptions = defineOptions({
     default: true,
     negatable: true,
   },
+  localFiles: {
+    flag: '--local-files',
+    description: 'let a server on this machine, of the same user, read large files itself',
+    schema: onOff,
+    default: true,
+    negatable: true,
+  },
   dryRun: {
     flag: '--dry-run',
     description: 'print what would be sent, as rsync -n -i does; send nothing',

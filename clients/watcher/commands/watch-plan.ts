@@ -56,6 +56,7 @@ export function planWatch(resolved: WatchOptions, { environment }: CommandContex
       security,
       timeoutMs: values.timeout,
       takeOver: values.takeOver,
+      localFiles: values.localFiles,
       readyFile: values.readyFile,
       onSynced:
         values.onSynced === undefined

@@ -120,6 +120,8 @@ export interface SessionFacts {
   readonly compressAll: boolean;
   /** The server knows LinkFile. */
   readonly hardLinks?: boolean;
+  /** The server reads contents that do not fit into batches from this machine's files: no edit of one is told as a delta. */
+  readonly readsFiles?: boolean;
 }
 
 export interface CompareAnswer {
@@ -148,6 +150,7 @@ export interface UploadRequest {
   readonly uploadId: string;
   readonly path: TreePath;
   readonly sizeBytes: number;
+  readonly dev: bigint;
   /** How the file looked when it was chosen; what is read must still look like this at the end. */
   readonly ino: bigint;
   readonly mtimeNs: bigint;

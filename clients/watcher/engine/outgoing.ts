@@ -20,7 +20,7 @@ import { BEFORE_ALL_MS, type Connected } from './connected.ts';
 import { DryRunListing } from './dry-run-listing.ts';
 import { hashFile } from './file-hash.ts';
 import { InFlight, type SentBatch, type SentChange } from './in-flight.ts';
-import type { BatchResult, EngineEvent, EngineOptions, SessionEvent, UploadResult } from './messages.ts';
+import type { BatchResult, EngineEvent, EngineOptions, SessionEvent, SessionFacts, UploadResult } from './messages.ts';
 import { packChanges } from './packed-changes.ts';
 import type { Problems } from './problems.ts';
 import type { Reconciliation } from './reconciliation.ts';
@@ -189,7 +189,9 @@ export class Outgoing {
     this.sentChanges += done.length;
     for (const { operation, path, contentBytes, update, isShared } of done) {
       if (operation === 'link') links?.accepted(path);
-      if (update.type === 'put' && update.entry.kind === 'file') signatures.signing.add(path, update.entry);
+      if (update.type === 'put' && update.entry.kind === 'file' && isTold(update.entry, session)) {
+        signatures.signing.add(path, update.entry);
+      }
       // Other names may have been sent at the same time, neither knowing of the other.
       if (isShared || this.#hasOtherNames(update, index.tree)) revisits.again(path, batch.seenMs);
       // What could not be looked at while this was on its way may be another one by now.
@@ -422,4 +424,9 @@ function groupsOf(
   return changes.flatMap(({ existing, path, update }) =>
     existing === undefined ? [] : [[update, tree.linkGroupOf(path)] as const],
   );
+}
+
+/** Whether an edit of this file would be told as a delta. */
+function isTold({ sizeBytes }: FileRecord, { readsFiles, maxInlineBytes }: SessionFacts): boolean {
+  return readsFiles !== true || sizeBytes <= maxInlineBytes;
 }

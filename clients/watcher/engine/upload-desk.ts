@@ -143,8 +143,8 @@ export class UploadDesk {
   }
 
   #requestOf({ path, now, before, copyOf, uploadId }: WantedContent): UploadRequest {
-    const { ino, mtimeNs, ctimeNs } = now.identity;
-    const request = { uploadId, path, sizeBytes: now.sizeBytes, ino, mtimeNs, ctimeNs };
+    const { dev, ino, mtimeNs, ctimeNs } = now.identity;
+    const request = { uploadId, path, sizeBytes: now.sizeBytes, dev, ino, mtimeNs, ctimeNs };
     const same = [copyOf, before].find((record) => record?.sizeBytes === now.sizeBytes);
     const known = same === undefined || this.#toBeSent.has(path) ? request : { ...request, knownDigest: same.digest };
     if (before === undefined) return known;

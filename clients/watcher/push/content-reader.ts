@@ -71,7 +71,16 @@ export class ContentReader {
    * @throws LockstepError BUSY when the file is not, or no longer, what was expected; PERMISSION_DENIED or IO when it
    *   cannot be read; the signal's reason when it aborts.
    */
-  async *read(file: ExpectedFile, options: TransferOptions, signal: AbortSignal): AsyncGenerator<ContentChunk, void> {
+  read(file: ExpectedFile, options: TransferOptions, signal: AbortSignal): AsyncGenerator<ContentChunk, void> {
+    const grants = GRANTS_PER_CONTENT;
+    return this.#transfer(file, (transfer) => ({ type: 'open', transfer, file, options, grants }), signal);
+  }
+
+  async *#transfer(
+    file: ExpectedFile,
+    commandFor: (transfer: number) => ContentCommand,
+    signal: AbortSignal,
+  ): AsyncGenerator<ContentChunk, void> {
     signal.throwIfAborted();
     if (this.#isClosed) throw new LockstepError('CANCELLED', 'the content reader is closed');
     const id = this.#nextTransfer++;
@@ -81,7 +90,7 @@ export class ContentReader {
     signal.addEventListener('abort', onAbort, { once: true });
     this.#transfers.set(id, { file, chunks });
     try {
-      this.#post({ type: 'open', transfer: id, file, options, grants: GRANTS_PER_CONTENT });
+      this.#post(commandFor(id));
       for await (const chunk of chunks) {
         hasEnded = chunk.digest !== undefined;
         yield chunk;
@@ -91,6 +100,16 @@ export class ContentReader {
       signal.removeEventListener('abort', onAbort);
       this.#transfers.delete(id);
       if (!hasEnded) this.#post({ type: 'cancel', transfer: id });
+    }
+  }
+
+  /**
+   * Whether the file is what was expected, without reading it.
+   * @throws as `read`.
+   */
+  async check(file: ExpectedFile, signal: AbortSignal): Promise<void> {
+    for await (const _ of this.#transfer(file, (transfer) => ({ type: 'check', transfer, file }), signal)) {
+      // There are no chunks.
     }
   }
 
@@ -134,6 +153,9 @@ export class ContentReader {
     switch (event.type) {
       case 'chunk':
         transfer.chunks.tryPush(this.#chunkOf(event));
+        break;
+      case 'unchanged':
+        transfer.chunks.close();
         break;
       case 'changed': {
         const { path } = transfer.file;

@@ -2,6 +2,7 @@
  * The thread that reads and hashes contents, so that neither a slow disk nor the hashing delays an acknowledgement.
  * Serves its transfers in turn, one chunk each, as far as they have grants.
  */
+import { closeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
@@ -10,6 +11,7 @@ import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.t
 import { CHUNK_BUFFER_BYTES, type ContentCommand, type ContentEvent } from './content-messages.ts';
 import { ContentTransfer, type Transfer } from './content-transfer.ts';
 import { DeltaTransfer } from './delta-transfer.ts';
+import { openExpected } from './expected-file.ts';
 
 interface OpenTransfer {
   readonly transfer: Transfer;
@@ -44,6 +46,9 @@ port.on('message', (command: ContentCommand) => {
     case 'cancel':
       end(command.transfer);
       break;
+    case 'check':
+      check(command);
+      break;
     case 'close':
       for (const id of transfers.keys()) end(id);
       port.close();
@@ -65,6 +70,17 @@ function open({ transfer: id, file, options, grants }: Extract<ContentCommand, {
         : DeltaTransfer.open(root, file, { ...options, basis: options.basis });
     if (transfer === undefined) post({ type: 'changed', transfer: id });
     else transfers.set(id, { transfer, grants });
+  } catch (error) {
+    fail(id, error);
+  }
+}
+
+function check({ transfer: id, file }: Extract<ContentCommand, { type: 'check' }>): void {
+  try {
+    root ??= SafeRoot.open(directory);
+    const fd = openExpected(root, file);
+    if (fd !== undefined) closeSync(fd);
+    post({ type: fd === undefined ? 'changed' : 'unchanged', transfer: id });
   } catch (error) {
     fail(id, error);
   }

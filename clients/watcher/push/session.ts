@@ -17,6 +17,7 @@ import { CompareStream } from './compare-stream.ts';
 import type { Connection } from './connection.ts';
 import type { ContentReader } from './content-reader.ts';
 import { digestFunctionFromWire, type ServerFacts } from './handshake.ts';
+import { LocalFiles } from './local-files.ts';
 import type { SentBytes } from './sent-bytes.ts';
 import { fetchSignature } from './signature-fetch.ts';
 import type { TokenBucket } from './token-bucket.ts';
@@ -36,6 +37,8 @@ export interface SessionOptions extends AdmissionOptions {
   readonly logger: Logger;
   /** Hears of each batch that was answered. */
   readonly onAnswered?: ((batch: AnsweredBatch) => void) | undefined;
+  /** The watched directory, absolute, if a server on this machine may read its files; undefined: all is sent. */
+  readonly localDirectory?: string | undefined;
   /** What batches and contents are counted against; undefined: nothing is. */
   readonly bandwidth?: TokenBucket | undefined;
   /** What goes out is counted here. */
@@ -84,6 +87,7 @@ export class Session implements LiveSession {
     options: SessionOptions,
     server: ServerFacts,
     facts: SessionFacts,
+    localFiles: LocalFiles | undefined,
     makeChanges: () => ChangeStream,
     signal: AbortSignal,
   ) {
@@ -112,6 +116,7 @@ export class Session implements LiveSession {
         },
         compressWhole: options.compress,
         bandwidth: options.bandwidth,
+        localFiles,
       },
       open: () => connection.uploadContent(),
       // Where whole contents are not even compressed, sending one takes less than reading it twice.
@@ -140,14 +145,16 @@ export class Session implements LiveSession {
   static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
     const { connection, folder } = options;
     const { server, lease } = await admit(options, signal);
-    const facts = factsOf(server, lease, options.compress);
+    const localFiles =
+      options.localDirectory === undefined ? undefined : LocalFiles.open(options.localDirectory, lease.localKeyPath);
+    const facts = { ...factsOf(server, lease, options.compress), readsFiles: localFiles !== undefined };
     const acknowledgement =
       options.acknowledgement === 'durable'
         ? Acknowledgement.ACKNOWLEDGEMENT_DURABLE
         : Acknowledgement.ACKNOWLEDGEMENT_APPLIED;
     const open = { folder, lease: lease.lease, acknowledgement };
     const makeChanges = () => new ChangeStream(connection.applyChanges(), open, options.engine, options);
-    return new Session(options, server, facts, makeChanges, signal);
+    return new Session(options, server, facts, localFiles, makeChanges, signal);
   }
 
   get hasAnswers(): boolean {

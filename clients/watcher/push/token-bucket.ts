@@ -50,6 +50,10 @@ export class TokenBucket {
     this.#filledAtMs = clock.nowMs();
   }
 
+  get hasLimit(): boolean {
+    return this.#rate() !== undefined;
+  }
+
   /**
    * Undefined when a message of this size may go now; else a promise that resolves when it may.
    * @throws the signal's reason, by the promise; then nothing was taken from the bucket.

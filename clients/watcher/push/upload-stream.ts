@@ -3,7 +3,7 @@
  * end. Making a call costs more than sending a small content, which is why calls are used again. Knows nothing of the
  * other calls, nor of retries.
  */
-import type { Digest } from '../../../common/content/digest.ts';
+import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
 import { Deferred, untilAborted } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { readMessages } from '../../../common/rpc/call-stream.ts';
@@ -16,6 +16,7 @@ import type { UploadRequest } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
 import type { TransferOptions } from './content-messages.ts';
 import type { ContentChunk, ContentReader } from './content-reader.ts';
+import type { LocalFiles } from './local-files.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
 export interface UploadContext {
@@ -27,6 +28,8 @@ export interface UploadContext {
   readonly compressWhole: boolean;
   /** What chunks are counted against; undefined: nothing is. */
   readonly bandwidth?: TokenBucket | undefined;
+  /** Undefined: the server is not on this machine, or must not read its files. */
+  readonly localFiles?: LocalFiles | undefined;
 }
 
 /** What the server has now. */
@@ -44,6 +47,8 @@ export interface UploadAttempt {
   readonly resume: boolean;
   /** Send what differs from the request's basis only, and nothing at all when nothing does. Not together with `resume`. */
   readonly asDelta: boolean;
+  /** Let the server read the file. Neither together with `resume` nor with `asDelta`. */
+  readonly asLocal: boolean;
   /** Called for each message: the bytes that it puts on the wire, how much of the content that is, and where in it that ends. */
   readonly onSent: (wireBytes: number, contentBytes: number, endBytes: number) => void;
   /** Called when all is sent and only the server's answer is missing. */
@@ -61,7 +66,10 @@ interface Answers {
   readonly uploadId: Buffer;
   readonly sizeBytes: number;
   readonly standing: Deferred<Standing>;
-  readonly complete: Deferred<void>;
+  /** With the digest, where the server was to find it out. */
+  readonly complete: Deferred<Uint8Array>;
+  /** Called with how much of the content the server has. */
+  readonly onCommitted: (committedBytes: number) => void;
 }
 
 export class UploadStream {
@@ -92,12 +100,13 @@ export class UploadStream {
    * @throws LockstepError of the server; BUSY when the file changed; the signal's reason.
    */
   async upload(context: UploadContext, attempt: UploadAttempt, signal: AbortSignal): Promise<UploadedContent> {
-    const answers = answersFor(attempt.request);
+    const answers = answersFor(attempt);
     this.#answers = answers;
     try {
       this.#over.signal.throwIfAborted();
       if (!attempt.asDelta) this.#call.write(beginning(context, attempt));
-      if (attempt.resume) context.content.prepare();
+      if (attempt.resume || attempt.asLocal) context.content.prepare();
+      if (attempt.asLocal) return await this.#haveRead(context, attempt, answers, signal);
       const standing = attempt.resume
         ? await untilAborted(answers.standing.promise, signal)
         : { committedBytes: 0, isComplete: false };
@@ -121,6 +130,31 @@ export class UploadStream {
 
   cancel(): void {
     this.#call.cancel();
+  }
+
+  /** The server reads the file and tells its digest, which is that of the file as it was expected if it still is that afterwards. */
+  async #haveRead(
+    { content }: UploadContext,
+    { request }: UploadAttempt,
+    { complete }: Answers,
+    signal: AbortSignal,
+  ): Promise<UploadedContent> {
+    const { sizeBytes } = request;
+    for (let at = 0; at < sizeBytes; at += LOCAL_RANGE_BYTES) {
+      const copyLength = BigInt(Math.min(LOCAL_RANGE_BYTES, sizeBytes - at));
+      const offset = BigInt(at);
+      this.#call.write({
+        ...EMPTY,
+        offset,
+        steps: [{ copyOffset: offset, copyLength, zeroLength: 0n, dataLength: 0 }],
+      });
+    }
+    this.#call.write({ ...EMPTY, offset: BigInt(sizeBytes), finish: true });
+    const digest = digestFromBytes(await untilAborted(complete.promise, signal));
+    if (digest === undefined)
+      throw new LockstepError('INVALID_ARGUMENT', 'the server does not tell the digest of what it read');
+    await content.check(request, signal);
+    return { digest, wasSent: true, signature: undefined };
   }
 
   async #send(
@@ -158,15 +192,16 @@ export class UploadStream {
   }
 
   async #receive(): Promise<void> {
-    for await (const { uploadId, committedSize, complete } of readMessages(this.#call)) {
+    for await (const { uploadId, committedSize, complete, digest } of readMessages(this.#call)) {
       const answers = this.#answers;
       // Of a content that was finished, or given up, before.
       if (answers === undefined || !answers.uploadId.equals(uploadId)) continue;
       if (committedSize > BigInt(answers.sizeBytes)) {
         throw new LockstepError('INVALID_ARGUMENT', 'the server says that it holds more of a content than there is');
       }
+      answers.onCommitted(Number(committedSize));
       answers.standing.resolve({ committedBytes: Number(committedSize), isComplete: complete });
-      if (complete) answers.complete.resolve();
+      if (complete) answers.complete.resolve(digest);
     }
     throw new LockstepError('SERVER_UNREACHABLE', 'the server ended the stream of contents');
   }
@@ -206,15 +241,21 @@ class UnchangedBeginning {
   }
 }
 
-function answersFor({ uploadId, sizeBytes }: UploadRequest): Answers {
+function answersFor({ request: { uploadId, sizeBytes }, asLocal, onSent }: UploadAttempt): Answers {
   const standing = new Deferred<Standing>();
-  const complete = new Deferred<void>();
+  const complete = new Deferred<Uint8Array>();
   for (const { promise } of [standing, complete]) {
     promise.catch(() => {
       // Whoever waits gets the error; an upload that was given up earlier needs none.
     });
   }
-  return { uploadId: Buffer.from(uploadId, 'hex'), sizeBytes, standing, complete };
+  let reachedBytes = 0;
+  const onCommitted = (committedBytes: number) => {
+    if (!asLocal) return;
+    onSent(0, committedBytes - reachedBytes, committedBytes);
+    reachedBytes = committedBytes;
+  };
+  return { uploadId: Buffer.from(uploadId, 'hex'), sizeBytes, standing, complete, onCommitted };
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -233,19 +274,26 @@ const EMPTY: UploadContentRequest = {
   compressor: Compressor.COMPRESSOR_UNSPECIFIED,
   dataSize: 0,
   finish: false,
+  localFile: undefined,
 };
 
-function beginning(context: UploadContext, { request, resume, asDelta }: UploadAttempt): UploadContentRequest {
+/** What the server reads before it tells how far it is, and others get their turn: some 30 ms. */
+const LOCAL_RANGE_BYTES = 64 * 2 ** 20;
+
+function beginning(context: UploadContext, attempt: UploadAttempt): UploadContentRequest {
+  const { request, resume, asDelta, asLocal } = attempt;
   const basis = asDelta ? request.basis : undefined;
+  const uploadId = Buffer.from(request.uploadId, 'hex');
   return {
     ...EMPTY,
     folder: context.folder,
     lease: context.lease,
-    uploadId: Buffer.from(request.uploadId, 'hex'),
+    uploadId,
     size: BigInt(request.sizeBytes),
     resume,
     basisDigest: basis?.digest ?? NO_BYTES,
     basisPath: basis === undefined ? '' : toWirePath(basis.path),
+    localFile: asLocal ? context.localFiles?.name(uploadId, request) : undefined,
   };
 }
 

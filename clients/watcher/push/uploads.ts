@@ -3,7 +3,7 @@
  * Memory is bounded per content (content-reader.ts) and by how many are sent at once.
  */
 import { Backoff, slept } from '../../../common/ops/async.ts';
-import { LockstepError } from '../../../common/ops/errors.ts';
+import { LockstepError, type Reason } from '../../../common/ops/errors.ts';
 import type { Logger } from '../../../common/ops/logger.ts';
 import { toLockstepError } from '../../../common/rpc/errors.ts';
 import { displayPath } from '../../../common/tree/tree-path.ts';
@@ -11,12 +11,21 @@ import type { UploadRequest, UploadResult } from '../engine/messages.ts';
 import type { UploadCall } from './connection.ts';
 import type { SentBytes } from './sent-bytes.ts';
 import { MIN_FETCHED_BYTES } from './signature-fetch.ts';
-import { type UploadContext, UploadStream } from './upload-stream.ts';
+import { type UploadAttempt, type UploadContext, UploadStream } from './upload-stream.ts';
 
 /** Contents that use the link at the same time. Those that only wait for the server's answer do not count. */
 const MAX_SENDING = 4;
 /** Smaller contents are not worth the round trip of asking what arrived earlier. */
 const RESUME_BYTES = 4 * 2 ** 20;
+
+/** Why a server may not have got a file that it was to read itself, and gets it when it is sent. */
+const UNREAD: ReadonlySet<Reason> = new Set<Reason>([
+  'BASIS_MISMATCH',
+  'PERMISSION_DENIED',
+  'IO',
+  'DIGEST_MISMATCH',
+  'INVALID_ARGUMENT',
+]);
 
 export interface UploadsOptions {
   readonly context: UploadContext;
@@ -35,6 +44,8 @@ export interface UploadsOptions {
 export type SignatureFetcher = (digest: Uint8Array, sizeBytes: number, signal: AbortSignal) => Promise<Uint8Array>;
 
 type Outcome = UploadResult['outcome'];
+
+type Way = Pick<UploadAttempt, 'resume' | 'asDelta' | 'asLocal'>;
 
 interface Upload {
   request: UploadRequest;
@@ -134,8 +145,10 @@ export class Uploads {
     const backoff = new Backoff({ initialMs: 250, maxMs: 15_000 });
     const { signal } = upload.abort;
     const { knownDigest } = upload.request;
-    let asDelta = upload.request.basis !== undefined;
-    let resume = !asDelta && upload.request.sizeBytes > RESUME_BYTES;
+    let asLocal = this.#isReadable;
+    let asDelta = !asLocal && upload.request.basis !== undefined;
+    let resume = !asLocal && !asDelta && upload.request.sizeBytes > RESUME_BYTES;
+    let wasUnread = false;
     let mayRedo = true;
     for (;;) {
       try {
@@ -144,15 +157,24 @@ export class Uploads {
         if (mayBeKnown && (await this.#isStill(upload, knownDigest))) {
           return { type: 'done', digest: knownDigest, sentBytes: 0 };
         }
-        if (await this.#fetchBasis(upload)) {
+        if (!asLocal && (await this.#fetchBasis(upload))) {
           asDelta = true;
           resume = false;
         }
-        return await this.#attempt(upload, resume, asDelta);
+        const outcome = await this.#attempt(upload, { resume, asDelta, asLocal });
+        // There was nothing wrong with the file.
+        if (wasUnread) this.#options.context.localFiles?.wasNotRead();
+        return outcome;
       } catch (thrown) {
         if (signal.aborted) return { type: 'interrupted' };
         const error = toLockstepError(thrown);
         this.#options.logger.debug({ err: error }, `upload of ${displayPath(upload.request.path)} broke`);
+        if (asLocal && UNREAD.has(error.reason)) {
+          asLocal = false;
+          wasUnread = true;
+          asDelta = upload.request.basis !== undefined;
+          continue;
+        }
         switch (error.reason) {
           case 'BUSY':
             return { type: 'changed' };
@@ -183,6 +205,7 @@ export class Uploads {
             // The channel of contents broke while the session lives; if that is gone too, it will end this wait.
             resume = true;
             asDelta = false;
+            asLocal = false;
             if (!(await slept(backoff.next(), signal))) return { type: 'interrupted' };
             break;
           default:
@@ -190,6 +213,12 @@ export class Uploads {
         }
       }
     }
+  }
+
+  /** Whether the server can read files of this machine itself. Not where it was said how much may be sent: that would not hold. */
+  get #isReadable(): boolean {
+    const { localFiles, bandwidth } = this.#options.context;
+    return localFiles?.areReadable === true && bandwidth?.hasLimit !== true;
   }
 
   /** Asks once for the signature of what the server has. True when there is a basis now that there was not before. */
@@ -221,12 +250,11 @@ export class Uploads {
     return digest?.equals(knownDigest) === true;
   }
 
-  async #attempt(upload: Upload, resume: boolean, asDelta: boolean): Promise<Outcome> {
+  async #attempt(upload: Upload, way: Way): Promise<Outcome> {
     upload.isSending = true;
     const attempt = {
       request: upload.request,
-      resume,
-      asDelta,
+      ...way,
       onSent: (wireBytes: number, contentBytes: number, endBytes: number) => {
         upload.sentBytes += wireBytes;
         this.#options.sent?.add(wireBytes, contentBytes);
@@ -240,9 +268,16 @@ export class Uploads {
     const stream = this.#takeStream();
     const { digest, wasSent, signature } = await stream.upload(this.#options.context, attempt, upload.abort.signal);
     this.#idle.push(stream);
+    if (way.asLocal) this.#options.context.localFiles?.wasRead();
     if (!wasSent) return { type: 'done', digest: new Uint8Array(digest), sentBytes: 0 };
     const { path, sizeBytes } = upload.request;
-    const shown = { path: displayPath(path), bytes: sizeBytes, sent_bytes: upload.sentBytes, delta: asDelta };
+    const shown = {
+      path: displayPath(path),
+      bytes: sizeBytes,
+      sent_bytes: upload.sentBytes,
+      delta: way.asDelta,
+      local: way.asLocal,
+    };
     this.#options.logger.debug(shown, 'content uploaded');
     const done = { type: 'done', digest: new Uint8Array(digest), sentBytes: upload.sentBytes } as const;
     return signature === undefined ? done : { ...done, signature };

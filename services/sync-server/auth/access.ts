@@ -10,10 +10,9 @@
  * audit log; a right credential still gets in, because a neighbour behind the same address must not lock it out, and
  * 256 bits cannot be guessed at any rate.
  */
-import { isIP } from 'node:net';
 import type { Metadata } from '@grpc/grpc-js';
 import { LockstepError } from '../../../common/ops/errors.ts';
-import { addressGroup, hostOfPeer, isLoopbackHost } from '../../../common/rpc/peer-address.ts';
+import { addressGroup, hostOfPeer, isOnThisMachine } from '../../../common/rpc/peer-address.ts';
 import { type Grant, grantsOf } from './certificate-grant.ts';
 import { AttemptLimiter, type AttemptLimits } from './attempt-limiter.ts';
 import type { Audit } from './audit.ts';
@@ -189,8 +188,8 @@ export class Access {
   /** Whose calls are counted together (S33); undefined for this machine's own, who needs no credentials and has no limit. */
   #keyOf(call: CredentialSource, caller: Caller): string | undefined {
     if (caller.kind !== 'anonymous') return nameOf(caller);
-    const host = hostOfPeer(call.getPeer());
-    return isIP(host) === 0 || isLoopbackHost(host) ? undefined : `address:${addressGroup(host)}`;
+    const peer = call.getPeer();
+    return isOnThisMachine(peer) ? undefined : `address:${addressGroup(hostOfPeer(peer))}`;
   }
 
   /** Calls back once, when the caller's credentials are no longer good. @returns a function that ends the watch */

@@ -5,14 +5,14 @@
 import type { Digest } from '../../../common/content/digest.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile, VerificationPage } from './applier-api.ts';
-import type { UploadPart, VerifyItem } from './replica.ts';
+import type { LocalFile, UploadPart, VerifyItem } from './replica.ts';
 
 export interface ContentApi {
   beginUpload(begin: StagedUploadBegin): Promise<StagedUpload>;
   /** Bytes committed afterwards. @throws OFFSET_MISMATCH, BASIS_MISMATCH, NO_SPACE, CANCELLED when begun anew elsewhere */
   writeUpload(handle: number, part: UploadPart): Promise<number>;
-  /** @throws DIGEST_MISMATCH, BASIS_MISMATCH */
-  finishUpload(handle: number, digest: Digest): Promise<void>;
+  /** The digest of what was written; undefined where it was complete at the beginning. @throws DIGEST_MISMATCH, BASIS_MISMATCH */
+  finishUpload(handle: number, digest: Digest | undefined): Promise<Digest | undefined>;
   suspendUpload(handle: number): Promise<void>;
   /** Opens one version of a file. Undefined when the disk has another by now. */
   openContent(file: LocatedFile): Promise<number | undefined>;
@@ -40,6 +40,8 @@ export interface StagedUploadBegin {
   readonly resume: boolean;
   /** The file to copy ranges from. */
   readonly basis: LocatedFile | undefined;
+  /** The same, outside of the replica. */
+  readonly localFile?: LocalFile | undefined;
   /** A file that should have the whole content already. */
   readonly known: LocatedFile | undefined;
 }

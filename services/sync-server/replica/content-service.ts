@@ -79,7 +79,7 @@ export class ContentService implements ContentApi {
     return this.#uploads.write(handle, part);
   }
 
-  finishUpload(handle: number, digest: Digest): Promise<void> {
+  finishUpload(handle: number, digest: Digest | undefined): Promise<Digest | undefined> {
     return this.#uploads.finish(handle, digest);
   }
 
@@ -155,7 +155,7 @@ export class ContentService implements ContentApi {
     this.#closing.abort(new LockstepError('CANCELLED', 'the folder is closed'));
     clearInterval(this.#sweepTimer);
     await this.#sweeping?.catch(() => undefined); // Reported where it was started.
-    this.#uploads.close();
+    await this.#uploads.close();
     for (const fd of this.#open.values()) closeSync(fd);
     this.#open.clear();
     this.#staging.close();

@@ -130,8 +130,8 @@ export class FolderReplica implements Replica {
         `the basis ${displayPath(begin.basis.path)} is not there with this digest`,
       );
     }
-    const { uploadId, sizeBytes, digest, resume } = begin;
-    const staged = await this.#content.beginUpload({ uploadId, sizeBytes, digest, resume, basis, known });
+    const { uploadId, sizeBytes, digest, resume, localFile } = begin;
+    const staged = await this.#content.beginUpload({ uploadId, sizeBytes, digest, resume, basis, localFile, known });
     const { handle, committedSizeBytes, complete } = staged;
     return {
       committedSizeBytes,
@@ -142,7 +142,7 @@ export class FolderReplica implements Replica {
       },
       finish: async (finalDigest) => {
         this.#assertLease(begin.lease);
-        await this.#content.finishUpload(handle, finalDigest);
+        return this.#content.finishUpload(handle, finalDigest);
       },
       suspend: () => this.#content.suspendUpload(handle),
     };

@@ -135,6 +135,16 @@ export interface UploadBegin {
   readonly digest: Digest | undefined;
   readonly resume: boolean;
   readonly basis: { readonly digest: Digest; readonly path: TreePath } | undefined;
+  /** A file to copy from in place of a basis. Whoever asks may read it. */
+  readonly localFile?: LocalFile | undefined;
+}
+
+/** A file of this machine, outside of the replica. */
+export interface LocalFile {
+  /** Absolute, as bytes for the system. */
+  readonly path: Buffer;
+  readonly device: bigint;
+  readonly inode: bigint;
 }
 
 export interface Upload {
@@ -143,8 +153,11 @@ export interface Upload {
   readonly complete: boolean;
   /** Memory of `data` is given away. Resolves when the part was written (not durable). @throws OFFSET_MISMATCH, BASIS_MISMATCH, NO_SPACE */
   write(part: UploadPart): Promise<number>;
-  /** Checks size and digest, makes the content durable and known by its digest. @throws DIGEST_MISMATCH */
-  finish(digest: Digest): Promise<void>;
+  /**
+   * Checks size and digest, makes the content durable and known by its digest, which it tells; undefined where it was complete at the
+   * beginning. @throws DIGEST_MISMATCH
+   */
+  finish(digest: Digest | undefined): Promise<Digest | undefined>;
   /** The stream ended before `finish`: what is staged stays for resumption until its time is over. */
   suspend(): Promise<void>;
 }

@@ -13,6 +13,7 @@ import type { LocatedFile } from './applier-api.ts';
 import type { StagedUpload, StagedUploadBegin } from './content-api.ts';
 import { hasSameContent } from './disk-identity.ts';
 import { contentName, uploadName } from './layout.ts';
+import { openLocalFile } from './local-file.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { UploadPart } from './replica.ts';
 import type { SpaceGuard } from './space-guard.ts';
@@ -62,17 +63,33 @@ export class UploadStore {
     }
     const name = uploadName(begin.uploadId);
     // Whoever began it before has lost it: a connection that is half open must not go on writing.
-    this.#active.get(name)?.suspend();
+    for (let before = this.#active.get(name); before !== undefined; before = this.#active.get(name)) {
+      await before.suspend();
+      if (this.#active.get(name) === before) this.#active.delete(name);
+    }
     const exists = staging.lstat(name) !== undefined;
     if (exists && !begin.resume) staging.unlink(name);
     const fd = exists && begin.resume ? staging.openFileForWriting(name) : staging.createFile(name);
     const { digestFunction, space } = this.#options;
-    const basisFd = begin.basis && this.open(begin.basis);
     const { sizeBytes, digest } = begin;
-    const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, basisFd, space });
+    // The file is still there, and read as quickly as what is staged of it.
+    const isResumable = begin.localFile === undefined;
+    let basisFd: number | undefined;
+    try {
+      basisFd = this.#openBasis(begin);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, basisFd, isResumable, space });
     this.#active.set(name, upload);
     if (exists && begin.resume) await upload.resume();
     return this.#taken(upload, upload.committedBytes, sizeBytes);
+  }
+
+  /** Undefined where there is none, or no longer: then there is nothing that ranges could be copied from. */
+  #openBasis({ localFile, basis, sizeBytes }: StagedUploadBegin): number | undefined {
+    return localFile === undefined ? basis && this.open(basis) : openLocalFile(localFile, sizeBytes);
   }
 
   write(handle: number, part: UploadPart): Promise<number> {
@@ -81,17 +98,18 @@ export class UploadStore {
     );
   }
 
-  finish(handle: number, digest: Digest): Promise<void> {
+  finish(handle: number, digest: Digest | undefined): Promise<Digest | undefined> {
     return this.#inOrder(handle, async ({ upload }) => {
-      await upload?.finish(digest);
+      const actual = await upload?.finish(digest);
       this.#forget(handle);
+      return actual;
     });
   }
 
   suspend(handle: number): Promise<void> {
     if (!this.#slots.has(handle)) return Promise.resolve();
     return this.#inOrder(handle, async ({ upload }) => {
-      upload?.suspend();
+      await upload?.suspend();
       this.#forget(handle);
     });
   }
@@ -117,10 +135,11 @@ export class UploadStore {
     return this.#active.has(name);
   }
 
-  close(): void {
-    for (const { upload } of this.#slots.values()) upload?.suspend();
+  async close(): Promise<void> {
+    const uploads = [...this.#slots.values()];
     this.#slots.clear();
     this.#active.clear();
+    for (const { upload } of uploads) await upload?.suspend();
   }
 
   /** Whether staging has this content, or could get it from a file of the folder. Read and hashed, not believed (E98). */

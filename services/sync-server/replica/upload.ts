@@ -5,9 +5,10 @@
 import { closeSync, ftruncateSync } from 'node:fs';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
 import { decompressLiterals } from '../../../common/content/literals.ts';
+import { zeroRuns } from '../../../common/content/zero-runs.ts';
 import { fdatasyncBeside } from '../../../common/fs/descriptor.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
-import { readFully } from '../../../common/fs/full-io.ts';
+import { readFully, writeFullyBeside } from '../../../common/fs/full-io.ts';
 import { writeSparsely } from '../../../common/fs/sparse-file.ts';
 import { statOf } from '../../../common/fs/stat.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
@@ -17,6 +18,8 @@ import type { SpaceGuard } from './space-guard.ts';
 import { breathe } from './steps.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
+/** Of long ranges: what a thread is woken for should take longer than the waking. */
+const LARGE_CHUNK_BYTES = 4 * 1024 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
@@ -31,6 +34,8 @@ export interface UploadOptions {
   readonly digestFunction: DigestFunction;
   /** Open for reading; belongs to the upload. */
   readonly basisFd: number | undefined;
+  /** Whether what is staged is of use when the upload breaks. Default true. */
+  readonly isResumable?: boolean | undefined;
   readonly space: SpaceGuard;
 }
 
@@ -44,6 +49,10 @@ export class Upload {
   /** The last bytes were zeros, which were left out. */
   #endsWithHole = false;
   #isOpen = true;
+  /** What reads and writes the descriptors beside this thread. */
+  #beside: Promise<void> | undefined;
+  /** Once it is no longer open. */
+  #closed: Promise<void> = Promise.resolve();
 
   constructor(options: UploadOptions) {
     this.#options = options;
@@ -103,16 +112,19 @@ export class Upload {
     return this.#committedBytes;
   }
 
-  /** Checks size and digest, makes the content durable and gives it its name; what is wrong is dropped (E102). */
-  async finish(digest: Digest): Promise<void> {
+  /**
+   * Checks size and digest, makes the content durable and gives it its name; what is wrong is dropped (E102). Without a digest the one
+   * that what was written has.
+   */
+  async finish(expected: Digest | undefined): Promise<Digest> {
     this.#assertOpen();
     if (this.#hasher === undefined) await this.#rehash(this.#committedBytes);
     const { fd, staging, sizeBytes } = this.#options;
     const isWhole = this.#committedBytes === sizeBytes;
-    const actual = this.#hasher?.digest();
+    const digest = this.#hasher?.digest();
     this.#hasher = undefined;
-    const announced = this.#options.digest;
-    if (!isWhole || actual?.equals(digest) !== true || (announced !== undefined && !announced.equals(digest))) {
+    const isRight = [expected, this.#options.digest].every((one) => one === undefined || digest?.equals(one) === true);
+    if (!isWhole || digest === undefined || !isRight) {
       this.drop();
       const what = isWhole ? 'another digest' : `${this.#committedBytes} of ${sizeBytes} bytes`;
       const reason = isWhole && this.#usesBasis ? 'BASIS_MISMATCH' : 'DIGEST_MISMATCH';
@@ -131,11 +143,14 @@ export class Upload {
     else staging.unlink(this.name);
     staging.sync();
     this.#close();
+    return digest;
   }
 
-  /** What is staged stays for resumption. May be called again. */
-  suspend(): void {
-    this.#close();
+  /** What is staged stays for resumption, if it can. Resolves when nothing of this upload is written any more. May be called again. */
+  suspend(): Promise<void> {
+    if (this.#options.isResumable === false) this.drop();
+    else this.#close();
+    return this.#closed;
   }
 
   /** Removes what is staged. */
@@ -152,16 +167,45 @@ export class Upload {
     const { basisFd } = this.#options;
     if (basisFd === undefined) throw new LockstepError('BASIS_MISMATCH', 'the basis is not there with this digest');
     this.#usesBasis = true;
-    const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, length));
-    for (let done = 0; done < length; ) {
-      const wanted = Math.min(chunk.length, length - done);
-      const count = readFully(basisFd, chunk, 0, wanted, offset + done);
-      if (count < wanted) throw new LockstepError('BASIS_MISMATCH', 'a range reaches beyond the end of the basis');
-      this.#append(chunk.subarray(0, count));
-      done += count;
-      await breathe();
-      this.#assertOpen();
+    if (length > LARGE_CHUNK_BYTES) return this.#copyBeside(basisFd, offset, length);
+    const chunk = Buffer.allocUnsafeSlow(length);
+    if (readFully(basisFd, chunk, 0, length, offset) < length) throw beyondTheBasis();
+    this.#append(chunk);
+    await breathe();
+    this.#assertOpen();
+  }
+
+  /** While a chunk is written, it is hashed and the next one is read. */
+  async #copyBeside(basisFd: number, offset: number, length: number): Promise<void> {
+    const { fd } = this.#options;
+    let [chunk, other] = [Buffer.allocUnsafeSlow(LARGE_CHUNK_BYTES), Buffer.allocUnsafeSlow(LARGE_CHUNK_BYTES)];
+    let writing: Promise<void> | undefined;
+    try {
+      for (let done = 0; done < length; done += LARGE_CHUNK_BYTES) {
+        const data = chunk.subarray(0, Math.min(LARGE_CHUNK_BYTES, length - done));
+        if (readFully(basisFd, data, 0, data.length, offset + done) < data.length) throw beyondTheBasis();
+        await writing;
+        this.#assertOpen();
+        // What has zeros in it is written in pieces.
+        if (zeroRuns(data, this.#committedBytes).length === 0) {
+          writing = writeFullyBeside(fd, data, this.#committedBytes);
+          // Its failure is heard where it is waited for.
+          this.#beside = writing.catch(() => undefined);
+          this.#endsWithHole = false;
+        } else {
+          writing = undefined;
+          this.#endsWithHole = writeSparsely(fd, data, this.#committedBytes);
+        }
+        this.#hasher?.update(data);
+        this.#committedBytes += data.length;
+        [chunk, other] = [other, chunk];
+        await breathe();
+      }
+    } finally {
+      await writing;
+      this.#beside = undefined;
     }
+    this.#assertOpen();
   }
 
   /** Zeros that did not even come: they are hashed, and nothing is written. */
@@ -211,8 +255,14 @@ export class Upload {
   #close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    closeSync(this.#options.fd);
-    if (this.#options.basisFd !== undefined) closeSync(this.#options.basisFd);
+    const { fd, basisFd } = this.#options;
+    const close = () => {
+      closeSync(fd);
+      if (basisFd !== undefined) closeSync(basisFd);
+    };
+    // Another file could get the number of a descriptor that is still written to.
+    if (this.#beside === undefined) close();
+    else this.#closed = this.#beside.then(close);
   }
 }
 
@@ -232,4 +282,8 @@ function literalOf({ data, decompressedSizeBytes }: UploadPart): Uint8Array {
     );
   }
   return literal;
+}
+
+function beyondTheBasis(): LockstepError {
+  return new LockstepError('BASIS_MISMATCH', 'a range reaches beyond the end of the basis');
 }

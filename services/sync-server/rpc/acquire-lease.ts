@@ -4,6 +4,7 @@
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { toLockstepError } from '../../../common/rpc/errors.ts';
+import { isOnThisMachine } from '../../../common/rpc/peer-address.ts';
 import { unaryHandler } from '../../../common/rpc/serve.ts';
 import type { AcquireLeaseRequest, AcquireLeaseResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import { MAX_HOLDER_CHARS } from './limits.ts';
@@ -49,6 +50,7 @@ export function acquireLease(context: SyncContext) {
       digestFunction: toWireDigestFunction(replica.digestFunction),
       entries: BigInt(info.entries),
       rootTreeDigest,
+      localKeyPath: isOnThisMachine(call.getPeer()) ? (served.localKey?.path ?? '') : '',
     };
   }, context.onCallError);
 }

@@ -13,6 +13,7 @@ import { type Access, type Caller, type CredentialSource, nameOf } from '../auth
 import type { Audit } from '../auth/audit.ts';
 import type { Audited } from '../auth/audit-log.ts';
 import type { LeaseDesk } from '../auth/lease-desk.ts';
+import type { LocalKey } from '../auth/local-key.ts';
 import type { Scope } from '../auth/token.ts';
 import type { Replica } from '../replica/replica.ts';
 import type { ChangeLog } from './change-log.ts';
@@ -28,6 +29,8 @@ export interface ServedFolder {
   readonly traffic: FolderTraffic;
   /** As `placeOf` tells it. */
   readonly place: readonly Buffer[];
+  /** Undefined: contents are not read from this machine's files. */
+  readonly localKey?: LocalKey | undefined;
 }
 
 export interface SyncContextOptions {

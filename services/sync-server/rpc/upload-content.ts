@@ -8,7 +8,11 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { endWithError, readMessages, writeMessage } from '../../../common/rpc/call-stream.ts';
 import { isMalformed, type Malformed } from '../../../common/rpc/hot-codec.ts';
 import { streamHandler } from '../../../common/rpc/serve.ts';
-import type { UploadContentRequest, UploadContentResponse } from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type {
+  LocalFile,
+  UploadContentRequest,
+  UploadContentResponse,
+} from '../../../gen/lockstep/sync/v1/sync_service.ts';
 import type { Upload } from '../replica/replica.ts';
 import { ByteWindow } from './byte-window.ts';
 import type { ServedFolder, SyncContext } from './sync-context.ts';
@@ -28,6 +32,7 @@ const ZERO_SHARE = 2 ** -6;
 const FINISH_BYTES = 256 * 2 ** 10;
 /** How often the client hears how far a content is. */
 const PROGRESS_BYTES = 2 ** 20;
+const NO_DIGEST = new Uint8Array(0);
 
 export function uploadContent(context: SyncContext) {
   return streamHandler(async (call: UploadCall, signal) => {
@@ -51,6 +56,7 @@ interface CurrentContent {
   readonly sizeBytes: number;
   readonly digest: Digest | undefined;
   readonly upload: Upload;
+  readonly isLocal: boolean;
   /** Settles with the last part's committed size. */
   written: Promise<number>;
   announcedSizeBytes: number;
@@ -107,6 +113,7 @@ class UploadSession {
     await this.#leaveCurrent();
     const { served, lease } = this.#open(message);
     const begin = beginFromWire(message, lease, (path) => this.#context.pathOf(path), this.#context.limits);
+    if (message.localFile !== undefined) requireProof(served, begin.uploadId, message.localFile);
     const upload = await served.replica.beginUpload(begin);
     const announcedSizeBytes = upload.committedSizeBytes;
     if (upload.complete) this.#countBytes(0, begin.sizeBytes);
@@ -115,6 +122,7 @@ class UploadSession {
       sizeBytes: begin.sizeBytes,
       digest: begin.digest,
       upload,
+      isLocal: begin.localFile !== undefined,
       written: Promise.resolve(announcedSizeBytes),
       announcedSizeBytes,
     };
@@ -160,7 +168,9 @@ class UploadSession {
   }
 
   #finish(current: CurrentContent, digest: Digest | undefined): void {
-    if (digest === undefined) throw new LockstepError('INVALID_ARGUMENT', 'a content is finished without its digest');
+    if (digest === undefined && !current.isLocal) {
+      throw new LockstepError('INVALID_ARGUMENT', 'a content is finished without its digest');
+    }
     this.#current = undefined;
     this.#window.add(FINISH_BYTES);
     const finished = this.#complete(current, digest).finally(() => {
@@ -171,17 +181,17 @@ class UploadSession {
     finished.catch((error: unknown) => endWithError(this.#call, error));
   }
 
-  async #complete(current: CurrentContent, digest: Digest): Promise<void> {
+  async #complete(current: CurrentContent, digest: Digest | undefined): Promise<void> {
     try {
       await current.written;
     } catch (error) {
       await current.upload.suspend();
       throw error;
     }
-    await current.upload.finish(digest);
+    const actual = await current.upload.finish(digest);
     const folder = this.#opened?.served.replica.folder ?? '';
     this.#context.metrics.uploads.add(1, { folder });
-    await this.#answer(current.uploadId, current.sizeBytes, true);
+    await this.#answer(current.uploadId, current.sizeBytes, true, digest === undefined ? actual : undefined);
   }
 
   async #announceProgress(current: CurrentContent, committedSizeBytes: number): Promise<void> {
@@ -192,8 +202,14 @@ class UploadSession {
     await this.#answer(current.uploadId, committedSizeBytes, false);
   }
 
-  #answer(uploadId: Buffer, committedSizeBytes: number, complete: boolean): Promise<void> {
-    return writeMessage(this.#call, { uploadId, committedSize: BigInt(committedSizeBytes), complete }, this.#signal);
+  #answer(
+    uploadId: Buffer,
+    committedSizeBytes: number,
+    complete: boolean,
+    digest: Uint8Array = NO_DIGEST,
+  ): Promise<void> {
+    const answer = { uploadId, committedSize: BigInt(committedSizeBytes), complete, digest };
+    return writeMessage(this.#call, answer, this.#signal);
   }
 
   /** `rawBytes` is how much of the content those bytes stand for. */
@@ -211,4 +227,13 @@ class UploadSession {
     await current.written.catch(() => undefined);
     await current.upload.suspend();
   }
+}
+
+/** Or anybody with a token could have files read to which only the server has the right. */
+function requireProof({ localKey }: ServedFolder, uploadId: Buffer, { path, proof }: LocalFile): void {
+  if (localKey?.proves(uploadId, path, proof) === true) return;
+  throw new LockstepError(
+    'PERMISSION_DENIED',
+    'the proof that goes with local_file was not made with the key that holds here',
+  );
 }

@@ -4,10 +4,16 @@
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { type TreePath } from '../../../common/tree/tree-path.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
-import type { UploadContentRequest, UploadStep as WireStep } from '../../../gen/lockstep/sync/v1/sync_service.ts';
-import type { UploadBegin, UploadPart, UploadStep } from '../replica/replica.ts';
+import type {
+  LocalFile as WireLocalFile,
+  UploadContentRequest,
+  UploadStep as WireStep,
+} from '../../../gen/lockstep/sync/v1/sync_service.ts';
+import type { LocalFile, UploadBegin, UploadPart, UploadStep } from '../replica/replica.ts';
 import { type Limits, MAX_UPLOAD_DATA_BYTES, MAX_UPLOAD_STEPS, MAX_UPLOAD_ZERO_BYTES } from './limits.ts';
 import { digestFromWire, idFromWire, safeInteger } from './wire-values.ts';
+
+const SLASH = '/'.charCodeAt(0);
 
 /** @throws INVALID_ARGUMENT, INVALID_PATH, LIMIT_EXCEEDED */
 export function beginFromWire(
@@ -24,6 +30,9 @@ export function beginFromWire(
   if (message.resume && message.data.length > 0) {
     throw new LockstepError('INVALID_ARGUMENT', 'a message that asks where an upload stands carries no data');
   }
+  if (message.localFile !== undefined && basisDigest !== undefined) {
+    throw new LockstepError('INVALID_ARGUMENT', 'ranges are copied from a basis or from a local file, not from both');
+  }
   return {
     lease,
     uploadId: idFromWire(message.uploadId, 'upload_id'),
@@ -31,7 +40,16 @@ export function beginFromWire(
     digest: digestFromWire(message.digest, 'digest'),
     resume: message.resume,
     basis: basisDigest === undefined ? undefined : { digest: basisDigest, path: pathOf(message.basisPath) },
+    localFile: message.localFile && localFileFromWire(message.localFile),
   };
+}
+
+/** What is at the path, and whether the client may read it, is not looked at here. @throws INVALID_ARGUMENT */
+function localFileFromWire({ path, device, inode }: WireLocalFile): LocalFile {
+  if (path[0] !== SLASH || path.includes(0)) {
+    throw new LockstepError('INVALID_ARGUMENT', 'local_file has no absolute path');
+  }
+  return { path: Buffer.from(path), device, inode };
 }
 
 /** Undefined when the message brings nothing. @throws INVALID_ARGUMENT, LIMIT_EXCEEDED */

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { addressGroup, hostOfPeer, isLoopbackHost } from '../../../common/rpc/peer-address.ts';
+import { addressGroup, hostOfPeer, isLoopbackHost, isOnThisMachine } from '../../../common/rpc/peer-address.ts';
 
 describe('addresses of peers', () => {
   it('lose their port', () => {
@@ -21,5 +21,7 @@ describe('addresses of peers', () => {
     const away = ['10.0.0.1', '2001:db8::1', '::ffff:10.0.0.1', 'unix', ''];
     expect(here.map(isLoopbackHost)).to.deep.equal(here.map(() => true));
     expect(away.map(isLoopbackHost)).to.deep.equal(away.map(() => false));
+    const peers = ['127.0.0.1:4711', '::1:4711', 'unknown', '10.0.0.1:4711', '2001:db8::1:4711'];
+    expect(peers.map(isOnThisMachine)).to.deep.equal([true, true, true, false, false]);
   });
 });

@@ -1,12 +1,15 @@
 /**
  * Contents on their way into staging, without the wire: what is resumed, refused, dropped and kept.
  */
+import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -21,7 +24,7 @@ import type { LocatedFile } from '../../../services/sync-server/replica/applier-
 import type { StagedUploadBegin } from '../../../services/sync-server/replica/content-api.ts';
 import { ContentService } from '../../../services/sync-server/replica/content-service.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
-import type { UploadPart } from '../../../services/sync-server/replica/replica.ts';
+import type { LocalFile, UploadPart } from '../../../services/sync-server/replica/replica.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
@@ -359,5 +362,98 @@ describe('ContentService', () => {
     writeFileSync(join(directory, '.lockstep/staging/u-old'), '');
     await eventually('it is tidied', () => staged().length === 0);
     await tidy.close();
+  });
+
+  describe('of a file of this machine', () => {
+    let other: string;
+    beforeEach(() => {
+      other = temporaryDirectory();
+    });
+    afterEach(() => removeDirectory(other));
+
+    /** Begins the upload of a file, and has all of it read but the last bytes. */
+    async function beginLocal(content: Buffer, more: Partial<LocalFile & { sizeBytes: number }> = {}) {
+      const path = Buffer.from(join(other, 'file'));
+      writeFileSync(path, content);
+      const { dev: device, ino: inode } = statSync(path, { bigint: true });
+      return begin(1, more.sizeBytes ?? content.length, { localFile: { path, device, inode, ...more } });
+    }
+    const range = (offset: number, length: number) =>
+      part(offset, Buffer.alloc(0), {
+        steps: [{ copyOffsetBytes: offset, copyLengthBytes: length, zeroBytes: 0, dataBytes: 0 }],
+      });
+
+    // More than one chunk, not a multiple of one, and with zeros in the middle and at the end.
+    const length = 9_500_001;
+    const content = Buffer.concat([
+      randomBytes(5_000_000),
+      Buffer.alloc(1_000_000),
+      randomBytes(length - 6_500_000),
+      Buffer.alloc(500_000),
+    ]);
+    for (const [what, bytes] of Object.entries({
+      'a long one': content,
+      'a short one': Buffer.from('abc'),
+      nothing: Buffer.alloc(0),
+    })) {
+      it(`copies it, and tells its digest: ${what}`, async () => {
+        const { handle } = await beginLocal(bytes);
+        if (bytes.length > 0) await service.writeUpload(handle, range(0, bytes.length));
+        expect((await service.finishUpload(handle, undefined))?.equals(digest(bytes))).to.equal(true);
+        expect(staged()).to.deep.equal([contentName(digest(bytes))]);
+        expect(readFileSync(join(directory, '.lockstep/staging', contentName(digest(bytes)))).equals(bytes)).to.equal(
+          true,
+        );
+      });
+    }
+
+    it('is refused where it is another one, or none', async () => {
+      const bytes = Buffer.from('content');
+      const reasonWith = async (more: Partial<LocalFile & { sizeBytes: number }>) => reasonOf(beginLocal(bytes, more));
+      expect(await reasonWith({ inode: 1n })).to.equal('BASIS_MISMATCH');
+      // Whoever can have another file found at the path can give that one the same number, elsewhere.
+      expect(await reasonWith({ device: 1n })).to.equal('BASIS_MISMATCH');
+      expect(await reasonWith({ sizeBytes: 6 })).to.equal('BASIS_MISMATCH');
+      expect(await reasonWith({ path: Buffer.from(join(other, 'missing')) })).to.equal('BASIS_MISMATCH');
+      expect(await reasonWith({ path: Buffer.from(other) })).to.equal('BASIS_MISMATCH');
+      symlinkSync('file', join(other, 'link'));
+      expect(await reasonWith({ path: Buffer.from(join(other, 'link')) })).to.equal('BASIS_MISMATCH');
+    });
+
+    it('is not finished with another digest, nor when it was cut off meanwhile', async () => {
+      const { handle } = await beginLocal(Buffer.from('content'));
+      await service.writeUpload(handle, range(0, 7));
+      expect(await reasonOf(service.finishUpload(handle, digest(Buffer.from('another'))))).to.equal('BASIS_MISMATCH');
+      const again = await beginLocal(content);
+      truncateSync(join(other, 'file'), 1000);
+      expect(await reasonOf(service.writeUpload(again.handle, range(0, length)))).to.equal('BASIS_MISMATCH');
+      expect(await reasonOf(service.finishUpload(again.handle, undefined))).to.equal('DIGEST_MISMATCH');
+      expect(staged()).to.deep.equal([]);
+    });
+
+    it('goes on after a write that failed beside the reading', async () => {
+      const bytes = randomBytes(9_000_000);
+      const { handle } = await beginLocal(bytes);
+      for (const [errno, reason] of [
+        ['ENOSPC', 'NO_SPACE'],
+        ['EIO', 'IO'],
+      ] as const) {
+        using _ = failingCalls('write', errno);
+        expect(await reasonOf(service.writeUpload(handle, range(0, bytes.length)))).to.equal(reason);
+      }
+      expect(await service.writeUpload(handle, range(0, bytes.length))).to.equal(bytes.length);
+      expect((await service.finishUpload(handle, undefined))?.equals(digest(bytes))).to.equal(true);
+    });
+
+    it('leaves nothing when it breaks, also in the middle of a range', async () => {
+      const { handle } = await beginLocal(content);
+      const writing = reasonOf(service.writeUpload(handle, range(0, length)));
+      // Begun anew elsewhere: the first one must not write any more.
+      const again = await beginLocal(content);
+      expect(await writing).to.equal('CANCELLED');
+      await service.writeUpload(again.handle, range(0, 6_000_000));
+      await service.suspendUpload(again.handle);
+      expect(staged()).to.deep.equal([]);
+    });
   });
 });

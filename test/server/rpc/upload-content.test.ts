@@ -293,4 +293,21 @@ describe('UploadContent', () => {
     await stream.send({ finish: true, digest: digest(content) });
     expect((await stream.close()).at(-1)).to.deep.include({ complete: true });
   });
+
+  it('reads no file of this machine for who has not shown that he may (S41)', async () => {
+    const content = randomBytes(10);
+    const upload = async (path: string, more: object = {}) => {
+      const stream = new UploadStream(fixture.client);
+      const localFile = { path: Buffer.from(path), device: 1n, inode: 1n, proof: Buffer.alloc(32) };
+      await stream.send({ ...begin(randomBytes(16), content), localFile, ...more });
+      return reasonOf(stream.close());
+    };
+    expect(await upload('/etc/hostname')).to.equal('PERMISSION_DENIED');
+    expect(await upload('etc/hostname')).to.equal('INVALID_ARGUMENT');
+    expect(await upload('')).to.equal('INVALID_ARGUMENT');
+    expect(await upload('/etc\0/hostname')).to.equal('INVALID_ARGUMENT');
+    const basis = { basisDigest: digest(content), basisPath: 'basis' };
+    expect(await upload('/etc/hostname', basis)).to.equal('INVALID_ARGUMENT');
+    expect(fixture.replica.received.uploads).to.equal(0);
+  });
 });

@@ -84,9 +84,9 @@ describe('Session', () => {
 
   function uploadOf(path: string, bytes: Buffer): UploadRequest {
     writeFileSync(join(root, path), bytes);
-    const { ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
     const uploadId = digestOf('blake3', Buffer.from(path)).toString('hex').slice(0, 32);
-    return { uploadId, path: path as TreePath, sizeBytes: Number(size), ino, mtimeNs, ctimeNs };
+    return { uploadId, path: path as TreePath, sizeBytes: Number(size), dev, ino, mtimeNs, ctimeNs };
   }
 
   async function outcomeOf(session: Session, request: UploadRequest) {

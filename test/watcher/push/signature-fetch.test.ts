@@ -68,11 +68,12 @@ describe('a large file whose signature is not at hand', () => {
     );
     writeFileSync(join(root, 'f'), bytes);
     utimesSync(join(root, 'f'), 1, 1);
-    const { ino, mtimeNs, ctimeNs } = statSync(join(root, 'f'), { bigint: true });
+    const { dev, ino, mtimeNs, ctimeNs } = statSync(join(root, 'f'), { bigint: true });
     const request: UploadRequest = {
       uploadId: '00112233445566778899aabbccddeeff',
       path: 'f' as TreePath,
       sizeBytes: bytes.length,
+      dev,
       ino,
       mtimeNs,
       ctimeNs,

@@ -10,7 +10,9 @@ import type { UploadRequest, UploadResult } from '../../../clients/watcher/engin
 import { Connection } from '../../../clients/watcher/push/connection.ts';
 import { ContentReader } from '../../../clients/watcher/push/content-reader.ts';
 import { TokenBucket } from '../../../clients/watcher/push/token-bucket.ts';
+import type { UploadContext } from '../../../clients/watcher/push/upload-stream.ts';
 import { Uploads, type UploadsOptions } from '../../../clients/watcher/push/uploads.ts';
+import { LocalFiles } from '../../../clients/watcher/push/local-files.ts';
 import { chunkingParameters } from '../../../common/content/chunker.ts';
 import { digestOf } from '../../../common/content/digest.ts';
 import { SignatureBuilder } from '../../../common/content/signature-builder.ts';
@@ -48,7 +50,7 @@ describe('Uploads', () => {
 
   async function start(
     script: FakeServerScript = {},
-    options: Partial<Omit<UploadsOptions, 'context'>> & { readonly bandwidth?: TokenBucket } = {},
+    options: Partial<Omit<UploadsOptions, 'context'>> & Pick<UploadContext, 'bandwidth' | 'localFiles'> = {},
   ): Promise<void> {
     server = new FakeServer(script);
     connection = new Connection({ address: await server.start(), security: NO_SECURITY });
@@ -60,6 +62,7 @@ describe('Uploads', () => {
         transfer: { digestFunction: 'blake3', zstd: false, maxZeroBytes: 0 },
         compressWhole: false,
         bandwidth: options.bandwidth,
+        localFiles: options.localFiles,
       },
       open: () => connection.uploadContent(),
       fetchSignature: undefined,
@@ -73,9 +76,9 @@ describe('Uploads', () => {
 
   function requestOf(path: string, bytes: Buffer): UploadRequest {
     writeFileSync(join(root, path), bytes);
-    const { ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(join(root, path), { bigint: true });
     const uploadId = digestOf('blake3', Buffer.from(path)).toString('hex').slice(0, 32);
-    return { uploadId, path: path as TreePath, sizeBytes: Number(size), ino, mtimeNs, ctimeNs };
+    return { uploadId, path: path as TreePath, sizeBytes: Number(size), dev, ino, mtimeNs, ctimeNs };
   }
 
   function withBasis(request: UploadRequest, bytes: Buffer): UploadRequest {
@@ -291,6 +294,98 @@ describe('Uploads', () => {
     expect(await outcomeOf(requestOf('f', randomBytes(5_000_000)))).to.include({
       type: 'failed',
       reason: 'INVALID_ARGUMENT',
+    });
+  });
+
+  describe('of files that the server may read itself', () => {
+    let localFiles: LocalFiles;
+    beforeEach(() => {
+      writeFileSync(join(root, 'local-key'), Buffer.alloc(32, 7));
+      const opened = LocalFiles.open(root, join(root, 'local-key'));
+      if (opened === undefined) throw new Error('the key was not read');
+      localFiles = opened;
+    });
+
+    /** Answers as a server that has read what it was told to. */
+    function having(bytes: Buffer, digest: Buffer = digestOf('blake3', bytes), before = () => {}): FakeServerScript {
+      let own = Buffer.alloc(0);
+      return {
+        onUploadAnswer: ({ uploadId, finish, steps }) => {
+          if (uploadId.length > 0) own = Buffer.from(uploadId);
+          const committedSize = steps.reduce((sum, { copyLength }) => sum + copyLength, 0n);
+          if (!finish) return committedSize > 0n ? [{ uploadId: own, committedSize }] : [];
+          before();
+          return [{ uploadId: own, committedSize: BigInt(bytes.length), complete: true, digest }];
+        },
+      };
+    }
+
+    it('names the file and sends nothing of it', async () => {
+      const bytes = randomBytes(1_000_000);
+      await start(having(bytes), { localFiles });
+      const request = requestOf('f', bytes);
+      const digest = new Uint8Array(digestOf('blake3', bytes));
+      expect(await outcomeOf(request)).to.deep.equal({ type: 'done', digest, sentBytes: 0 });
+      expect(server.uploads.map(({ data }) => data.length)).to.deep.equal([0, 0, 0]);
+      expect(server.uploads[0]?.localFile).to.deep.include({ inode: request.ino });
+      expect(server.uploads[0]?.localFile?.path.toString()).to.equal(join(root, 'f'));
+    });
+
+    it('looks again at a file that changed while the server read it (E37)', async () => {
+      const bytes = randomBytes(1000);
+      const change = () => writeFileSync(join(root, 'f'), randomBytes(1000));
+      await start(having(bytes, undefined, change), { localFiles });
+      expect(await outcomeOf(requestOf('f', bytes))).to.deep.equal({ type: 'changed' });
+    });
+
+    it('sends what the server cannot read, and after several such files does not ask it again', async () => {
+      await start(
+        { onUpload: ({ localFile }) => (localFile === undefined ? undefined : error('BASIS_MISMATCH')) },
+        { localFiles },
+      );
+      for (let n = 0; n < 6; n++) {
+        const bytes = randomBytes(100_000);
+        expect(await outcomeOf(requestOf(`f${n}`, bytes))).to.have.property('type', 'done');
+        expect(hasArrived(bytes)).to.equal(true);
+      }
+      expect(server.uploads.filter(({ localFile }) => localFile !== undefined)).to.have.length(4);
+    });
+
+    it('tells a delta where the server has the basis and cannot read the file', async () => {
+      const bytes = randomBytes(200_000);
+      const script: FakeServerScript = {
+        onUpload: ({ localFile, basisDigest }) =>
+          localFile !== undefined || basisDigest.length > 0 ? error('BASIS_MISMATCH') : undefined,
+      };
+      await start(script, { localFiles });
+      expect(await outcomeOf(withBasis(requestOf('f', bytes), randomBytes(200_000)))).to.have.property('type', 'done');
+      expect(server.uploads.filter(({ basisDigest }) => basisDigest.length > 0)).to.have.length(1);
+    });
+
+    it('sends it where less may be sent than would go', async () => {
+      await start({}, { localFiles, bandwidth: new TokenBucket(() => 1e9) });
+      const bytes = randomBytes(100_000);
+      expect(await outcomeOf(requestOf('f', bytes))).to.have.property('type', 'done');
+      expect(server.uploads.some(({ localFile }) => localFile !== undefined)).to.equal(false);
+    });
+
+    it('believes no server that does not say what it has read', async () => {
+      const bytes = randomBytes(1000);
+      await start(having(bytes, Buffer.alloc(0)), { localFiles });
+      expect(await outcomeOf(requestOf('f', bytes))).to.have.property('type', 'done');
+      // Once by itself, and once as all others.
+      expect(server.uploads.filter(({ finish }) => finish).map(({ data }) => data.length)).to.deep.equal([0, 1000]);
+    });
+
+    it('goes on by itself when the connection breaks', async () => {
+      const bytes = randomBytes(100_000);
+      let attempts = 0;
+      await start(
+        { onUpload: ({ localFile }) => (localFile && attempts++ === 0 ? error('DRAINING') : undefined) },
+        { localFiles },
+      );
+      expect(await outcomeOf(requestOf('f', bytes))).to.have.property('type', 'done');
+      expect(hasArrived(bytes)).to.equal(true);
     });
   });
 });

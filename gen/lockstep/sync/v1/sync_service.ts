@@ -266,6 +266,11 @@ export interface AcquireLeaseResponse {
   entries: bigint;
   /** The root's tree digest. Empty when known_epoch and known_revision are the head's: then there is nothing to compare. */
   rootTreeDigest: Uint8Array;
+  /**
+   * Where 32 secret bytes are, in a file called `local-key` that the server's own user may read. Who reads them there may name files
+   * instead of sending what is in them (LocalFile). Empty for clients that are not on the server's machine.
+   */
+  localKeyPath: string;
 }
 
 /** A part of a content. */
@@ -278,7 +283,10 @@ export interface UploadContentRequest {
   uploadId: Uint8Array;
   /** Beginning of a content: its length in bytes. */
   size: bigint;
-  /** The content's digest: in the last message at the latest, at the beginning if it is known. */
+  /**
+   * The content's digest: in the last message at the latest, at the beginning if it is known. A content that is copied from a local file
+   * needs none: the answer tells it.
+   */
   digest: Uint8Array;
   /** Beginning of a content: ask where a broken upload stands, carry no data. */
   resume: boolean;
@@ -301,6 +309,8 @@ export interface UploadContentRequest {
   dataSize: number;
   /** The content ends here. */
   finish: boolean;
+  /** Beginning of a content, in place of a basis: ranges are copied from this file. */
+  localFile: LocalFile | undefined;
 }
 
 /** One step: first copy a range of the basis, then append zeros, then some of the message's data. Each of the three may be empty. */
@@ -315,6 +325,24 @@ export interface UploadStep {
   zeroLength: bigint;
 }
 
+/** A file on the machine that client and server share. The server opens it itself, if it may, and copies from it what the client would send. */
+export interface LocalFile {
+  /** Its absolute path, as bytes for the system. */
+  path: Uint8Array;
+  /**
+   * Device and number of its inode (st_dev, st_ino). What is at the path and is another inode, or has another length than the content, is
+   * not read.
+   */
+  device: bigint;
+  /** As above. */
+  inode: bigint;
+  /**
+   * That the client could open it as well: HMAC-SHA256 of upload_id and path, one behind the other, with the key at
+   * AcquireLeaseResponse.local_key_path.
+   */
+  proof: Uint8Array;
+}
+
 /** How far an upload is. */
 export interface UploadContentResponse {
   /** Which upload. */
@@ -323,6 +351,8 @@ export interface UploadContentResponse {
   committedSize: bigint;
   /** The content is whole, checked and durable. */
   complete: boolean;
+  /** With `complete`, of a content that was copied from a local file and finished without a digest: its digest. */
+  digest: Uint8Array;
 }
 
 /** The first message of an ApplyChanges stream. */
@@ -1466,6 +1496,7 @@ function createBaseAcquireLeaseResponse(): AcquireLeaseResponse {
     digestFunction: 0,
     entries: 0n,
     rootTreeDigest: new Uint8Array(0),
+    localKeyPath: "",
   };
 }
 
@@ -1500,6 +1531,9 @@ export const AcquireLeaseResponse: MessageFns<AcquireLeaseResponse> = {
     }
     if (message.rootTreeDigest.length !== 0) {
       writer.uint32(58).bytes(message.rootTreeDigest);
+    }
+    if (message.localKeyPath !== "") {
+      writer.uint32(66).string(message.localKeyPath);
     }
     return writer;
   },
@@ -1573,6 +1607,14 @@ export const AcquireLeaseResponse: MessageFns<AcquireLeaseResponse> = {
             message.rootTreeDigest = reader.bytes();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.localKeyPath = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1599,6 +1641,7 @@ export const AcquireLeaseResponse: MessageFns<AcquireLeaseResponse> = {
     message.digestFunction = object.digestFunction ?? 0;
     message.entries = (object.entries !== undefined && object.entries !== null) ? BigInt(object.entries) : 0n;
     message.rootTreeDigest = object.rootTreeDigest ?? new Uint8Array(0);
+    message.localKeyPath = object.localKeyPath ?? "";
     return message;
   },
 };
@@ -1619,6 +1662,7 @@ function createBaseUploadContentRequest(): UploadContentRequest {
     compressor: 0,
     dataSize: 0,
     finish: false,
+    localFile: undefined,
   };
 }
 
@@ -1674,6 +1718,9 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
     }
     if (message.finish !== false) {
       writer.uint32(120).bool(message.finish);
+    }
+    if (message.localFile !== undefined) {
+      LocalFile.encode(message.localFile, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -1803,6 +1850,14 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
             message.finish = reader.bool();
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.localFile = LocalFile.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1834,6 +1889,9 @@ export const UploadContentRequest: MessageFns<UploadContentRequest> = {
     message.compressor = object.compressor ?? 0;
     message.dataSize = object.dataSize ?? 0;
     message.finish = object.finish ?? false;
+    message.localFile = (object.localFile !== undefined && object.localFile !== null)
+      ? LocalFile.fromPartial(object.localFile)
+      : undefined;
     return message;
   },
 };
@@ -1944,8 +2002,105 @@ export const UploadStep: MessageFns<UploadStep> = {
   },
 };
 
+function createBaseLocalFile(): LocalFile {
+  return { path: new Uint8Array(0), device: 0n, inode: 0n, proof: new Uint8Array(0) };
+}
+
+export const LocalFile: MessageFns<LocalFile> = {
+  encode(message: LocalFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path.length !== 0) {
+      writer.uint32(10).bytes(message.path);
+    }
+    if (message.device !== 0n) {
+      if (BigInt.asUintN(64, message.device) !== message.device) {
+        throw new globalThis.Error("value provided for field message.device of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.device);
+    }
+    if (message.inode !== 0n) {
+      if (BigInt.asUintN(64, message.inode) !== message.inode) {
+        throw new globalThis.Error("value provided for field message.inode of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.inode);
+    }
+    if (message.proof.length !== 0) {
+      writer.uint32(34).bytes(message.proof);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LocalFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocalFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.device = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.inode = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.proof = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LocalFile>, I>>(base?: I): LocalFile {
+    return LocalFile.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LocalFile>, I>>(object: I): LocalFile {
+    const message = createBaseLocalFile();
+    message.path = object.path ?? new Uint8Array(0);
+    message.device = (object.device !== undefined && object.device !== null) ? BigInt(object.device) : 0n;
+    message.inode = (object.inode !== undefined && object.inode !== null) ? BigInt(object.inode) : 0n;
+    message.proof = object.proof ?? new Uint8Array(0);
+    return message;
+  },
+};
+
 function createBaseUploadContentResponse(): UploadContentResponse {
-  return { uploadId: new Uint8Array(0), committedSize: 0n, complete: false };
+  return { uploadId: new Uint8Array(0), committedSize: 0n, complete: false, digest: new Uint8Array(0) };
 }
 
 export const UploadContentResponse: MessageFns<UploadContentResponse> = {
@@ -1961,6 +2116,9 @@ export const UploadContentResponse: MessageFns<UploadContentResponse> = {
     }
     if (message.complete !== false) {
       writer.uint32(24).bool(message.complete);
+    }
+    if (message.digest.length !== 0) {
+      writer.uint32(34).bytes(message.digest);
     }
     return writer;
   },
@@ -2002,6 +2160,14 @@ export const UploadContentResponse: MessageFns<UploadContentResponse> = {
             message.complete = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.digest = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2024,6 +2190,7 @@ export const UploadContentResponse: MessageFns<UploadContentResponse> = {
       ? BigInt(object.committedSize)
       : 0n;
     message.complete = object.complete ?? false;
+    message.digest = object.digest ?? new Uint8Array(0);
     return message;
   },
 };
@@ -4018,7 +4185,8 @@ export const SyncServiceService = {
    * - ABORTED `LEASE_STALE`: the lease is not the folder's newest.
    * - OUT_OF_RANGE `OFFSET_MISMATCH`: the offset is not the committed size; ErrorInfo.metadata has `committed_size`.
    * - INVALID_ARGUMENT `DIGEST_MISMATCH`: what arrived does not have the size or the digest announced; it is dropped. Send it again, once.
-   * - FAILED_PRECONDITION `BASIS_MISMATCH`: the basis is not there or has another digest. Send literal data.
+   * - FAILED_PRECONDITION `BASIS_MISMATCH`: the basis is not there or has another digest, or the local file cannot be opened. Send literal data.
+   * - PERMISSION_DENIED `PERMISSION_DENIED`: the proof for a local file is wrong.
    * - RESOURCE_EXHAUSTED `NO_SPACE`: the reserve of free space would be touched.
    */
   uploadContent: {
@@ -4198,7 +4366,8 @@ export interface SyncServiceServer extends UntypedServiceImplementation {
    * - ABORTED `LEASE_STALE`: the lease is not the folder's newest.
    * - OUT_OF_RANGE `OFFSET_MISMATCH`: the offset is not the committed size; ErrorInfo.metadata has `committed_size`.
    * - INVALID_ARGUMENT `DIGEST_MISMATCH`: what arrived does not have the size or the digest announced; it is dropped. Send it again, once.
-   * - FAILED_PRECONDITION `BASIS_MISMATCH`: the basis is not there or has another digest. Send literal data.
+   * - FAILED_PRECONDITION `BASIS_MISMATCH`: the basis is not there or has another digest, or the local file cannot be opened. Send literal data.
+   * - PERMISSION_DENIED `PERMISSION_DENIED`: the proof for a local file is wrong.
    * - RESOURCE_EXHAUSTED `NO_SPACE`: the reserve of free space would be touched.
    */
   uploadContent: handleBidiStreamingCall<UploadContentRequest, UploadContentResponse>;
@@ -4342,7 +4511,8 @@ export interface SyncServiceClient extends Client {
    * - ABORTED `LEASE_STALE`: the lease is not the folder's newest.
    * - OUT_OF_RANGE `OFFSET_MISMATCH`: the offset is not the committed size; ErrorInfo.metadata has `committed_size`.
    * - INVALID_ARGUMENT `DIGEST_MISMATCH`: what arrived does not have the size or the digest announced; it is dropped. Send it again, once.
-   * - FAILED_PRECONDITION `BASIS_MISMATCH`: the basis is not there or has another digest. Send literal data.
+   * - FAILED_PRECONDITION `BASIS_MISMATCH`: the basis is not there or has another digest, or the local file cannot be opened. Send literal data.
+   * - PERMISSION_DENIED `PERMISSION_DENIED`: the proof for a local file is wrong.
    * - RESOURCE_EXHAUSTED `NO_SPACE`: the reserve of free space would be touched.
    */
   uploadContent(): ClientDuplexStream<UploadContentRequest, UploadContentResponse>;
