@@ -6,7 +6,7 @@
  * Broken, or ended with an error: the holder is only no longer connected, and may come back.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { AsyncQueue, untilAborted } from '../../../common/ops/async.ts';
+import { AsyncQueue, Deferred, untilAborted } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { endWithError, readMessages, writeMessage } from '../../../common/rpc/call-stream.ts';
 import type { ChangesFrame } from '../../../common/rpc/hot-codec.ts';
@@ -65,6 +65,7 @@ interface SessionOptions {
 }
 
 interface PendingBatch {
+  readonly batchId: string;
   readonly sizeBytes: number;
   readonly arrivedAtMs: number;
   /** What the batch is about; looked at before its memory was given away. */
@@ -72,6 +73,8 @@ interface PendingBatch {
   /** It waits no longer. */
   readonly leaveQueue: () => void;
   readonly applied: Promise<AppliedBatch>;
+  /** Its answer is out. */
+  readonly answered: Deferred<void>;
 }
 
 class ChangesSession {
@@ -82,6 +85,8 @@ class ChangesSession {
   readonly #window: ByteWindow;
   /** In the order of arrival. Bounded by the window: nothing is read while it is full. */
   readonly #pending = new AsyncQueue<PendingBatch>({ maxBytes: Number.POSITIVE_INFINITY });
+  /** The last one of each id that is not answered. */
+  readonly #unanswered = new Map<string, Deferred<void>>();
   /** Of those that are not answered. */
   readonly #queued = new Set<() => void>();
   /** The newest revision that was answered before it was durable, and the task that waits for it. */
@@ -112,13 +117,13 @@ class ChangesSession {
 
   async #read(frames: AsyncIterable<ChangesFrame>): Promise<void> {
     for await (const frame of frames) {
-      this.#submit(frame);
+      await this.#submit(frame);
       await this.#window.untilRoom(this.#options.signal);
     }
     this.#pending.close();
   }
 
-  #submit(frame: ChangesFrame): void {
+  async #submit(frame: ChangesFrame): Promise<void> {
     if (frame.form === 'malformed')
       throw new LockstepError('INVALID_ARGUMENT', 'a message is not an ApplyChangesRequest');
     if (frame.form === 'open') throw new LockstepError('INVALID_ARGUMENT', 'the stream is open already');
@@ -131,7 +136,10 @@ class ChangesSession {
     this.#context.metrics.batchBytes.add(frame.encoded.length, { folder: replica.folder });
     const rawBytes = plainBatchBytes(frame.encoded, frame.form, maxBatchBytes);
     traffic.carried({ wireBytes: frame.encoded.length, rawBytes });
-    const changes = summarizeBatch(frame.encoded, frame.form, this.#context.limits, changeLog.detail);
+    const { batchId, changes } = summarizeBatch(frame.encoded, frame.form, this.#context.limits, changeLog.detail);
+    // What is repeated gets the same answer once more, which nobody has counted: one of each waits for the client, not any number.
+    const earlier = this.#unanswered.get(batchId);
+    if (earlier !== undefined) await untilAborted(earlier.promise, this.#options.signal);
     // Compressed, a batch may be much smaller than what is kept of it here.
     const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES + summariesBytes(changes);
     const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
@@ -140,13 +148,17 @@ class ChangesSession {
     this.#window.add(sizeBytes);
     const leaveQueue = traffic.queued(sizeBytes);
     this.#queued.add(leaveQueue);
-    this.#pending.tryPush({ sizeBytes, arrivedAtMs: performance.now(), changes, leaveQueue, applied });
+    const answered = new Deferred<void>();
+    this.#unanswered.set(batchId, answered);
+    const arrivedAtMs = performance.now();
+    this.#pending.tryPush({ batchId, sizeBytes, arrivedAtMs, changes, leaveQueue, applied, answered });
   }
 
   async #answer(): Promise<void> {
     const { folder } = this.#served.replica;
     const { metrics, logger } = this.#context;
-    for await (const { sizeBytes, arrivedAtMs, changes, leaveQueue, applied } of this.#pending) {
+    for await (const pending of this.#pending) {
+      const { batchId, sizeBytes, arrivedAtMs, changes, leaveQueue, applied, answered } = pending;
       const batch = await untilAborted(applied, this.#options.signal);
       leaveQueue();
       this.#queued.delete(leaveQueue);
@@ -162,6 +174,8 @@ class ChangesSession {
       logger.debug({ folder, revision: batch.revision, problems: batch.problems.length }, 'batch applied');
       await this.#send({ $case: 'applied', value: toWireApplied(batch) });
       this.#window.remove(sizeBytes);
+      this.#unanswered.delete(batchId);
+      answered.resolve();
       if (!batch.durable) this.#announceWhenDurable(batch.revision);
     }
   }

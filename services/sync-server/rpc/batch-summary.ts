@@ -8,6 +8,7 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { CompressedBatch } from '../../../gen/lockstep/sync/v1/change.ts';
 import type { AppliedBatch } from '../replica/replica.ts';
 import type { Limits } from './limits.ts';
+import { ID_BYTES } from './wire-values.ts';
 
 export const CHANGE_OPERATIONS = ['put', 'mkdir', 'symlink', 'metadata', 'move', 'delete', 'link'] as const;
 export type ChangeOperationName = (typeof CHANGE_OPERATIONS)[number];
@@ -22,10 +23,20 @@ export interface ChangeSummary {
   readonly sizeBytes: number | undefined;
 }
 
+export interface BatchSummary {
+  /** As the peer wrote it, in hexadecimal; empty when the bytes are no batch. */
+  readonly batchId: string;
+  /** By position. Empty when the bytes are no batch within the limits: then nothing is applied. */
+  readonly changes: readonly ChangeSummary[];
+}
+
+const NO_BATCH: BatchSummary = { batchId: '', changes: [] };
+
 /** `operations` leaves paths and sizes out: what the counters need when nothing is logged. */
 export type SummaryDetail = 'all' | 'operations';
 
 const SUMMARY_BYTES = 64;
+const BATCH_ID = 1;
 const BATCH_CHANGES = 2;
 const COMPRESSED_SIZE = 2;
 /** `PutFile.entry` and its like, `Move.from`, `Delete.path`. */
@@ -34,28 +45,34 @@ const MOVE_TO = 2;
 const ENTRY_PATH = 1;
 const ENTRY_SIZE = 5;
 
-/** One summary for each change of the batch, by position. Empty when the bytes are no batch within the limits: then nothing is applied. */
 export function summarizeBatch(
   encoded: Uint8Array,
   form: 'batch' | 'compressed',
   { maxBatchBytes, maxBatchChanges }: Pick<Limits, 'maxBatchBytes' | 'maxBatchChanges'>,
   detail: SummaryDetail = 'all',
-): readonly ChangeSummary[] {
+): BatchSummary {
   const read = detail === 'all' ? readChange : readOperationName;
   try {
     const reader = new BinaryReader(form === 'batch' ? encoded : decompressed(encoded, maxBatchBytes));
     const changes: ChangeSummary[] = [];
+    let batchId = '';
     while (reader.pos < reader.len) {
       const [field, wireType] = reader.tag();
       if (field === BATCH_CHANGES) changes.push(read(reader, endOfMessage(reader)));
+      else if (field === BATCH_ID) batchId = hexOf(reader.bytes());
       else reader.skip(wireType, field);
-      if (changes.length > maxBatchChanges) return [];
+      if (changes.length > maxBatchChanges) return NO_BATCH;
     }
-    return changes;
+    return { batchId, changes };
   } catch {
     // The replica finds the same, and answers with what is wrong.
-    return [];
+    return NO_BATCH;
   }
+}
+
+/** No more of it than a right one has: what is longer is refused. */
+function hexOf(batchId: Uint8Array): string {
+  return Buffer.from(batchId.buffer, batchId.byteOffset, Math.min(batchId.length, ID_BYTES)).toString('hex');
 }
 
 /** About what summaries take in memory, for whoever keeps them. A change of some bytes has one of this size, and paths. */

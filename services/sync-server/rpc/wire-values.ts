@@ -6,7 +6,7 @@ import { LockstepError } from '../../../common/ops/errors.ts';
 import { DigestFunction as WireDigestFunction } from '../../../gen/lockstep/sync/v1/entry.ts';
 
 /** Batches, uploads and holders are named by so many bytes of the client's choice. */
-const ID_BYTES = 16;
+export const ID_BYTES = 16;
 
 export function toWireDigestFunction(digestFunction: DigestFunction): WireDigestFunction {
   switch (digestFunction) {

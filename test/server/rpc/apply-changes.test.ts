@@ -4,6 +4,7 @@
 import { zstdCompressSync } from 'node:zlib';
 import { expect } from 'chai';
 import { fromStatus, isServiceError } from '../../../common/rpc/errors.ts';
+import { unary } from '../../../common/rpc/unary.ts';
 import { treePathFromLocal } from '../../../common/tree/tree-path.ts';
 import { Batch, ChangeProblemKind } from '../../../gen/lockstep/sync/v1/change.ts';
 import { Compressor } from '../../../gen/lockstep/sync/v1/entry.ts';
@@ -46,6 +47,21 @@ describe('ApplyChanges', () => {
     await stream.sendBatch([putFile('a', '1')], id);
     const revisions = [await stream.nextApplied(), await stream.nextApplied(), await stream.nextApplied()];
     expect(revisions.map(({ revision }) => revision)).to.deep.equal([1n, 2n, 1n]);
+  });
+
+  it('hands a repeated batch over only when the one before is answered, whoever does not read answers (S33)', async () => {
+    const { lease } = await fixture.acquire();
+    const stream = await fixture.openChanges(lease);
+    const release = fixture.replica.holdBatches();
+    const id = Buffer.alloc(16, 7);
+    for (let n = 0; n < 50; n++) await stream.sendBatch([putFile('a', '1')], id);
+    await until(() => fixture.replica.received.batches > 0);
+    // Answered behind all of them, on the same connection.
+    await unary(fixture.client, fixture.client.getServerInfo, { clientVersion: '' });
+    expect(fixture.replica.received.batches).to.equal(1);
+    release();
+    for (let n = 0; n < 50; n++) expect((await stream.nextApplied()).revision).to.equal(1n);
+    expect(fixture.replica.received.batches).to.equal(50);
   });
 
   it('takes compressed batches', async () => {

@@ -14,7 +14,8 @@ import { deletePath, makeDirectory, putFile } from '../../support/sync-fixture.t
 
 const LIMITS = { maxBatchBytes: 2 ** 21, maxBatchChanges: 16 };
 const move = (from: string, to: string): Change => ({ operation: { $case: 'move', value: { from, to } } });
-const encode = (...changes: Change[]) => Batch.encode({ batchId: Buffer.alloc(16), changes }).finish();
+const BATCH_ID = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
+const encode = (...changes: Change[]) => Batch.encode({ batchId: BATCH_ID, changes }).finish();
 
 describe('batch summary', () => {
   const path = fc.string({ minLength: 1, maxLength: 20 });
@@ -33,7 +34,7 @@ describe('batch summary', () => {
         const found = isCompressed
           ? summarizeBatch(compressed, 'compressed', LIMITS)
           : summarizeBatch(batch, 'batch', LIMITS);
-        expect(found).to.deep.equal(changes.map(expectedSummary));
+        expect(found).to.deep.equal({ batchId: BATCH_ID.toString('hex'), changes: changes.map(expectedSummary) });
       }),
     );
   });
@@ -42,7 +43,7 @@ describe('batch summary', () => {
     fc.assert(
       fc.property(fc.array(change, { maxLength: 8 }), (changes) => {
         const found = summarizeBatch(encode(...changes), 'batch', LIMITS, 'operations');
-        expect(found.map(({ operation }) => operation)).to.deep.equal(
+        expect(found.changes.map(({ operation }) => operation)).to.deep.equal(
           changes.map((one) => expectedSummary(one).operation),
         );
       }),
@@ -59,16 +60,16 @@ describe('batch summary', () => {
     const changes = [deletePath('a'), move('from', 'to')];
     const batch = encode(...changes);
     const found = summarizeBatch(batch, 'batch', LIMITS);
-    expect(summariesBytes(found)).to.be.greaterThan(batch.length).and.below(300);
+    expect(summariesBytes(found.changes)).to.be.greaterThan(batch.length).and.below(300);
     expect(summariesBytes([])).to.equal(0);
   });
 
   it('never throws, and does not decompress beyond the limit (S22)', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => void summarizeBatch(bytes, 'batch', LIMITS)));
     const tooMany = encode(...Array.from({ length: LIMITS.maxBatchChanges + 1 }, (_, at) => deletePath(`${at}`)));
-    expect(summarizeBatch(tooMany, 'batch', LIMITS)).to.deep.equal([]);
+    expect(summarizeBatch(tooMany, 'batch', LIMITS).changes).to.deep.equal([]);
     const bomb = { compressor: 1, size: 1n, data: zstdCompressSync(Buffer.alloc(2 ** 24)) } as const;
-    expect(summarizeBatch(CompressedBatch.encode(bomb).finish(), 'compressed', LIMITS)).to.deep.equal([]);
+    expect(summarizeBatch(CompressedBatch.encode(bomb).finish(), 'compressed', LIMITS).changes).to.deep.equal([]);
   });
 });
 
@@ -80,7 +81,7 @@ describe('change log', () => {
     const logger = createLogger({ name: 'server', format: 'json', destination });
     const log = new ChangeLog(new MemoryReplica(), logger, registry.counter('changes_total', ''));
     const problem = { index: 2, kind: 'invalid', path: '', reason: 'X', message: '' } as never;
-    const changes = summarizeBatch(
+    const { changes } = summarizeBatch(
       encode(makeDirectory('d'), putFile('d/\u001b[31m%FF', '12345'), deletePath('refused'), move('d', 'e')),
       'batch',
       LIMITS,
