@@ -11,8 +11,8 @@ export interface ContentApi {
   beginUpload(begin: StagedUploadBegin): Promise<StagedUpload>;
   /** Bytes committed afterwards. @throws OFFSET_MISMATCH, BASIS_MISMATCH, NO_SPACE, CANCELLED when begun anew elsewhere */
   writeUpload(handle: number, part: UploadPart): Promise<number>;
-  /** The digest of what was written; undefined where it was complete at the beginning. @throws DIGEST_MISMATCH, BASIS_MISMATCH */
-  finishUpload(handle: number, digest: Digest | undefined): Promise<Digest | undefined>;
+  /** The digest of what was written. @throws DIGEST_MISMATCH, BASIS_MISMATCH */
+  finishUpload(handle: number, digest: Digest | undefined): Promise<Digest>;
   suspendUpload(handle: number): Promise<void>;
   /** Opens one version of a file. Undefined when the disk has another by now. */
   openContent(file: LocatedFile): Promise<number | undefined>;
@@ -47,6 +47,7 @@ export interface StagedUploadBegin {
 }
 
 export interface StagedUpload {
+  /** Until it is finished or suspended. Means nothing when `complete`: there is nothing to write, to finish or to suspend. */
   readonly handle: number;
   readonly committedSizeBytes: number;
   readonly complete: boolean;

@@ -79,7 +79,7 @@ export class ContentService implements ContentApi {
     return this.#uploads.write(handle, part);
   }
 
-  finishUpload(handle: number, digest: Digest | undefined): Promise<Digest | undefined> {
+  finishUpload(handle: number, digest: Digest | undefined): Promise<Digest> {
     return this.#uploads.finish(handle, digest);
   }
 

@@ -133,6 +133,7 @@ export class FolderReplica implements Replica {
     const { uploadId, sizeBytes, digest, resume, localFile } = begin;
     const staged = await this.#content.beginUpload({ uploadId, sizeBytes, digest, resume, basis, localFile, known });
     const { handle, committedSizeBytes, complete } = staged;
+    if (complete) return completeUpload(sizeBytes);
     return {
       committedSizeBytes,
       complete,
@@ -222,4 +223,15 @@ export class FolderReplica implements Replica {
     if (lease !== this.#info.lease)
       throw new LockstepError('LEASE_STALE', `the lease ${lease} is not the folder's newest; acquire another`);
   }
+}
+
+/** Of a content that is there already: what still comes of it is not needed, and nobody has to end it. */
+function completeUpload(sizeBytes: number): Upload {
+  return {
+    committedSizeBytes: sizeBytes,
+    complete: true,
+    write: async () => sizeBytes,
+    finish: async () => undefined,
+    suspend: async () => undefined,
+  };
 }

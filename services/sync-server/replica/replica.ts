@@ -148,7 +148,7 @@ export interface LocalFile {
 }
 
 export interface Upload {
-  /** Bytes already there; the whole size with `complete` when the content is known to the folder. */
+  /** Bytes already there; the whole size with `complete` when the content is known to the folder: nothing has to end it then. */
   readonly committedSizeBytes: number;
   readonly complete: boolean;
   /** Memory of `data` is given away. Resolves when the part was written (not durable). @throws OFFSET_MISMATCH, BASIS_MISMATCH, NO_SPACE */

@@ -20,6 +20,8 @@ import type { SpaceGuard } from './space-guard.ts';
 import { runInTurns } from './steps.ts';
 import { Upload } from './upload.ts';
 
+/** The handle of what was complete at its beginning: nothing is written to it, and nothing kept of it. */
+const NO_HANDLE = 0;
 /** Copies in the making; a crash leaves them for the sweep. */
 const COPY_PREFIX = 'u-copy-';
 
@@ -32,9 +34,7 @@ export interface UploadStoreOptions {
 }
 
 interface Slot {
-  /** Undefined when the content was complete at the beginning. */
-  readonly upload: Upload | undefined;
-  readonly sizeBytes: number;
+  readonly upload: Upload;
   /** Parts are written one after the other, whoever sends them how fast. */
   tail: Promise<unknown>;
 }
@@ -59,7 +59,7 @@ export class UploadStore {
       );
     }
     if (begin.digest !== undefined && (await this.#isKnown(begin.digest, begin.sizeBytes, begin.known))) {
-      return this.#taken(undefined, begin.sizeBytes, begin.sizeBytes);
+      return { handle: NO_HANDLE, committedSizeBytes: begin.sizeBytes, complete: true };
     }
     const name = uploadName(begin.uploadId);
     // Whoever began it before has lost it: a connection that is half open must not go on writing.
@@ -83,8 +83,16 @@ export class UploadStore {
     }
     const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, basisFd, isResumable, space });
     this.#active.set(name, upload);
-    if (exists && begin.resume) await upload.resume();
-    return this.#taken(upload, upload.committedBytes, sizeBytes);
+    try {
+      if (exists && begin.resume) await upload.resume();
+    } catch (error) {
+      await upload.suspend();
+      if (this.#active.get(name) === upload) this.#active.delete(name);
+      throw error;
+    }
+    const handle = this.#nextHandle++;
+    this.#slots.set(handle, { upload, tail: Promise.resolve() });
+    return { handle, committedSizeBytes: upload.committedBytes, complete: false };
   }
 
   /** Undefined where there is none, or no longer: then there is nothing that ranges could be copied from. */
@@ -93,14 +101,12 @@ export class UploadStore {
   }
 
   write(handle: number, part: UploadPart): Promise<number> {
-    return this.#inOrder(handle, async ({ upload, sizeBytes }) =>
-      upload === undefined ? sizeBytes : upload.write(part),
-    );
+    return this.#inOrder(handle, ({ upload }) => upload.write(part));
   }
 
-  finish(handle: number, digest: Digest | undefined): Promise<Digest | undefined> {
+  finish(handle: number, digest: Digest | undefined): Promise<Digest> {
     return this.#inOrder(handle, async ({ upload }) => {
-      const actual = await upload?.finish(digest);
+      const actual = await upload.finish(digest);
       this.#forget(handle);
       return actual;
     });
@@ -109,7 +115,7 @@ export class UploadStore {
   suspend(handle: number): Promise<void> {
     if (!this.#slots.has(handle)) return Promise.resolve();
     return this.#inOrder(handle, async ({ upload }) => {
-      await upload?.suspend();
+      await upload.suspend();
       this.#forget(handle);
     });
   }
@@ -139,7 +145,7 @@ export class UploadStore {
     const uploads = [...this.#slots.values()];
     this.#slots.clear();
     this.#active.clear();
-    for (const { upload } of uploads) await upload?.suspend();
+    for (const { upload } of uploads) await upload.suspend();
   }
 
   /** Whether staging has this content, or could get it from a file of the folder. Read and hashed, not believed (E98). */
@@ -172,12 +178,6 @@ export class UploadStore {
     } finally {
       closeSync(source);
     }
-  }
-
-  #taken(upload: Upload | undefined, committedSizeBytes: number, sizeBytes: number): StagedUpload {
-    const handle = this.#nextHandle++;
-    this.#slots.set(handle, { upload, sizeBytes, tail: Promise.resolve() });
-    return { handle, committedSizeBytes, complete: upload === undefined };
   }
 
   #inOrder<T>(handle: number, work: (slot: Slot) => Promise<T>): Promise<T> {

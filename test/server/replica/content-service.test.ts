@@ -107,6 +107,21 @@ describe('ContentService', () => {
     expect(await reasonOf(service.writeUpload(again.handle, part(0, content)))).to.equal('CANCELLED');
   });
 
+  it('lets go of a resumption that cannot read what is staged, and resumes later', async () => {
+    const content = Buffer.from('0123456789');
+    const first = await begin(1, 10);
+    await service.writeUpload(first.handle, part(0, content.subarray(0, 6)));
+    await service.suspendUpload(first.handle);
+    const open = () => readdirSync('/proc/self/fd').length;
+    const before = open();
+    {
+      using _ = failingCalls('readSync', 'EIO');
+      expect(await reasonOf(begin(1, 10, { resume: true }))).not.to.equal('no error');
+    }
+    expect(open()).to.equal(before);
+    expect((await begin(1, 10, { resume: true })).committedSizeBytes).to.equal(6);
+  });
+
   it('begins anew when more is staged than the content has, and when nothing is to be resumed', async () => {
     const first = await begin(1, 10);
     await service.writeUpload(first.handle, part(0, Buffer.alloc(10, 1)));
@@ -253,6 +268,20 @@ describe('ContentService', () => {
     expect(await service.openContent(known)).to.equal(undefined);
   });
 
+  it('keeps nothing of an upload whose content is there: whoever began it has nothing to end', async () => {
+    const content = Buffer.from('0123456789');
+    writeFileSync(join(directory, '.lockstep/staging', contentName(digest(content))), content);
+    const handles = new Set<number>();
+    for (let at = 0; at < 10; at++) {
+      const { handle, complete } = await begin(at, content.length, { digest: digest(content) });
+      expect(complete).to.equal(true);
+      expect(await reasonOf(service.writeUpload(handle, part(0, content)))).to.equal('CANCELLED');
+      await service.suspendUpload(handle);
+      handles.add(handle);
+    }
+    expect(handles.size).to.equal(1);
+  });
+
   it('reads a file from a handle, to its end and not after it was closed', async () => {
     const handle = await service.openContent(located('a', Buffer.from('hello')));
     if (handle === undefined) throw new Error('not open');
@@ -302,10 +331,6 @@ describe('ContentService', () => {
     const both = await Promise.all([begin(1, content.length, wanted), begin(2, content.length, wanted)]);
     expect(both.map(({ complete }) => complete)).to.deep.equal([true, true]);
     expect(staged()).to.deep.equal([contentName(digest(content))]);
-    // Nothing more is needed of it; what comes all the same counts as there.
-    const [{ handle }] = both;
-    expect(await service.writeUpload(handle, part(0, content))).to.equal(content.length);
-    await service.finishUpload(handle, digest(content));
     const third = await begin(3, content.length, wanted);
     await service.suspendUpload(third.handle);
     expect(staged()).to.deep.equal([contentName(digest(content))]);
