@@ -36,6 +36,8 @@ export interface ApplierApi {
   /** Newest revision first asked for: those after `after`, empty when there is none yet. @throws COMPACTED */
   readFeed(after: bigint): Promise<readonly FeedRevision[]>;
   verificationPage(directory: TreePath, after: string, limit: number): Promise<VerificationPage | undefined>;
+  /** The same of these names only, those that are there. Undefined when `directory` is none. */
+  verificationRows(directory: TreePath, names: readonly string[]): Promise<readonly VerificationRow[] | undefined>;
   /** Which of these files are not linked as the index has it. */
   brokenLinks(questions: readonly LinkQuestion[]): Promise<readonly LinkFinding[]>;
   /** Sets the index to what the disk has, contents read anew; a file whose content went bad is moved aside before. */

@@ -15,6 +15,7 @@ import type {
   LocatedFile,
   RepairRequest,
   VerificationPage,
+  VerificationRow,
 } from './applier-api.ts';
 import { Checkpointer } from './checkpoint.ts';
 import { DriftPass } from './drift-pass.ts';
@@ -25,6 +26,7 @@ import * as queries from './index-queries.ts';
 import { findBrokenLink, type LinkFinding, type LinkQuestion } from './link-check.ts';
 import { findEscapingLinks } from './link-escape.ts';
 import { quarantine } from './quarantine.ts';
+import type { OnCorrected } from './reconciler.ts';
 import { recover } from './recovery.ts';
 import { isUntidy } from './staging-sweep.ts';
 import { runInTurns, runToEnd } from './steps.ts';
@@ -167,6 +169,13 @@ export class ApplierService implements ApplierApi {
     return queries.verificationPage(await this.#index(), directory, after, limit);
   }
 
+  async verificationRows(
+    directory: TreePath,
+    names: readonly string[],
+  ): Promise<readonly VerificationRow[] | undefined> {
+    return queries.verificationRows(await this.#index(), directory, names);
+  }
+
   async brokenLinks(questions: readonly LinkQuestion[]): Promise<readonly LinkFinding[]> {
     const index = await this.#index();
     const { root } = this.#core;
@@ -181,21 +190,12 @@ export class ApplierService implements ApplierApi {
 
   async repair(found: readonly RepairRequest[]): Promise<void> {
     const index = await this.#index();
-    const { reconciler, state, log, root } = this.#core;
+    const { state, log, root } = this.#core;
     root.forgetAll();
     const corrected = new Set<TreePath>();
     index.begin();
     try {
-      for (const { path, what } of found) {
-        if (what === 'content' && !this.#isSettledWith(path)) continue;
-        // Whoever has linked it hears of it, though nothing else of it is wrong.
-        if (what === 'links') corrected.add(path);
-        // Without an identity the content is read anew, however unchanged the file looks (E98).
-        else if (index.has(path) && path !== ROOT) index.setIdentity(path, undefined);
-        const onCorrected = (settled: TreePath): unknown => corrected.add(settled);
-        if (what === 'metadata') runToEnd(reconciler.settle(path, onCorrected));
-        else runToEnd(reconciler.settleTree(path, onCorrected));
-      }
+      for (const request of found) this.#repairOne(request, (path) => corrected.add(path));
       if (corrected.size > 0) {
         recordDrift(this.#core, [...corrected]);
         state.saveHead();
@@ -210,16 +210,23 @@ export class ApplierService implements ApplierApi {
     this.#tellDrift([...corrected]);
   }
 
-  /** False where a bad content could not be moved aside: it is left for the next time, and no reason to look at no others. */
-  #isSettledWith(path: TreePath): boolean {
+  /** What the system refuses is that entry's problem: it stays as it is, to be found again, and the others are repaired. */
+  #repairOne({ path, what }: RepairRequest, onCorrected: OnCorrected): void {
+    const { index, reconciler, logger } = this.#core;
     try {
-      quarantine(this.#core, path);
-      return true;
+      if (what === 'content') quarantine(this.#core, path);
+      // Whoever has linked it hears of it, though nothing else of it is wrong.
+      if (what === 'links') onCorrected(path);
+      // Without an identity the content is read anew, however unchanged the file looks (E98).
+      else if (index.has(path) && path !== ROOT) index.setIdentity(path, undefined);
+      if (what === 'metadata') runToEnd(reconciler.settle(path, onCorrected));
+      else runToEnd(reconciler.settleTree(path, onCorrected));
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      const fields = { path: displayPath(path), err: error };
-      this.#core.logger.error(fields, 'a content went bad on the disk and cannot be moved to the quarantine');
-      return false;
+      logger.error(
+        { path: displayPath(path), err: error },
+        'an entry that is wrong cannot be repaired and stays as it is',
+      );
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Digest } from '../../../common/content/digest.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import type { LocatedFile, VerificationPage } from './applier-api.ts';
+import type { LocatedFile, VerificationPage, VerificationRow } from './applier-api.ts';
 import type { LocalFile, UploadPart, VerifyItem } from './replica.ts';
 
 export interface ContentApi {
@@ -21,13 +21,26 @@ export interface ContentApi {
   /** The packed signature of an open content; undefined when it has none, or was cut short. One after the other. */
   signContent(handle: number, sizeBytes: number): Promise<Buffer | undefined>;
   closeContent(handle: number): Promise<void>;
-  /** Holds a part of a directory, which begins after the name `after`, against the disk; no faster than that, if given. */
+  /**
+   * Holds a part of a directory against the disk; no faster than that, if given. `listing`: what the part before it gave; the first one
+   * lists the directory. Names of the disk that no part had are told from the last one on, some at a time: while the findings have a
+   * listing then, a last part without rows goes on with it.
+   */
   verifyPage(
     directory: TreePath,
-    after: string,
     page: VerificationPage,
+    listing: number | undefined,
     bytesPerSecond?: number,
   ): Promise<PageFindings>;
+  /** The same of some entries and no others, without listing the directory; `extra` are names that the index does not have. */
+  verifyEntries(
+    directory: TreePath,
+    rows: readonly VerificationRow[],
+    extra: readonly string[],
+    bytesPerSecond?: number,
+  ): Promise<Findings>;
+  /** For who does not go on to its end. */
+  closeListing(listing: number): Promise<void>;
   /** Removes what is in the trash, and staged contents whose time is over. */
   sweep(): Promise<void>;
   close(): Promise<void>;
@@ -55,11 +68,16 @@ export interface StagedUpload {
 
 export type Mismatch = Extract<VerifyItem, { readonly type: 'mismatch' }>;
 
-export interface PageFindings {
+export interface Findings {
   readonly mismatches: readonly Mismatch[];
   readonly contentBytes: number;
   /** Files that are as they should be, and have several names, or another inode than the index knows. */
   readonly linked: readonly LinkedFile[];
+}
+
+export interface PageFindings extends Findings {
+  /** Names that no part has had yet, for the next one. Undefined when there is nothing left, or the directory cannot be listed. */
+  readonly listing: number | undefined;
 }
 
 export interface LinkedFile {

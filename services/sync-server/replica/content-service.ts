@@ -10,8 +10,8 @@ import { readFully } from '../../../common/fs/full-io.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
-import type { LocatedFile, VerificationPage } from './applier-api.ts';
-import type { ContentApi, PageFindings, StagedUpload, StagedUploadBegin } from './content-api.ts';
+import type { LocatedFile, VerificationPage, VerificationRow } from './applier-api.ts';
+import type { ContentApi, Findings, PageFindings, StagedUpload, StagedUploadBegin } from './content-api.ts';
 import { signContent } from './content-signature.ts';
 import { OwnerKeeper } from './owner-keeper.ts';
 import type { UploadPart } from './replica.ts';
@@ -20,9 +20,10 @@ import type { ReplicaLog } from './replica-log.ts';
 import type { ReplicaSettings } from './replica-options.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { sweepStaging } from './staging-sweep.ts';
-import { runInTurns } from './steps.ts';
+import { runInTurns, type Steps } from './steps.ts';
+import type { UnclaimedNames } from './unclaimed-names.ts';
 import { UploadStore } from './upload-store.ts';
-import { verifyPage } from './verification.ts';
+import { type VerifiedDisk, verifyEntries, verifyPage } from './verification.ts';
 
 /** Between two looks for staged contents whose time is over. */
 const MAX_SWEEP_INTERVAL_MS = 60_000;
@@ -43,6 +44,8 @@ export class ContentService implements ContentApi {
   readonly #uploads: UploadStore;
   /** Files being downloaded. */
   readonly #open = new Map<number, number>();
+  /** Of directories that are verified page by page. */
+  readonly #listings = new Map<number, UnclaimedNames>();
   readonly #sweepTimer: NodeJS.Timeout;
   #nextHandle = 1;
   #sweeping: Promise<void> | undefined;
@@ -122,18 +125,40 @@ export class ContentService implements ContentApi {
     if (fd !== undefined) closeSync(fd);
   }
 
-  verifyPage(
+  async verifyPage(
     directory: TreePath,
-    after: string,
     page: VerificationPage,
-    bytesPerSecond = Number.POSITIVE_INFINITY,
+    listing: number | undefined,
+    bytesPerSecond?: number,
   ): Promise<PageFindings> {
-    let readBytes = 0;
-    const onRead = (count: number): void => {
-      readBytes += count;
-    };
-    const steps = verifyPage(this.#root, this.#owners, this.#settings.digestFunction, directory, after, page, onRead);
-    return runInTurns(steps, { minimumMs: () => (readBytes / bytesPerSecond) * 1000, signal: this.#closing.signal });
+    const names = listing === undefined ? undefined : this.#listings.get(listing);
+    if (listing !== undefined && names === undefined)
+      throw new LockstepError('CANCELLED', 'the listing of a directory has ended');
+    const { unclaimed, ...findings } = await this.#verify(
+      (disk) => verifyPage(disk, directory, page, names),
+      bytesPerSecond,
+    );
+    const isDone = unclaimed === undefined || (page.isLast && unclaimed.size === 0);
+    if (isDone) {
+      if (listing !== undefined) this.#listings.delete(listing);
+      return { ...findings, listing: undefined };
+    }
+    const kept = listing ?? this.#nextHandle++;
+    this.#listings.set(kept, unclaimed);
+    return { ...findings, listing: kept };
+  }
+
+  verifyEntries(
+    directory: TreePath,
+    rows: readonly VerificationRow[],
+    extra: readonly string[],
+    bytesPerSecond?: number,
+  ): Promise<Findings> {
+    return this.#verify((disk) => verifyEntries(disk, directory, rows, extra), bytesPerSecond);
+  }
+
+  async closeListing(listing: number): Promise<void> {
+    this.#listings.delete(listing);
   }
 
   async sweep(): Promise<void> {
@@ -158,8 +183,19 @@ export class ContentService implements ContentApi {
     await this.#uploads.close();
     for (const fd of this.#open.values()) closeSync(fd);
     this.#open.clear();
+    this.#listings.clear();
     this.#staging.close();
     this.#root.close();
+  }
+
+  #verify<T>(stepsOn: (disk: VerifiedDisk) => Steps<T>, bytesPerSecond = Number.POSITIVE_INFINITY): Promise<T> {
+    let readBytes = 0;
+    const onRead = (count: number): void => {
+      readBytes += count;
+    };
+    const { digestFunction } = this.#settings;
+    const steps = stepsOn({ root: this.#root, owners: this.#owners, digestFunction, onRead });
+    return runInTurns(steps, { minimumMs: () => (readBytes / bytesPerSecond) * 1000, signal: this.#closing.signal });
   }
 
   #downloadOf(handle: number): number {

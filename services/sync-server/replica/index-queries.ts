@@ -5,8 +5,8 @@ import type { Digest } from '../../../common/content/digest.ts';
 import type { Entry, EntryRecord, IndexedEntry } from '../../../common/tree/entry.ts';
 import { ownerKey } from '../../../common/tree/owner.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { nameOf, type TreePath } from '../../../common/tree/tree-path.ts';
-import type { LocatedFile, VerificationPage } from './applier-api.ts';
+import { joinPath, nameOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import type { LocatedFile, VerificationPage, VerificationRow } from './applier-api.ts';
 import type { DirectoryComparison, RecordWithDigest } from './replica.ts';
 
 /** Rows of one answer, whatever is asked for. */
@@ -83,7 +83,23 @@ export function verificationPage(
   if (index.get(path)?.kind !== 'directory') return undefined;
   const wanted = bounded(limit);
   const entries = index.children(path, { after, limit: wanted });
-  const rows = entries.map((entry) => ({
+  return { rows: entries.map(verificationRow), isLast: entries.length < wanted };
+}
+
+export function verificationRows(
+  index: TreeIndex,
+  path: TreePath,
+  names: readonly string[],
+): readonly VerificationRow[] | undefined {
+  if (index.get(path)?.kind !== 'directory') return undefined;
+  return names.flatMap((name) => {
+    const entry = index.get(joinPath(path, name));
+    return entry === undefined ? [] : [verificationRow(entry)];
+  });
+}
+
+function verificationRow(entry: IndexedEntry): VerificationRow {
+  return {
     name: nameOf(entry.path),
     kind: entry.kind,
     mode: entry.kind === 'symlink' ? 0 : entry.mode,
@@ -93,8 +109,7 @@ export function verificationPage(
     digest: entry.kind === 'file' ? entry.digest : undefined,
     target: entry.kind === 'symlink' ? entry.target : undefined,
     ...ownerKey(entry.owner),
-  }));
-  return { rows, isLast: entries.length < wanted };
+  };
 }
 
 function located(entry: IndexedEntry & { readonly kind: 'file' }): LocatedFile {

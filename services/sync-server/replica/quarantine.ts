@@ -64,7 +64,13 @@ function moveAside(parent: Directory, name: string, place: Directory, kept: stri
   } catch (error) {
     if (!isOtherFileSystem(error)) throw error;
     closeSync(place.copyFileFrom({ directory: parent, name }, kept));
-    parent.unlink(name);
+    try {
+      parent.unlink(name);
+    } catch (refusal) {
+      // It is tried again with each verification: what cannot be moved must not push others out.
+      place.unlink(kept);
+      throw refusal;
+    }
   }
 }
 

@@ -11,72 +11,104 @@ import type { Stat } from '../../../common/fs/stat.ts';
 import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { displayPath, isReserved, joinPath, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { VerificationPage, VerificationRow } from './applier-api.ts';
-import type { LinkedFile, Mismatch, PageFindings } from './content-api.ts';
+import type { Findings, LinkedFile, Mismatch } from './content-api.ts';
 import { hasSameMetadata, isSameInode } from './disk-identity.ts';
 import type { OwnerKeeper } from './owner-keeper.ts';
 import { errnoText } from './performer.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { Steps } from './steps.ts';
+import { UnclaimedNames } from './unclaimed-names.ts';
 
 /** What looking at an entry counts as, besides its content. */
 const ENTRY_BYTES = 4096;
+/** Of names that no row has, looked at in one go: a directory may have any number of them. */
+const MAX_EXTRA_NAMES = 256;
 
+export interface VerifiedDisk {
+  readonly root: SafeRoot;
+  /** Undefined where owners are not kept. */
+  readonly owners: OwnerKeeper | undefined;
+  readonly digestFunction: DigestFunction;
+  /** Hears of the bytes that were read, at each step. */
+  readonly onRead: (count: number) => void;
+}
+
+/** `unclaimed`: undefined where the directory could not be listed. */
+export type ListedFindings = Findings & { readonly unclaimed: UnclaimedNames | undefined };
+
+/** `unclaimed` is what the page before this one has left; the first one lists the directory. */
 export function* verifyPage(
-  root: SafeRoot,
-  owners: OwnerKeeper | undefined,
-  digestFunction: DigestFunction,
+  disk: VerifiedDisk,
   path: TreePath,
-  after: string,
   page: VerificationPage,
-  onRead: (count: number) => void,
-): Steps<PageFindings> {
+  unclaimed: UnclaimedNames | undefined,
+): Steps<ListedFindings> {
+  let names = unclaimed;
+  if (names === undefined) {
+    disk.root.forgetAll();
+    try {
+      const listed = disk.root.directory(path).list();
+      names = new UnclaimedNames(listed.filter((name) => !isReserved(joinPath(path, name))));
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      const unlisted = mismatch('unreadable', path, `cannot be listed: ${errnoText(error)}`);
+      return { mismatches: [unlisted], contentBytes: 0, linked: [], unclaimed: undefined };
+    }
+  }
+  for (const { name } of page.rows) names.claim(name);
+  const extra = page.isLast ? names.take(MAX_EXTRA_NAMES) : [];
+  const findings = yield* verifyEntries(disk, path, page.rows, extra);
+  return { ...findings, unclaimed: names };
+}
+
+/** `rows`, and names that should not be there. */
+export function* verifyEntries(
+  disk: VerifiedDisk,
+  path: TreePath,
+  rows: readonly VerificationRow[],
+  extra: readonly string[],
+): Steps<Findings> {
   const mismatches: Mismatch[] = [];
   const linked: LinkedFile[] = [];
   let contentBytes = 0;
-  root.forgetAll();
-  const last = page.rows.at(-1)?.name ?? '';
-  let names: Set<string>;
-  try {
-    // What is not in the index is looked for between two names of it.
-    names = page.isLast || last > after ? new Set(root.directory(path).list()) : new Set();
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return {
-      mismatches: [mismatch('unreadable', path, `cannot be listed: ${errnoText(error)}`)],
-      contentBytes,
-      linked,
-    };
-  }
-  for (const row of page.rows) {
-    names.delete(row.name);
-    const child = joinPath(path, row.name);
+  disk.root.forgetAll();
+  for (const row of rows) {
     const onLinked = (file: LinkedFile): unknown => linked.push(file);
-    const result = yield* verifyRow(root, owners, digestFunction, path, child, row, onRead, onLinked);
+    const result = yield* verifyRow(disk, path, row, onLinked);
     if (result !== undefined) mismatches.push(result);
     else if (row.kind === 'file') contentBytes += row.sizeBytes;
-    onRead(ENTRY_BYTES);
+    disk.onRead(ENTRY_BYTES);
     yield;
   }
-  for (const name of names) {
-    // Names outside of this part belong to another page.
-    if (name <= after || (!page.isLast && name > last) || isReserved(joinPath(path, name))) continue;
-    const stat = root.tryDirectory(path)?.lstat(name);
-    if (stat === undefined || stat.kind === 'other') continue;
-    mismatches.push(mismatch('extra', joinPath(path, name), 'is on the disk and not in the index'));
+  for (const name of extra) {
+    const result = verifyExtra(disk, path, name);
+    if (result !== undefined) mismatches.push(result);
+    yield;
   }
   return { mismatches, contentBytes, linked };
 }
 
+function verifyExtra({ root }: VerifiedDisk, parent: TreePath, name: string): Mismatch | undefined {
+  const path = joinPath(parent, name);
+  try {
+    const stat = root.tryDirectory(parent)?.lstat(name);
+    if (stat === undefined || stat.kind === 'other') return undefined;
+    return mismatch('extra', path, 'is on the disk and not in the index');
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    // With its directory it is gone, too.
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    return mismatch('unreadable', path, `cannot be read: ${errnoText(error)}`);
+  }
+}
+
 function* verifyRow(
-  root: SafeRoot,
-  owners: OwnerKeeper | undefined,
-  digestFunction: DigestFunction,
+  { root, owners, digestFunction, onRead }: VerifiedDisk,
   parent: TreePath,
-  path: TreePath,
   row: VerificationRow,
-  onRead: (count: number) => void,
   onLinked: (file: LinkedFile) => void,
 ): Steps<Mismatch | undefined> {
+  const path = joinPath(parent, row.name);
   try {
     const directory = root.tryDirectory(parent);
     const stat = directory?.lstat(row.name);

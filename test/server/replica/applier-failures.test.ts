@@ -239,6 +239,13 @@ describe('the applier service on a bad day', () => {
       writeFileSync(local('good'), 'edited');
       await repair();
     }
+    {
+      // On another file system it is copied; what cannot be removed then is not kept twice.
+      using _rename = failingCalls('renameSync', 'EXDEV');
+      using _unlink = failingCalls('unlinkSync', 'EACCES', (_, [path]) => String(path).endsWith('/bad'));
+      await repair();
+      expect(readdirSync(place)).to.have.length(100);
+    }
     // It waits for the next time; what else was found does not.
     expect(readFileSync(local('bad'), 'utf8')).to.equal('2');
     expect(await service.getEntry(p('bad'))).to.include({ sizeBytes: 1 });

@@ -309,7 +309,7 @@ describe('a replica that keeps owners', () => {
     const content = new ContentService({ settings: settingsFor(directory, KEEPS), logger: replica.log });
     const page = verificationPage(replica.core.index, ROOT, '', 10);
     if (page === undefined) throw new Error('no page');
-    const { mismatches } = await content.verifyPage(ROOT, '', page);
+    const { mismatches } = await content.verifyPage(ROOT, page, undefined);
     expect(mismatches.map(({ kind, message }) => `${kind}: ${message}`)).to.deep.equal([
       'metadata: wrong has another owner than the index says',
     ]);

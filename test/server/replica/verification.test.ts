@@ -82,6 +82,16 @@ describe('a folder that is read', () => {
   ): AsyncGenerator<VerifyItem, void, void> =>
     verifyFolder(applier, through, () => 1n, { path: p(path), repair }, signal);
 
+  /** The content worker, but for these of its methods. */
+  function contentWith(own: Partial<ContentApi>): ContentApi {
+    return {
+      ...own,
+      verifyPage: own.verifyPage ?? content.verifyPage.bind(content),
+      verifyEntries: own.verifyEntries ?? content.verifyEntries.bind(content),
+      closeListing: own.closeListing ?? content.closeListing.bind(content),
+    } as ContentApi;
+  }
+
   async function itemsOf(items: AsyncIterable<VerifyItem>): Promise<string[]> {
     const told: string[] = [];
     for await (const item of items) {
@@ -122,26 +132,6 @@ describe('a folder that is read', () => {
     ]);
     expect(await itemsOf(verify('g'))).to.deep.equal(['1 entries']);
     expect(await reasonOf(itemsOf(verify('nothing')))).to.equal('ENTRY_NOT_FOUND');
-  });
-
-  it('lists a directory of hundreds of names once, and not at all for one file of it (E12)', async () => {
-    const names = Array.from({ length: 600 }, (_, at) => `d/${at}`);
-    await apply(mkdir('d'), ...names.map((name) => put(name, name)));
-    writeFileSync(local('d/extra'), '');
-    let listed = 0;
-    const isOfMany = (_number: number, [, options]: readonly unknown[]): boolean => {
-      listed += options === undefined ? 0 : 1;
-      return false;
-    };
-    using _ = failingCalls('readdirSync', 'EIO', isOfMany);
-    expect(await itemsOf(verify('d/77'))).to.deep.equal(['1 entries']);
-    expect(listed).to.equal(0);
-    writeFileSync(local('d/77'), 'other');
-    expect(await itemsOf(verify('d/77'))).to.deep.equal(['content d/77', '1 entries']);
-    listed = 0;
-    expect(await itemsOf(verify('d'))).to.have.members(['extra d/extra', 'content d/77', '600 entries']);
-    // Once more, for what was found.
-    expect(listed).to.be.below(4);
   });
 
   describe('with names of one file', () => {
@@ -199,13 +189,11 @@ describe('a folder that is read', () => {
     });
 
     it('says nothing of a batch that was quicker', async () => {
-      const late: ContentApi = Object.create(content, {
-        verifyPage: {
-          value: async (...parameters: Parameters<ContentApi['verifyPage']>) => {
-            const found = await content.verifyPage(...parameters);
-            if (parameters[0] === ROOT) await apply(link('z', 'a', record), put('b', 'two'));
-            return found;
-          },
+      const late = contentWith({
+        verifyPage: async (...parameters) => {
+          const found = await content.verifyPage(...parameters);
+          if (parameters[0] === ROOT) await apply(link('z', 'a', record), put('b', 'two'));
+          return found;
         },
       });
       expect(await itemsOf(verify('', never, late))).to.deep.equal(['7 entries']);
@@ -230,6 +218,88 @@ describe('a folder that is read', () => {
     ]);
   });
 
+  describe('with a directory of very many entries', () => {
+    const COUNT = 1_500;
+    const name = (at: number): string => `f${String(at).padStart(4, '0')}`;
+    beforeEach(() => apply(...Array.from({ length: COUNT }, (_, at) => put(name(at), ''))));
+
+    /** What of the file system is called how often while it is verified. */
+    async function callsOf(path: string): Promise<{ lists: number; looks: number; items: string[] }> {
+      let [lists, looks] = [0, 0];
+      using _list = failingCalls('readdirSync', 'EIO', () => ++lists < 0);
+      using _look = failingCalls('lstatSync', 'EIO', () => ++looks < 0);
+      return { items: await itemsOf(verify(path)), lists, looks };
+    }
+
+    it('lists it once, and not at all for one of its files', async () => {
+      const all = await callsOf('');
+      expect(all).to.deep.include({ lists: 1, items: [`${COUNT} entries`] });
+      expect(all.looks).to.be.at.most(COUNT + 20);
+      let asked = 0;
+      const original = applier.verificationPage.bind(applier);
+      applier.verificationPage = (...parameters) => {
+        asked++;
+        return original(...parameters);
+      };
+      const one = await callsOf(name(COUNT - 1));
+      expect(one).to.deep.include({ lists: 0, items: ['1 entries'] });
+      expect(one.looks).to.be.at.most(20);
+      expect(asked, 'no other rows are asked for').to.equal(0);
+      writeFileSync(local(name(7)), 'x');
+      expect(await callsOf(name(7))).to.deep.include({ lists: 0, items: [`content ${name(7)}`, '1 entries'] });
+    });
+
+    it('looks at what it finds once more, and at nothing else', async () => {
+      for (let at = 0; at < COUNT; at += 10) writeFileSync(local(name(at)), 'x');
+      for (let at = 0; at < COUNT; at += 2) writeFileSync(local(`${name(at)}+`), '');
+      const { lists, looks, items } = await callsOf('');
+      const [wrong, extra] = [COUNT / 10, COUNT / 2];
+      expect(items.filter((item) => item.startsWith('content'))).to.have.lengthOf(wrong);
+      const told = items.filter((item) => item.startsWith('extra'));
+      expect([told.length, new Set(told).size]).to.deep.equal([extra, extra]);
+      expect(lists).to.equal(1);
+      expect(looks).to.be.at.most(COUNT + wrong + 2 * extra + 50);
+    });
+
+    it('is not wrong in what comes and goes after it was listed', async () => {
+      let pages = 0;
+      const busy = contentWith({
+        verifyPage: async (...parameters) => {
+          const found = await content.verifyPage(...parameters);
+          // Behind, in and before the part that was just looked at.
+          if (pages++ === 0)
+            await apply(remove(name(1400)), remove(name(3)), put('a', '1'), put('z', '2'), remove(name(1200)));
+          if (pages === 3) await apply(put(name(3), 'again'), put(name(1300), 'other'), remove(name(20)));
+          return found;
+        },
+      });
+      const items = await itemsOf(verify('', never, busy));
+      expect(pages).to.be.greaterThan(4);
+      expect(items).to.deep.equal([`${COUNT - 2 + 1} entries`]);
+    });
+
+    it('keeps no listing of it when it is left', async () => {
+      const opened = new Set<number>();
+      const counting = contentWith({
+        verifyPage: async (...parameters) => {
+          const found = await content.verifyPage(...parameters);
+          if (found.listing !== undefined) opened.add(found.listing);
+          return found;
+        },
+        closeListing: async (listing) => {
+          opened.delete(listing);
+          await content.closeListing(listing);
+          expect(await reasonOf(content.verifyPage(ROOT, { rows: [], isLast: true }, listing))).to.equal('CANCELLED');
+        },
+      });
+      for await (const item of verify('', never, counting)) {
+        expect([item.type, opened.size]).to.deep.equal(['progress', 1]);
+        break;
+      }
+      expect(opened.size).to.equal(0);
+    });
+  });
+
   it('is not wrong where a batch was quicker', async () => {
     await apply(mkdir('d'), put('d/a', '1'), mkdir('e'), put('e/a', '1'));
     const items = verify();
@@ -238,13 +308,11 @@ describe('a folder that is read', () => {
     await apply(remove('d'));
     expect(await itemsOf(items)).to.deep.equal(['3 entries']);
     rmSync(local('e/a'));
-    const late: ContentApi = Object.create(content, {
-      verifyPage: {
-        value: async (...parameters: Parameters<ContentApi['verifyPage']>) => {
-          const found = await content.verifyPage(...parameters);
-          if (parameters[0] === 'e') await apply(remove('e'));
-          return found;
-        },
+    const late = contentWith({
+      verifyPage: async (...parameters) => {
+        const found = await content.verifyPage(...parameters);
+        if (parameters[0] === 'e') await apply(remove('e'));
+        return found;
       },
     });
     expect(await itemsOf(verify('', never, late))).to.deep.equal(['2 entries']);
