@@ -36,6 +36,8 @@ import { closeCore, type CoreOptions, openCore, type ReplicaCore } from './repli
 
 const MAX_GROUP_BATCHES = 64;
 const MAX_GROUP_BYTES = 16 * 2 ** 20;
+/** Small ones by the ten thousand are short on the wire: some two seconds of work. */
+const MAX_GROUP_CHANGES = 32_768;
 /** Of background work, between two looks at the queue. */
 const SLICE_MS = 5;
 /** How long `applied` may be ahead of `durable`. */
@@ -309,11 +311,12 @@ export class ApplierService implements ApplierApi {
   }
 
   #takeGroup(): QueuedBatch[] {
-    let bytes = 0;
-    let count = 0;
+    let [bytes, changes, count] = [0, 0, 0];
     for (const { batch } of this.#queue) {
       bytes += batch.encoded.length;
-      if (count > 0 && (bytes > MAX_GROUP_BYTES || count === MAX_GROUP_BATCHES)) break;
+      changes += batch.changeCount ?? 0;
+      const isFull = bytes > MAX_GROUP_BYTES || changes > MAX_GROUP_CHANGES || count === MAX_GROUP_BATCHES;
+      if (count > 0 && isFull) break;
       count++;
     }
     return this.#queue.splice(0, count);

@@ -92,6 +92,7 @@ export class Reconciler {
     if (isReserved(path)) return false;
     if (path === ROOT) return this.#settleRoot(onCorrected);
     const stat = this.#lstat(path, isListed);
+    if (stat === 'unknown') return false;
     if (stat === undefined || stat.kind === 'other') {
       if (stat !== undefined)
         this.#logger.warn({ path: displayPath(path) }, 'ignored a FIFO, socket or device in the replica');
@@ -118,10 +119,23 @@ export class Reconciler {
     return stat.kind === 'directory';
   }
 
-  #lstat(path: TreePath, isListed: boolean): Stat | undefined {
-    const parent = this.#root.tryDirectory(parentOf(path));
-    if (parent === undefined || isListed) return parent?.lstat(nameOf(path));
-    return this.#folding.lstat(parent, nameOf(path));
+  #lstat(path: TreePath, isListed: boolean): Stat | 'unknown' | undefined {
+    return this.#ifSearchable(path, () => {
+      const parent = this.#root.tryDirectory(parentOf(path));
+      if (parent === undefined || isListed) return parent?.lstat(nameOf(path));
+      return this.#folding.lstat(parent, nameOf(path));
+    });
+  }
+
+  /** "unknown" in a directory that may be listed and not searched: what it holds is not gone (E49). */
+  #ifSearchable(path: TreePath, look: () => Stat | undefined): Stat | 'unknown' | undefined {
+    try {
+      return look();
+    } catch (error) {
+      if (errnoOf(error) !== 'EACCES') throw error;
+      this.#logger.warn({ path: displayPath(path) }, 'cannot look at an entry of the replica');
+      return 'unknown';
+    }
   }
 
   #settleRoot(onCorrected: OnCorrected): boolean {
@@ -156,7 +170,10 @@ export class Reconciler {
       const row = rows.get(name);
       rows.delete(name);
       // Most entries are as they were: they cost one lstat. Rows may be stale by now; that only means a closer look.
-      const stat = row === undefined ? undefined : directory.lstat(name);
+      const from = directory;
+      const stat = row === undefined ? undefined : this.#ifSearchable(child, () => from.lstat(name));
+      // Of its other names no more is known.
+      if (stat === 'unknown') return;
       let isDirectory = row?.kind === 'directory';
       if (row === undefined || stat === undefined || !looksUnchanged(row, stat, this.#owners)) {
         isDirectory = yield* this.settle(child, onCorrected, true);

@@ -109,6 +109,8 @@ export interface IncomingBatch {
   readonly encoded: Uint8Array;
   readonly form: 'batch' | 'compressed';
   readonly acknowledgement: 'durable' | 'applied';
+  /** Changes in it, as far as that is known before it is decoded. */
+  readonly changeCount?: number | undefined;
 }
 
 export interface AppliedBatch {

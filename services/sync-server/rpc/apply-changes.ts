@@ -142,7 +142,13 @@ class ChangesSession {
     if (earlier !== undefined) await untilAborted(earlier.promise, this.#options.signal);
     // Compressed, a batch may be much smaller than what is kept of it here.
     const sizeBytes = frame.encoded.length + BATCH_OVERHEAD_BYTES + summariesBytes(changes);
-    const applied = replica.applyBatch({ lease, encoded: frame.encoded, form: frame.form, acknowledgement });
+    const applied = replica.applyBatch({
+      lease,
+      encoded: frame.encoded,
+      form: frame.form,
+      acknowledgement,
+      changeCount: changes.length,
+    });
     // Awaited when it is this batch's turn; until then a failure must not count as unhandled.
     applied.catch(() => undefined);
     this.#window.add(sizeBytes);

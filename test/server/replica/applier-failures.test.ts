@@ -347,6 +347,22 @@ describe('the applier service on a bad day', () => {
     await expectSound();
   });
 
+  it('gives others their turn between batches of very many changes, however short they are', async () => {
+    await start();
+    const many = (name: string) =>
+      service.applyBatch({
+        lease,
+        encoded: encodeBatch([put(name, '')]),
+        form: 'batch',
+        acknowledgement: 'durable',
+        changeCount: 20_000,
+      });
+    await Promise.all(['a', 'b', 'c', 'd'].map(many));
+    // Two at a time would be forty thousand changes.
+    expect([...new Set(infos.map(({ headRevision }) => headRevision))]).to.include.members([1n, 2n, 3n, 4n]);
+    await expectSound();
+  });
+
   it('sends away what it cannot answer any more when it is closed', async () => {
     const first = TestReplica.open(directory);
     first.applyAll(...Array.from({ length: 300 }, (_, i) => put(`f${i}`, `${i}`)));

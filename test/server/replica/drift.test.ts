@@ -157,6 +157,20 @@ describe('drift', () => {
     expect(replica.lookThrough()).to.deep.equal(['c']);
   });
 
+  it('is not what lies in a directory that may be listed and not searched, and what is beside it is looked at (E49)', () => {
+    const entries = replica.indexEntries().map(({ path }) => path);
+    writeFileSync(local('c'), 'edited');
+    writeFileSync(local('d/new'), 'new');
+    {
+      // In `d` all of them, also the one that the index does not know.
+      using _ = failingCalls('lstatSync', 'EACCES', (_number, [path]) => /\/(?:a|e|new)$/.test(String(path)));
+      expect(replica.lookThrough()).to.deep.equal(['c', 'd']);
+    }
+    expect(replica.indexEntries().map(({ path }) => path)).to.deep.equal(entries);
+    expect(replica.log.warnings.join()).to.include('cannot look at an entry');
+    expect(replica.lookThrough()).to.deep.equal(['d/new']);
+  });
+
   it('is not a file that changes while it is read: it is looked at again', () => {
     const pass = () => {
       using _ = failingCalls('readSync', 'EIO', (number) => {
