@@ -2,6 +2,7 @@
  * Files outside of any tree that a peer named by their path: looked at before anything is believed of them.
  */
 import { closeSync, constants, openSync } from 'node:fs';
+import { isNodeRefusal } from '../ops/permissions.ts';
 import { type Stat, statOf } from './stat.ts';
 
 /** Neither a FIFO nor a terminal at the path makes anybody wait, or becomes this process's own. */
@@ -12,7 +13,7 @@ const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK |
  * @throws an errno error when nothing can be opened there.
  */
 export function openNamedFile(path: string | Buffer, isRight: (stat: Stat) => boolean): number | undefined {
-  const fd = openSync(path, FLAGS);
+  const fd = opened(path);
   try {
     const stat = statOf(fd);
     if (stat.kind === 'file' && isRight(stat)) return fd;
@@ -22,4 +23,13 @@ export function openNamedFile(path: string | Buffer, isRight: (stat: Stat) => bo
   }
   closeSync(fd);
   return undefined;
+}
+
+function opened(path: string | Buffer): number {
+  try {
+    return openSync(path, FLAGS);
+  } catch (error) {
+    if (!isNodeRefusal(error)) throw error;
+    throw Object.assign(new Error('EACCES: Node permits no reading there', { cause: error }), { code: 'EACCES' });
+  }
 }
