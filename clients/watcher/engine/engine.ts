@@ -185,7 +185,7 @@ export class Engine {
       reconciliation: this.#reconciliation,
       emit,
       emitInSession: (event, transfer) => this.#emitInSession(event, transfer),
-      scanLater: (directory, seenMs) => this.#lookout.scanLater(directory, seenMs, 'renamed-directory'),
+      scanLater: (directory, seenMs, why) => this.#lookout.scanLater(directory, seenMs, why),
       restartScan: () => this.#lookout.queue.restartOpen(),
       packedSignatureOf: (digest) => this.#signatures?.store.packed(digest),
       durable: (revision) => this.#isDurable(revision),
@@ -205,6 +205,7 @@ export class Engine {
       watchDirectories: async (directories) => hints?.watchDirectories(directories),
       startLookAhead: dependencies.startLookAhead,
       isInFlight: (path, seenMs) => inFlight.postpones(path, seenMs),
+      isPaused: (path) => this.#problems.isPaused(path),
       onListed: (directory, seenMs, recursive) => {
         inFlight.postponeIn(directory, seenMs);
         for (const path of uploads.pathsIn(directory)) this.#revisits.again(path, seenMs);

@@ -32,6 +32,8 @@ export interface LookoutOptions {
   readonly startLookAhead: (() => LookAhead) | undefined;
   /** True when a change of this path is on its way: its past is not settled, and it will be hinted at again when it is. */
   readonly isInFlight: (path: TreePath, seenMs: number) => boolean;
+  /** It could not be synced, and is tried again by itself when its pause is over. */
+  readonly isPaused: (path: TreePath) => boolean;
   /** A directory from this one up that the disk has replaced while it is on its way: it will be hinted at again. */
   readonly replacedAbove: (directory: TreePath) => TreePath | undefined;
   /** A part of the tree is to be looked through. */
@@ -110,7 +112,7 @@ export class Lookout {
     root.forgetAll();
     scanner.beginLook();
     for (const { dir, scope, names, firstHintMs } of directories) {
-      if (ignore.isIgnored(dir, true) || this.#waits(dir, firstHintMs)) continue;
+      if (ignore.isIgnored(dir, true) || this.#waits(dir, firstHintMs) || this.#isRefused(scanner, dir)) continue;
       const unknown = unknownFrom(scanner, dir);
       const replaced = unknown.findLast((path) => scanner.wasDirectory(path));
       if (replaced !== undefined && !this.#options.isInFlight(replaced, firstHintMs)) {
@@ -132,8 +134,11 @@ export class Lookout {
         }
         for (const name of names.keys()) if (name !== '') this.#lookAt(scanner, dir, name, firstHintMs, found);
       }
-      if (dir !== ROOT) this.#lookAt(scanner, parentOf(dir), nameOf(dir), firstHintMs, found);
-      else if (!this.#options.isInFlight(ROOT, firstHintMs)) note(scanner.lookAtRoot(), found);
+      if (dir === ROOT) {
+        if (!this.#options.isInFlight(ROOT, firstHintMs)) note(scanner.lookAtRoot(), found);
+      } else if (!this.#options.isPaused(dir)) {
+        this.#lookAt(scanner, parentOf(dir), nameOf(dir), firstHintMs, found);
+      }
     }
     return { differences: [...found.values()], seenMs };
   }
@@ -150,7 +155,8 @@ export class Lookout {
       const open = this.queue.open ?? (await this.#openNext(scanner, found));
       if (open === undefined) break;
       seenMs = Math.min(seenMs, open.seenMs);
-      this.#lookThrough(open, found);
+      if (this.#isRefused(scanner, open.path)) this.queue.endOpen();
+      else this.#lookThrough(open, found);
     }
     return { differences: [...found.values()], seenMs };
   }
@@ -190,7 +196,7 @@ export class Lookout {
     for (const directory of findings.directories) {
       if (!isAnotherDirectory(found.get(directory))) continue;
       this.#reloadRules(directory);
-      this.scanLater(directory, seenMs, 'new-directory');
+      if (!this.#isRefused(scanner, directory)) this.scanLater(directory, seenMs, 'new-directory');
     }
   }
 
@@ -198,7 +204,7 @@ export class Lookout {
     for (let next = this.queue.takeNext(); next !== undefined; next = this.queue.takeNext()) {
       this.#reloadRules(next.path);
       if (next.path !== ROOT && this.#options.ignore.isIgnored(next.path, true)) continue;
-      if (this.#waits(next.path, next.seenMs)) continue;
+      if (this.#waits(next.path, next.seenMs) || this.#isRefused(scanner, next.path)) continue;
       const scan = scanner.open(next.path, await this.#ahead?.claim(next.path));
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
@@ -215,6 +221,16 @@ export class Lookout {
   #waits(directory: TreePath, seenMs: number): boolean {
     const replaced = this.#options.replacedAbove(directory);
     return replaced !== undefined && this.#options.isInFlight(replaced, seenMs);
+  }
+
+  /**
+   * The server has not taken this directory, or one above: what is below is looked through when it has, or each try would send all of
+   * that, too.
+   */
+  #isRefused(scanner: Scanner, directory: TreePath): boolean {
+    for (let at = directory; at !== ROOT; at = parentOf(at))
+      if (this.#options.isPaused(at) && !scanner.wasDirectory(at)) return true;
+    return false;
   }
 
   /** What came into a directory after its parent was listed and before it was watched has changed its time without a hint. */

@@ -8,7 +8,7 @@ import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { reasonOf } from '../../../common/ops/errors.ts';
 import type { FileRecord } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
-import { displayPath, joinPath, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
 import { HotFiles } from '../observe/hot-files.ts';
 import { withMoves } from '../observe/move-detection.ts';
@@ -24,6 +24,7 @@ import type { BatchResult, EngineEvent, EngineOptions, SessionEvent, SessionFact
 import { packChanges } from './packed-changes.ts';
 import type { Problems } from './problems.ts';
 import type { Reconciliation } from './reconciliation.ts';
+import type { PartReason } from './rescans.ts';
 import { Retries } from './retries.ts';
 import type { Revisits } from './revisits.ts';
 import { SharedInodes } from './shared-inodes.ts';
@@ -39,8 +40,8 @@ export interface OutgoingOptions {
   readonly emit: (event: EngineEvent, transfer?: readonly ArrayBuffer[]) => void;
   /** Of the present session only. */
   readonly emitInSession: (event: SessionEvent, transfer?: readonly ArrayBuffer[]) => void;
-  /** A directory is at another path now: look through it. */
-  readonly scanLater: (directory: TreePath, seenMs: number) => void;
+  /** A directory is new to the server under its path: look through it. */
+  readonly scanLater: (directory: TreePath, seenMs: number, why: PartReason) => void;
   /** What is being looked through is compared with rows that are about to move. */
   readonly restartScan: () => void;
   readonly packedSignatureOf: (digest: Digest) => Uint8Array | undefined;
@@ -98,6 +99,8 @@ export class Outgoing {
   #isScanning = false;
   /** Since nothing was on its way. */
   #namedDrifts = 0;
+  /** Reported since nothing was on its way that makes look at its paths again: each is tried again after its own pause. */
+  readonly #refusedNow = new Set<TreePath>();
   /** Names that the server could not link, and does not have since; forgotten when nothing is on its way. */
   readonly #notLinked = new Set<TreePath>();
   /** Undefined while there is no session. */
@@ -195,7 +198,11 @@ export class Outgoing {
       // Other names may have been sent at the same time, neither knowing of the other.
       if (isShared || this.#hasOtherNames(update, index.tree)) revisits.again(path, batch.seenMs);
       // What could not be looked at while this was on its way may be another one by now.
-      if (problems.solve(path)) revisits.again(path, batch.seenMs);
+      if (problems.solve(path)) {
+        revisits.again(path, batch.seenMs);
+        // It was tried alone (lookout.ts).
+        if (operation === 'mkdir') this.#options.scanLater(path, batch.seenMs, 'new-directory');
+      }
       this.#retries.forget(path);
       if (this.#notLinked.size > 0) this.#notLinked.delete(path);
       this.sentContentBytes += contentBytes;
@@ -208,12 +215,22 @@ export class Outgoing {
       this.#options.emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
     }
     for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
-    for (const { path, seenMs } of lookAgain) revisits.again(path, seenMs);
+    for (const { path, seenMs } of lookAgain) {
+      if (!this.#refusedNow.has(path) || !this.#isStillThere(path, batch)) revisits.again(path, seenMs);
+    }
     if (this.inFlight.isEmpty) {
       this.#namedDrifts = 0;
       this.#notLinked.clear();
     }
     if (!this.inFlight.hasStructural) this.#endStructural();
+  }
+
+  /** Whether this directory, of which the batch told, is still the one that the disk has: its own look came by again, and found nothing new. */
+  #isStillThere(path: TreePath, { changes }: SentBatch): boolean {
+    const update = changes.find((change) => change.path === path)?.update;
+    if (update?.type !== 'put' || update.entry.kind !== 'directory') return false;
+    this.#options.root.forgetAll();
+    return update.identity?.ino === this.#connected?.scanner.directoryInodeAt(path);
   }
 
   /** Whether a name that this put or renamed is one of several, of which another was seen to differ meanwhile. */
@@ -286,12 +303,15 @@ export class Outgoing {
 
   #endStructural(): void {
     const { names, subtrees, seenMs } = this.#afterStructural;
+    const refused = new Set(this.#refusedNow);
+    this.#refusedNow.clear();
     if (names.length === 0) return;
     const { revisits, root, scanLater } = this.#options;
     this.#afterStructural = NOTHING_AFTER;
-    for (const path of names) revisits.again(path, seenMs);
+    for (const path of names) if (!refused.has(path)) revisits.again(path, seenMs);
     root.forgetAll();
-    for (const path of subtrees) if (root.tryDirectory(path) !== undefined) scanLater(path, seenMs);
+    for (const path of subtrees)
+      if (root.tryDirectory(path) !== undefined) scanLater(path, seenMs, 'renamed-directory');
   }
 
   #transmit(batch: SentBatch, form: 'batch' | 'compressed', encoded: Buffer): void {
@@ -317,7 +337,7 @@ export class Outgoing {
     change: SentChange | undefined,
     seenMs: number,
   ): void {
-    const { revisits, report, log } = this.#options;
+    const { revisits, log } = this.#options;
     // The server does not have this there, and no other name is to be linked to it.
     if (change !== undefined) this.#connected?.links?.left(change.path);
     const isNotLinked =
@@ -332,6 +352,11 @@ export class Outgoing {
       log(kind === 'failed' ? 'warn' : 'debug', `not linked: ${message}`, { path: displayPath(path), reason });
       this.#connected?.links?.refused(change.path, reason === 'PERMISSION_DENIED');
       revisits.again(change.path, seenMs);
+      return;
+    }
+    // Nothing is wrong with the plan but that the server has refused the directory, with which all below is found.
+    if ((kind === 'drifted' || PLANNED_WRONGLY.has(reason)) && this.#isWithoutDirectory(change?.path ?? path)) {
+      if (change?.from !== undefined) revisits.again(change.from, seenMs);
       return;
     }
     switch (kind) {
@@ -349,20 +374,32 @@ export class Outgoing {
       case 'drifted':
         this.#logDrift(path);
         if (this.#retries.mayDriftAgain(change?.path ?? path)) this.#compareAgain(path, change, seenMs);
-        else for (const touched of concernedBy(path, change)) report(touched, reason, message);
+        else this.#name(concernedBy(path, change), reason, message);
         return;
       case 'invalid':
       case 'failed':
         if (NEVER_AS_MOVE.has(reason) && change?.from !== undefined)
           return this.#comesApart(change.from, change.path, reason, seenMs);
-        if (!PLANNED_WRONGLY.has(reason) || !this.#retries.mayPlanAgain(path)) {
-          for (const touched of concernedBy(path, change)) report(touched, reason, message);
-          return;
-        }
+        if (!PLANNED_WRONGLY.has(reason) || !this.#retries.mayPlanAgain(path))
+          return this.#name(concernedBy(path, change), reason, message);
         log('debug', message, { path: displayPath(path), reason });
         this.#compareAgain(path, change, seenMs);
         return;
     }
+  }
+
+  /** They are tried again after a pause, however often they are come by before. */
+  #name(paths: Iterable<TreePath>, reason: string, message: string): void {
+    for (const path of paths) {
+      this.#options.report(path, reason, message);
+      this.#refusedNow.add(path);
+    }
+  }
+
+  /** Whether the server has no directory for this path, as far as it has answered: it was refused, or what is above it. */
+  #isWithoutDirectory(path: TreePath): boolean {
+    const parent = parentOf(path);
+    return parent !== ROOT && this.#connected?.index.tree.get(parent)?.kind !== 'directory';
   }
 
   /** What the server has there is not what the plan was made from. */

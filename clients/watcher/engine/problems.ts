@@ -62,6 +62,12 @@ export class Problems {
     return known === undefined || known.reason !== reason;
   }
 
+  /** The entry itself is a problem, and is tried again by itself when its pause is over. */
+  isPaused(path: TreePath): boolean {
+    const { retryAtMs = Number.POSITIVE_INFINITY } = this.#problems.get(path) ?? {};
+    return retryAtMs !== Number.POSITIVE_INFINITY;
+  }
+
   /** Returns true when this was not known of the path. */
   addTime(path: TreePath, message: string): boolean {
     if (this.#times.has(path)) return false;

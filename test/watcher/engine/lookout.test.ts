@@ -46,6 +46,7 @@ describe('the lookout', () => {
       startLookAhead: undefined,
       watchDirectories: async () => {},
       isInFlight: () => false,
+      isPaused: () => false,
       replacedAbove: () => undefined,
       onRescan: () => {},
       onVanishedIn: () => {},
