@@ -42,4 +42,15 @@ describe('a tree of 12,000 files', () => {
     expect(pair.differences()).to.deep.equal([]);
     expect(pair.proxy.sentBytes - sentBefore).to.be.below(20_000);
   });
+
+  it('is polled more often than it can be looked through, and every look comes to its end (E23, E124)', async () => {
+    const flags = ['--scan-interval', '10ms'];
+    const pair = await pairs.start({ changeSource: 'poll', prepare: fill, watcherFlags: flags });
+    rmSync(join(pair.source, 'd4', '24', '199'));
+    writeFileSync(join(pair.source, 'd9', 'new'), 'new');
+    await pair.inStep();
+    rmSync(join(pair.source, 'd5', '15'), { recursive: true });
+    await pair.follows();
+    await pair.statusWhere('in step', ({ in_step }) => in_step === true);
+  });
 });

@@ -97,11 +97,7 @@ function startObserver(options: EngineOptions): Promise<Observer> {
     // Where `auto` has to poll, nobody has asked for the long interval of the scan behind the watches.
     pollIntervalMs:
       options.changeSource === 'poll' ? options.scanIntervalMs : Math.min(POLL_MS, options.scanIntervalMs),
-    onHints: (batch) =>
-      withEngine((target) => {
-        target.dirty.addBatch(batch);
-        target.wake();
-      }),
+    onHints: (batch) => withEngine((target) => target.takeHints(batch)),
     onDegraded: (reason) => withEngine((target) => target.setDegraded(reason ?? '')),
     onFailed: (error) =>
       withEngine((target) => {

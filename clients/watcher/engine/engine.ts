@@ -14,7 +14,7 @@ import { displayPath, ROOT, type TreePath } from '../../../common/tree/tree-path
 import { SignatureStore } from '../index/signature-store.ts';
 import { SyncedIndex } from '../index/synced-index.ts';
 import type { DirtySet } from '../observe/dirty-set.ts';
-import { monotonicMs, type RescanCause, type RescanReason } from '../observe/hints.ts';
+import { type HintBatch, monotonicMs, type RescanCause, type RescanReason } from '../observe/hints.ts';
 import { IgnoreRules } from '../observe/ignore-rules.ts';
 import { type LocalOwners, localOwners } from '../observe/local-owners.ts';
 import type { LookAhead } from '../observe/look-ahead.ts';
@@ -304,6 +304,13 @@ export class Engine {
     this.wake();
   }
 
+  /** What the observer has heard of. That it is time to look again says nothing while that is done, or will be. */
+  takeHints(batch: HintBatch): void {
+    if (batch.everything?.reason === 'polling' && this.#wholeScan.state !== 'done') return;
+    this.dirty.addBatch(batch);
+    this.wake();
+  }
+
   handle(command: EngineCommand): void {
     if (this.#isOver) return;
     switch (command.type) {
@@ -417,7 +424,7 @@ export class Engine {
   /** A name that is gone may have been a second one of a file, which was written through it (E19). */
   #lookAtShared(scanner: Scanner): void {
     const inodes = this.#outgoing.sharedInodes.takeVanished();
-    // Not at once: a scan that runs would begin anew whenever a temporary file comes and goes.
+    // Not at once: one scan would follow another while temporary files come and go.
     if (inodes === 'too many') this.#isScanOwed = true;
     else
       for (const path of inodes.flatMap((ino) => scanner.namesOfInode(ino))) this.#revisits.again(path, BEFORE_ALL_MS);
@@ -573,8 +580,7 @@ export class Engine {
 
   /** The index was corrected to what the server has in this directory. A whole scan that is still to come covers it. */
   #learned(directory: TreePath): void {
-    if (this.#wholeScan.state === 'done') this.#lookout.lookThroughAlone(directory, BEFORE_ALL_MS, 'compared');
-    else if (this.#wholeScan.state === 'running') this.#wantWholeScan('compared');
+    if (this.#wholeScan.state !== 'wanted') this.#lookout.lookThroughAlone(directory, BEFORE_ALL_MS, 'compared');
   }
 
   // ---- sessions

@@ -1,6 +1,7 @@
 /**
  * When the whole tree is looked at, why, and for whom: what was seen before it began is found by it, and counts as
- * pending until it is through. Pure.
+ * pending until it is through. One that is wanted while another one runs comes behind that: a scan that began anew each time
+ * would never end where the reasons come faster than it does. Pure.
  */
 import type { RescanCause } from '../observe/hints.ts';
 
@@ -19,6 +20,8 @@ export class WholeScan {
   #cause: RescanCause = { reason: 'start', detail: 'start' };
   #seenMs: number;
   #dueMs = Number.POSITIVE_INFINITY;
+  /** Wanted while one runs, which may have passed by what this has to find. */
+  #next: { readonly cause: RescanCause; readonly seenMs: number } | undefined;
 
   constructor(clock: WholeScanClock, nowMs: number) {
     this.#clock = clock;
@@ -35,7 +38,7 @@ export class WholeScan {
 
   /** When the oldest was seen of what it has to find; undefined when it is through. */
   get oldestSeenMs(): number | undefined {
-    return this.#state === 'done' ? undefined : this.#seenMs;
+    return this.#state === 'done' ? undefined : Math.min(this.#seenMs, this.#next?.seenMs ?? this.#seenMs);
   }
 
   /** When the interval is over; infinite while one is wanted or runs. */
@@ -43,8 +46,11 @@ export class WholeScan {
     return this.#dueMs;
   }
 
-  /** One that runs begins anew, and still owes what it was to find. */
   want(cause: RescanCause, seenMs: number): void {
+    if (this.#state === 'running') {
+      this.#next = { cause, seenMs: Math.min(seenMs, this.#next?.seenMs ?? seenMs) };
+      return;
+    }
     this.#seenMs = Math.min(seenMs, this.oldestSeenMs ?? seenMs);
     this.#state = 'wanted';
     this.#cause = cause;
@@ -60,6 +66,9 @@ export class WholeScan {
   end(nowMs: number): void {
     const { intervalMs, random } = this.#clock;
     this.#state = 'done';
+    const next = this.#next;
+    this.#next = undefined;
+    if (next !== undefined) return this.want(next.cause, next.seenMs);
     this.#dueMs = nowMs + intervalMs * (1 + JITTER * (2 * random() - 1));
   }
 }

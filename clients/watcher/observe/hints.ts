@@ -20,8 +20,6 @@ export type RescanReason =
   | 'watch-error'
   /** Changes in more directories, or of more files, than are remembered one by one. */
   | 'many-changes'
-  /** The server turned out to have something else than was believed, while a scan ran. */
-  | 'compared'
   /** A flush could not know that all hints had come. */
   | 'flush'
   /** More files with several names than are remembered one by one, or it is not known which the server has linked. */
