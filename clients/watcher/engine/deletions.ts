@@ -27,10 +27,20 @@ export interface DeletionsOptions {
   readonly onHeld: (count: number, entries: number) => void;
 }
 
+/** Names of a directory that may be missing. */
+interface Part {
+  readonly directory: TreePath;
+  readonly isAsked: (path: TreePath) => boolean;
+  /** It was begun before. */
+  readonly isRest: boolean;
+}
+
 export class Deletions {
   readonly #options: DeletionsOptions;
   /** Directories in which the scan missed names of the index. */
   readonly #vanishedIn = new Set<TreePath>();
+  /** The last that was planned of more than are planned at a time: the next ones of its directory follow, whatever became of these. */
+  #plannedUpTo: TreePath | undefined;
   /** Directories that may have been renamed, and when they were first looked for in vain. */
   readonly #missedMs = new Map<TreePath, number>();
   /** They were counted, and wait for a person. */
@@ -44,7 +54,7 @@ export class Deletions {
 
   /** Something is to be counted, or deleted. What is held is not pending. */
   get hasPending(): boolean {
-    return this.#vanishedIn.size > 0 && !this.#isHeld;
+    return !this.#isNothingSuspected && !this.#isHeld;
   }
 
   get heldCount(): number {
@@ -76,6 +86,7 @@ export class Deletions {
   /** A whole scan begins, and finds again what is missing. */
   forgetAll(): void {
     this.#vanishedIn.clear();
+    this.#plannedUpTo = undefined;
     this.#admittedRest = 0;
     this.#isHeld = false;
   }
@@ -92,7 +103,7 @@ export class Deletions {
     // What is below another one is counted with that.
     const uppermost = gone.filter(({ path }) => !isBelowAny(path, paths));
     const count = uppermost.reduce((sum, { path }) => sum + index.countSubtree(path), 0);
-    if (isLookedThrough && this.#vanishedIn.size === 0 && this.#admit(count, index)) return true;
+    if (isLookedThrough && this.#isNothingSuspected && this.#admit(count, index)) return true;
     for (const { path } of gone) this.suspect(parentOf(path));
     return false;
   }
@@ -121,22 +132,21 @@ export class Deletions {
 
   /**
    * Looks once more where something was missing. Returns what still is, as far as it may be deleted; call again while
-   * `hasPending`, once this is acknowledged. @throws LockstepError ROOT_MISSING, ROOT_REPLACED
+   * `hasPending`, once this is answered. What is refused does not come again by itself. @throws LockstepError ROOT_MISSING, ROOT_REPLACED
    */
   take(scanner: Scanner, index: TreeIndex): readonly Difference[] {
     const doomed: Difference[] = [];
+    const begun: TreePath[] = [];
     let [count, going] = [0, 0];
-    for (const directory of this.#vanishedIn) {
-      const scan = scanner.open(directory);
-      while (scan !== undefined && !scan.done) {
-        for (const difference of scan.next(NAMES_AT_A_TIME).differences) {
-          if (difference.now !== undefined || difference.before === undefined) continue;
-          const entries = index.countSubtree(difference.path);
-          count += entries;
-          if (doomed.length >= MAX_DOOMED) continue;
-          doomed.push(difference);
-          going += entries;
-        }
+    for (const { directory, isAsked, isRest } of this.#parts()) {
+      if (doomed.length < MAX_DOOMED && !isRest) begun.push(directory);
+      for (const difference of missingIn(directory, scanner)) {
+        if (!isAsked(difference.path)) continue;
+        const entries = index.countSubtree(difference.path);
+        count += entries;
+        if (doomed.length >= MAX_DOOMED) continue;
+        doomed.push(difference);
+        going += entries;
       }
     }
     const wasHeld = this.heldCount;
@@ -148,12 +158,35 @@ export class Deletions {
       return [];
     }
     this.#admittedRest = count - going;
-    if (doomed.length < MAX_DOOMED) this.#vanishedIn.clear();
+    this.#plannedUpTo = doomed[MAX_DOOMED - 1]?.path;
+    for (const directory of begun) this.#vanishedIn.delete(directory);
     return doomed;
+  }
+
+  get #isNothingSuspected(): boolean {
+    return this.#vanishedIn.size === 0 && this.#plannedUpTo === undefined;
+  }
+
+  /** What is left of a directory comes first; if that was suspected anew meanwhile, what comes before that in it has its turn with the others. */
+  *#parts(): Generator<Part> {
+    const last = this.#plannedUpTo;
+    const begun = last === undefined ? undefined : parentOf(last);
+    if (last !== undefined && begun !== undefined)
+      yield { directory: begun, isAsked: (path) => path > last, isRest: true };
+    for (const directory of this.#vanishedIn)
+      yield { directory, isAsked: (path) => directory !== begun || last === undefined || path <= last, isRest: false };
   }
 
   #admit(count: number, index: TreeIndex): boolean {
     if (count > 0) this.#options.rootGuard.check();
     return this.#options.guard.admit(count, index.count(), this.#options.nowMs()) === 'go';
+  }
+}
+
+function* missingIn(directory: TreePath, scanner: Scanner): Generator<Difference> {
+  const scan = scanner.open(directory);
+  while (scan !== undefined && !scan.done) {
+    for (const difference of scan.next(NAMES_AT_A_TIME).differences)
+      if (difference.now === undefined && difference.before !== undefined) yield difference;
   }
 }

@@ -87,27 +87,19 @@ describe('a directory that is gone', () => {
 
 describe('more deletions than are planned at a time', () => {
   const temporary = useTemporaryDirectory();
+  const identity: DiskIdentity = { dev: 1n, ino: 1n, ctimeNs: 1n, mtimeNs: 1n, sizeBytes: 0 };
+  let root: SafeRoot;
+  let index: TreeIndex;
+  let deletions: Deletions;
+  let scanner: Scanner;
 
-  it('let no others through that come meanwhile (E52)', () => {
+  beforeEach(() => {
     const tree = join(temporary.path, 'tree');
-    const identity: DiskIdentity = { dev: 1n, ino: 1n, ctimeNs: 1n, mtimeNs: 1n, sizeBytes: 0 };
-    for (const name of ['a', 'b']) mkdirSync(join(tree, name), { recursive: true });
-    using root = SafeRoot.open(tree);
-    const index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
-    index.transaction(() => {
-      for (const [name, count] of [
-        ['a', 20_500],
-        ['b', 30_000],
-      ] as const) {
-        index.put({ path: name as TreePath, kind: 'directory', mode: 0o755, mtimeNs: 1n }, identity);
-        for (let at = 0; at < count; at++) {
-          const path = `${name}/${at}` as TreePath;
-          index.put({ path, kind: 'symlink', mtimeNs: 1n, target: Buffer.from('x') }, identity);
-        }
-      }
-    });
+    mkdirSync(tree);
+    root = SafeRoot.open(tree);
+    index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
     const ignored = () => {};
-    const scanner = new Scanner({
+    scanner = new Scanner({
       root,
       index,
       isIgnored: () => false,
@@ -119,24 +111,70 @@ describe('more deletions than are planned at a time', () => {
       outOfRange: ignored,
       inRange: ignored,
     });
-    const deletions = new Deletions({
-      guard: new MassDeleteGuard(),
-      rootGuard: new RootGuard(root),
-      nowMs: () => 1_000,
-      onHeld: ignored,
-    });
-    const take = (): number => {
-      const doomed = deletions.take(scanner, index);
-      index.transaction(() => {
-        for (const { path } of doomed) index.remove(path);
-      });
-      return doomed.length;
-    };
-    deletions.suspect('a' as TreePath);
-    expect(take()).to.equal(20_000);
-    deletions.suspect('b' as TreePath);
-    expect(take()).to.equal(0);
-    expect(deletions.heldCount).to.be.within(30_000, 30_500);
+    const guard = new MassDeleteGuard();
+    deletions = new Deletions({ guard, rootGuard: new RootGuard(root), nowMs: () => 1_000, onHeld: ignored });
+  });
+
+  afterEach(() => {
     index.close();
+    root.close();
+  });
+
+  /** The index has so many names in this directory, of which the disk has none. */
+  function empty(name: string, count: number): void {
+    mkdirSync(join(root.path, name));
+    index.transaction(() => {
+      index.put({ path: name as TreePath, kind: 'directory', mode: 0o755, mtimeNs: 1n }, identity);
+      for (let at = 0; at < count; at++) {
+        const path = `${name}/${at}` as TreePath;
+        index.put({ path, kind: 'symlink', mtimeNs: 1n, target: Buffer.from('x') }, identity);
+      }
+    });
+  }
+
+  const take = (): readonly TreePath[] => deletions.take(scanner, index).map(({ path }) => path);
+  const suspect = (name: string): void => deletions.suspect(name as TreePath);
+
+  it('let no others through that come meanwhile (E52)', () => {
+    empty('a', 20_500);
+    empty('b', 30_000);
+    suspect('a');
+    const first = take();
+    expect(first).to.have.lengthOf(20_000);
+    index.transaction(() => {
+      for (const path of first) index.remove(path);
+    });
+    suspect('b');
+    expect(take()).to.have.lengthOf(0);
+    expect(deletions.heldCount).to.be.within(30_000, 30_500);
+  });
+
+  it('come to the last of them, and to an end, where the server refuses them (E123)', () => {
+    empty('a', 20_500);
+    empty('b', 50);
+    empty('kept', 30_000);
+    suspect('a');
+    suspect('b');
+    const planned = [...take(), ...take()];
+    expect(planned).to.have.lengthOf(20_550);
+    expect(new Set(planned)).to.have.lengthOf(20_550);
+    expect(deletions.hasPending).to.equal(false);
+  });
+
+  it('are begun again behind all others where more are missed meanwhile (E123)', () => {
+    empty('a', 20_500);
+    empty('b', 50);
+    empty('kept', 100_000);
+    suspect('a');
+    suspect('b');
+    const first = take();
+    suspect('a');
+    const second = take();
+    expect(second.slice(0, 500)).to.not.include.members([first[0]]);
+    expect(second.slice(500, 550).every((path) => path.startsWith('b/'))).to.equal(true);
+    expect(second.slice(550)).to.deep.equal(first.slice(0, 19_450));
+    const third = take();
+    expect(third).to.include(first.at(-1));
+    expect(deletions.hasPending).to.equal(false);
   });
 });
