@@ -40,7 +40,7 @@ import type {
   SessionFacts,
 } from './messages.ts';
 import { Outgoing } from './outgoing.ts';
-import { type Aspect, Problems } from './problems.ts';
+import { type Aspect, type News, Problems } from './problems.ts';
 import { Reconciliation } from './reconciliation.ts';
 import { isNonsense } from './tree-comparison.ts';
 import { Rescans } from './rescans.ts';
@@ -778,16 +778,17 @@ export class Engine {
   }
 
   #report(path: TreePath, reason: string, message: string, aspect?: Aspect): void {
-    if (this.#problems.add(path, reason, message, this.#clock.nowMs(), aspect)) {
-      this.#log('warn', message, { path: displayPath(path), reason });
-    }
+    this.#tell(this.#problems.add(path, reason, message, this.#clock.nowMs(), aspect), path, reason, message);
   }
 
   #reportTime(path: TreePath): void {
     const message = 'the modification time is out of range; the nearest possible one is kept';
-    if (this.#problems.addTime(path, message)) {
-      this.#log('warn', message, { path: displayPath(path), reason: 'INVALID_TIME' });
-    }
+    this.#tell(this.#problems.addTime(path, message), path, 'INVALID_TIME', message);
+  }
+
+  #tell(news: News, path: TreePath, reason: string, message: string): void {
+    if (news === 'new') this.#log('warn', message, { path: displayPath(path), reason });
+    if (news === 'too many') this.#log('warn', 'there are more problems than can be named', {});
   }
 
   #log(level: 'debug' | 'info' | 'warn', message: string, fields: Readonly<Record<string, string | number>>): void {

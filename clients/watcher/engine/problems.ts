@@ -1,15 +1,22 @@
 /**
  * Entries that could not be synced, each with its reason: nothing is dropped in silence (E123). They are looked at again by
- * themselves, with a growing pause. Bounded: beyond the bound they are counted, and the next whole scan finds them.
+ * themselves, with a growing pause. Bounded: those beyond the bound are told apart and counted, not named, and the next whole scan
+ * tries them again.
  */
+import { digestOf } from '../../../common/content/digest.ts';
 import { isInside, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { EngineProblem } from './messages.ts';
 
-const MAX_REMEMBERED = 10_000;
+/** Of failures, and of what is left out by rule. */
+const MAX_NAMED = 10_000;
+/** Eight bytes each, and as much again for the set around them. */
+const MAX_UNNAMED = 100_000;
 /** Times out of range: an archive may bring many of them, and each is told of when it is seen. */
 const MAX_TIMES = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
+/** Enough to tell the unnamed ones apart. */
+const MARK_BYTES = 6;
 
 /** What cannot be synced: the entry itself, or, of a directory, what it holds. Each has its own cure. */
 export type Aspect = 'entry' | 'names';
@@ -19,60 +26,79 @@ export interface DueProblem {
   readonly aspect: Aspect;
 }
 
-interface Remembered extends EngineProblem {
+/** Whether what was said is to be told: of each once, and once that there are more than can be named. */
+export type News = 'new' | 'known' | 'too many';
+
+interface Failure extends EngineProblem {
   readonly aspect: Aspect;
   readonly pauseMs: number;
   retryAtMs: number;
 }
 
-/** Reasons that lie in what the entry is: looking again changes nothing until it changes, which is seen as an event. */
-const LASTING: ReadonlySet<string> = new Set([
+/**
+ * Reasons that lie in what the entry is: looking again changes nothing until it changes, which is seen as an event. Not kept in step by
+ * rule rather than by failure: reported, but the folder is in step without them.
+ */
+const BY_RULE: ReadonlySet<string> = new Set([
   'UNSUPPORTED_KIND',
   'OTHER_FILE_SYSTEM',
   'INVALID_TIME',
   'RESERVED_NAME',
 ]);
-/** Not kept in step by rule rather than by failure: reported, but the folder is in step without them. */
-const BY_RULE = LASTING;
 
 export class Problems {
-  readonly #problems = new Map<string, Remembered>();
+  #failures = new Map<string, Failure>();
+  #leftOut = new Map<string, EngineProblem>();
   /** Entries that are in step but for their time, which cannot be carried: they stay so until it is mended. */
-  readonly #times = new Map<TreePath, EngineProblem>();
-  #beyondBound = 0;
+  #times = new Map<TreePath, EngineProblem>();
+  /**
+   * Failures of before the last whole scan began, as far as they are not known to be over: what it finds again is no news, and its pause
+   * goes on growing.
+   */
+  #formerFailures = new Map<string, Failure>();
+  /** As much of what was left out, and of times. */
+  #formerOthers: ReadonlySet<string> = new Set<string>();
+  readonly #unnamed = new Set<number>();
+  /** More failures than can be told apart, since the last whole scan began: until the next one nobody knows when they are over. */
+  #hasLostCount = false;
+  #hasToldTooMany = false;
 
-  /** Problems that keep the folder from being in step. */
+  /** Problems that keep the folder from being in step; at least so many. */
   get count(): number {
-    let count = this.#beyondBound;
-    for (const { reason } of this.#problems.values()) if (!BY_RULE.has(reason)) count++;
-    return count;
+    return this.#failures.size + this.#unnamed.size + (this.#hasLostCount ? 1 : 0);
   }
 
-  /** Returns true when this was not known of the path. */
-  add(path: TreePath, reason: string, message: string, nowMs: number, aspect: Aspect = 'entry'): boolean {
+  add(path: TreePath, reason: string, message: string, nowMs: number, aspect: Aspect = 'entry'): News {
     const key = keyOf(path, aspect);
-    const known = this.#problems.get(key);
-    if (known === undefined && this.#problems.size >= MAX_REMEMBERED) {
-      this.#beyondBound++;
-      return true;
+    if (BY_RULE.has(reason)) {
+      const wasLeftOut = this.#leftOut.get(key)?.reason === reason;
+      this.#remove(key);
+      if (this.#leftOut.size >= MAX_NAMED) return this.#tooMany();
+      this.#leftOut.set(key, { path, reason, message });
+      return wasLeftOut || this.#formerOthers.has(key) ? 'known' : 'new';
+    }
+    const known = this.#failures.get(key) ?? this.#formerFailures.get(key);
+    if (!this.#failures.has(key)) {
+      this.#leftOut.delete(key);
+      if (this.#failures.size >= MAX_NAMED) return this.#addUnnamed(key);
+      this.#unnamed.delete(markOf(key));
     }
     const pauseMs = known === undefined ? FIRST_PAUSE_MS : Math.min(MAX_PAUSE_MS, known.pauseMs * 2);
-    const retryAtMs = LASTING.has(reason) ? Number.POSITIVE_INFINITY : nowMs + pauseMs;
-    this.#problems.set(key, { path, aspect, reason, message, pauseMs, retryAtMs });
-    return known === undefined || known.reason !== reason;
+    this.#failures.set(key, { path, aspect, reason, message, pauseMs, retryAtMs: nowMs + pauseMs });
+    return known?.reason === reason ? 'known' : 'new';
   }
 
-  /** The entry itself is a problem, and is tried again by itself when its pause is over. */
+  /** The entry itself is a problem, and is tried again by itself: when its pause is over, or by a whole scan. */
   isPaused(path: TreePath): boolean {
-    const { retryAtMs = Number.POSITIVE_INFINITY } = this.#problems.get(path) ?? {};
-    return retryAtMs !== Number.POSITIVE_INFINITY;
+    if (this.#failures.has(path) || this.#formerFailures.has(path)) return true;
+    return this.#unnamed.size > 0 && this.#unnamed.has(markOf(path));
   }
 
-  /** Returns true when this was not known of the path. */
-  addTime(path: TreePath, message: string): boolean {
-    if (this.#times.has(path)) return false;
-    if (this.#times.size < MAX_TIMES) this.#times.set(path, { path, reason: 'INVALID_TIME', message });
-    return true;
+  addTime(path: TreePath, message: string): News {
+    if (this.#times.has(path)) return 'known';
+    if (this.#times.size >= MAX_TIMES) return this.#tooMany();
+    this.#times.set(path, { path, reason: 'INVALID_TIME', message });
+    return this.#formerOthers.has(timeKeyOf(path)) ? 'known' : 'new';
   }
 
   /** The entry has another time, or is gone. */
@@ -85,12 +111,12 @@ export class Problems {
 
   /** The entry is in step now, but for its time. Returns true when it was a problem until now. */
   solve(path: TreePath): boolean {
-    return this.#problems.size > 0 && this.#problems.delete(path);
+    return this.#remove(path);
   }
 
   /** The directory was listed. */
   solveNames(path: TreePath): void {
-    if (this.#problems.size > 0) this.#problems.delete(keyOf(path, 'names'));
+    this.#remove(keyOf(path, 'names'));
   }
 
   /** Nothing is there any more. */
@@ -102,15 +128,21 @@ export class Problems {
 
   /** A whole scan begins and finds anew what there is. */
   forgetAll(): void {
-    this.#problems.clear();
-    this.#times.clear();
-    this.#beyondBound = 0;
+    this.#formerFailures = this.#failures;
+    this.#formerOthers = new Set([...this.#leftOut.keys(), ...[...this.#times.keys()].map(timeKeyOf)]);
+    const { size } = this.#unnamed;
+    if (size === 0 && this.#leftOut.size < MAX_NAMED && this.#times.size < MAX_TIMES) this.#hasToldTooMany = false;
+    this.#failures = new Map();
+    this.#leftOut = new Map();
+    this.#times = new Map();
+    this.#unnamed.clear();
+    this.#hasLostCount = false;
   }
 
   /** What to look at again now. */
   takeDue(nowMs: number): DueProblem[] {
     const due: DueProblem[] = [];
-    for (const problem of this.#problems.values()) {
+    for (const problem of this.#failures.values()) {
       if (problem.retryAtMs > nowMs) continue;
       problem.retryAtMs = nowMs + problem.pauseMs;
       due.push(problem);
@@ -119,22 +151,50 @@ export class Problems {
   }
 
   get nextRetryMs(): number | undefined {
-    let next = Number.POSITIVE_INFINITY;
-    for (const { retryAtMs } of this.#problems.values()) next = Math.min(next, retryAtMs);
-    return next === Number.POSITIVE_INFINITY ? undefined : next;
+    let next: number | undefined;
+    for (const { retryAtMs } of this.#failures.values()) next = Math.min(next ?? retryAtMs, retryAtMs);
+    return next;
   }
 
   list(limit: number): EngineProblem[] {
     const list: EngineProblem[] = [];
-    for (const problems of [this.#problems, this.#times])
+    for (const problems of [this.#failures, this.#leftOut, this.#times])
       for (const { path, reason, message } of problems.values()) {
         if (list.length >= limit) break;
         list.push({ path, reason, message });
       }
     return list;
   }
+
+  #addUnnamed(key: string): News {
+    const mark = markOf(key);
+    if (this.#unnamed.size < MAX_UNNAMED) this.#unnamed.add(mark);
+    else if (!this.#unnamed.has(mark)) this.#hasLostCount = true;
+    return this.#tooMany();
+  }
+
+  #tooMany(): News {
+    if (this.#hasToldTooMany) return 'known';
+    this.#hasToldTooMany = true;
+    return 'too many';
+  }
+
+  /** Returns true when it was there. */
+  #remove(key: string): boolean {
+    const wasFormer = this.#formerFailures.delete(key);
+    if (this.#failures.delete(key) || this.#leftOut.delete(key) || wasFormer) return true;
+    return this.#unnamed.size > 0 && this.#unnamed.delete(markOf(key));
+  }
 }
 
 function keyOf(path: TreePath, aspect: Aspect): string {
   return aspect === 'entry' ? path : `${path}/`;
+}
+
+function timeKeyOf(path: TreePath): string {
+  return `${path}//`;
+}
+
+function markOf(key: string): number {
+  return digestOf('sha256', Buffer.from(key, 'latin1')).readUIntBE(0, MARK_BYTES);
 }
