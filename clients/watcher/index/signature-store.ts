@@ -17,15 +17,18 @@ const MAX_BYTES = 512 * 2 ** 20;
 
 export class SignatureStore {
   readonly #database: DatabaseSync;
+  readonly #maxBytes: number;
   readonly #get: StatementSync;
-  readonly #has: StatementSync;
+  readonly #size: StatementSync;
   readonly #put: StatementSync;
   readonly #forget: StatementSync;
   readonly #evict: StatementSync;
+  /** The sum of all sizes. */
   #bytes: number;
 
-  private constructor(database: DatabaseSync) {
+  private constructor(database: DatabaseSync, maxBytes: number) {
     this.#database = database;
+    this.#maxBytes = maxBytes;
     database.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL;
@@ -36,7 +39,7 @@ export class SignatureStore {
       ) STRICT;
     `);
     this.#get = database.prepare('SELECT packed FROM signatures WHERE digest = ?');
-    this.#has = database.prepare('SELECT 1 FROM signatures WHERE digest = ?');
+    this.#size = database.prepare('SELECT size FROM signatures WHERE digest = ?');
     this.#put = database.prepare('INSERT OR REPLACE INTO signatures (digest, size, packed) VALUES (?, ?, ?)');
     this.#forget = database.prepare('DELETE FROM signatures WHERE digest = ?');
     this.#evict = database.prepare(
@@ -47,24 +50,24 @@ export class SignatureStore {
   }
 
   /** Opens the store, or begins a new one in the place of one that is damaged or of another version. */
-  static open(stateDirectory: string): SignatureStore {
+  static open(stateDirectory: string, maxBytes = MAX_BYTES): SignatureStore {
     const file = join(stateDirectory, FILE_NAME);
     try {
-      return SignatureStore.#over(file);
+      return SignatureStore.#over(file, maxBytes);
     } catch {
       // A cache that cannot be read is worth no more than none.
       for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
-      return SignatureStore.#over(file);
+      return SignatureStore.#over(file, maxBytes);
     }
   }
 
-  static #over(file: string): SignatureStore {
+  static #over(file: string, maxBytes: number): SignatureStore {
     const database = new DatabaseSync(file);
     try {
       const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
       if (version !== 0 && version !== SCHEMA_VERSION)
         throw new LockstepError('INDEX_DAMAGED', `${file} is of another version`);
-      return new SignatureStore(database);
+      return new SignatureStore(database, maxBytes);
     } catch (error) {
       database.close();
       throw error;
@@ -72,7 +75,7 @@ export class SignatureStore {
   }
 
   has(digest: Digest): boolean {
-    return this.#has.get(digest) !== undefined;
+    return this.#size.get(digest) !== undefined;
   }
 
   /** As signature-codec.ts packs it; unchecked. */
@@ -100,9 +103,10 @@ export class SignatureStore {
 
   /** As signature-codec.ts packs it; looked at when it is asked for. */
   putPacked(digest: Digest, packed: Uint8Array): void {
+    const replacedBytes = this.#sizeOf(digest);
     this.#put.run(digest, packed.length, packed);
-    this.#bytes += packed.length;
-    while (this.#bytes > MAX_BYTES) {
+    this.#bytes += packed.length - replacedBytes;
+    while (this.#bytes > this.#maxBytes) {
       const evicted = this.#evict.all();
       if (evicted.length === 0) break;
       for (const { size } of evicted) this.#bytes -= Number(size);
@@ -122,7 +126,13 @@ export class SignatureStore {
 
   /** It did not help: the server has no such basis. */
   forget(digest: Digest): void {
+    const bytes = this.#sizeOf(digest);
     this.#forget.run(digest);
+    this.#bytes -= bytes;
+  }
+
+  #sizeOf(digest: Digest): number {
+    return Number(this.#size.get(digest)?.['size'] ?? 0);
   }
 
   close(): void {

@@ -54,6 +54,24 @@ describe('signature store', () => {
     expect(store.get(signature.digest)).to.equal(undefined);
   });
 
+  it('makes room by its oldest ones, and counts what is put again, or forgotten, no longer', () => {
+    store.close();
+    store = SignatureStore.open(directory, 100_000);
+    const [first, second, third] = ['first', 'second', 'third'].map((text) => digestOf('blake3', Buffer.from(text)));
+    if (first === undefined || second === undefined || third === undefined) throw new Error('no digests');
+    store.putPacked(first, Buffer.alloc(40_000));
+    for (let time = 0; time < 5; time++) store.putPacked(second, Buffer.alloc(40_000));
+    for (let time = 0; time < 5; time++) {
+      store.putPacked(third, Buffer.alloc(10_000));
+      store.forget(third);
+      store.forget(third);
+    }
+    expect([first, second].map((digest) => store.has(digest))).to.deep.equal([true, true]);
+    for (let number = 0; number < 64; number++)
+      store.putPacked(digestOf('blake3', Buffer.from(`${number}`)), Buffer.alloc(400));
+    expect([first, second].map((digest) => store.has(digest))).to.deep.equal([false, false]);
+  });
+
   it('begins anew where its file is damaged: it is only a cache', () => {
     store.put(signatureOf(content));
     store.close();
