@@ -91,7 +91,7 @@ export class Outgoing {
   sentContentBytes = 0;
   readonly #options: OutgoingOptions;
   readonly #hot = new HotFiles();
-  readonly #retries = new Retries();
+  readonly #retries: Retries;
   /** Undefined where changes are sent. */
   readonly #listing: DryRunListing | undefined;
   /** What a renamed directory makes look at again, once the rename is acknowledged. */
@@ -111,6 +111,7 @@ export class Outgoing {
     if (options.mode === 'dry-run') {
       this.#listing = new DryRunListing((lines) => options.emit({ type: 'would-send', lines }));
     }
+    this.#retries = new Retries(options.nowMs);
     this.uploads = new UploadDesk({
       signatureOf: options.packedSignatureOf,
       request: (request) => options.emitInSession({ type: 'upload', request }),
