@@ -152,7 +152,9 @@ export class ContentReader {
     if (transfer === undefined) return;
     switch (event.type) {
       case 'chunk':
-        transfer.chunks.tryPush(this.#chunkOf(event));
+        // There is room for as many as were granted. Those of a reading that was given up meanwhile go nowhere.
+        if (!transfer.chunks.tryPush(this.#chunkOf(event)))
+          transfer.chunks.close(new LockstepError('INTERNAL', 'more of a content came than was granted'));
         break;
       case 'unchanged':
         transfer.chunks.close();

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { zstdDecompressSync } from 'node:zlib';
 import { expect } from 'chai';
 import { CHUNK_BYTES, type ExpectedFile, LEAST_ZERO_BYTES } from '../../../clients/watcher/push/content-messages.ts';
@@ -247,6 +248,19 @@ describe('ContentReader', () => {
     expect(await reasonOf(read('mem', 1))).to.equal('IO');
     expect(await reasonOf(read('mem', 0))).to.equal('none');
     await memory.close();
+  });
+
+  it('fails rather than leave a part out when more comes than was granted', async () => {
+    writeFileSync(join(root, 'f'), Buffer.alloc(100 * CHUNK_BYTES));
+    const options = { fromBytes: 0, digestFunction: 'blake3', zstd: true, maxZeroBytes: 0 } as const;
+    const slowly = async () => {
+      for await (const chunk of reader.read(expected('f'), options, never)) {
+        // Once would be right. The memory of frames does not go back to where they come from.
+        for (let time = 0; time < 20; time++) chunk.release();
+        await sleep(20);
+      }
+    };
+    expect(await reasonOf(slowly())).to.equal('INTERNAL');
   });
 
   it('fails what is being read when it is closed, and reads nothing any more', async () => {
