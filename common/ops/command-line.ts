@@ -5,6 +5,9 @@ import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { arityOf, environmentNameOf, type OptionDeclarations } from './configuration.ts';
 import { ExitCode } from './errors.ts';
+import { endWithoutOutput, writeNow } from './standard-output.ts';
+
+const STDOUT = 1;
 
 /** All that can be typed. */
 export interface BuiltProgram {
@@ -50,6 +53,9 @@ export function choicesOf(option: Option): readonly string[] {
  * own status is 1), with a suggestion for misspelt names. Help and version still end with 0.
  */
 export function exitOnUsageError(command: Command): Command {
+  // The process ends before a stream could tell that what was written is lost.
+  const writeOut = (text: string) => writeNow(STDOUT, text, (error) => endWithoutOutput(command.name(), error));
+  command.configureOutput({ writeOut });
   return command.showSuggestionAfterError(true).exitOverride((error) => {
     process.exit(error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE);
   });

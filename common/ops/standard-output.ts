@@ -1,6 +1,7 @@
 /**
  * What a program does when its standard output cannot be written: the reader of a pipe has gone, or the disk is full.
  */
+import { writeSync } from 'node:fs';
 import { errnoOf, ExitCode } from './errors.ts';
 
 /** 128 + 13, as shells report a program that SIGPIPE has ended. Node ignores that signal. */
@@ -22,4 +23,19 @@ export function endWithoutOutput(program: string, error: unknown): never {
   if (errno === 'EPIPE') process.exit(EXIT_CODE_OF_SIGPIPE);
   process.stderr.write(`${program}: cannot write to standard output: ${errno ?? String(error)}\n`);
   process.exit(ExitCode.SOME_FAILED);
+}
+
+/** Synchronous, so that the last line before an exit is not lost. A line that cannot be written is left out. */
+export function writeNow(fd: number, text: string, onLost?: (error: unknown) => void): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(fd, bytes, done);
+    } catch (error) {
+      // A pipe whose reader is slow says "again"; one whose reader is gone has nobody who could miss the line.
+      if (errnoOf(error) === 'EAGAIN') continue;
+      onLost?.(error);
+      return;
+    }
+  }
 }

@@ -2,11 +2,10 @@
  * What a process that watches says, and where: log lines and the living line on standard error, JSON and plans on standard
  * output. One directory has the terminal to itself; several share it line by line, each line with its directory.
  */
-import { writeSync } from 'node:fs';
 import { errnoOf } from '../../../common/ops/errors.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
 import { createLogger, isOnTerminal, type Logger } from '../../../common/ops/logger.ts';
-import { endWithoutOutput } from '../../../common/ops/standard-output.ts';
+import { endWithoutOutput, writeNow } from '../../../common/ops/standard-output.ts';
 import { displayText } from '../../../common/tree/display-path.ts';
 import { Progress, progressKind } from '../status/progress.ts';
 import type { WatcherSurroundings } from '../watcher.ts';
@@ -25,6 +24,7 @@ export class Surroundings {
   readonly #values: Values;
   /** The one that may have a living line. */
   #living: Progress | undefined;
+  #missesProgress = false;
 
   constructor(values: Values) {
     this.#values = values;
@@ -33,7 +33,7 @@ export class Surroundings {
       name: 'watcher',
       level: values.logLevel,
       format: values.logFormat,
-      destination: this.logFile ?? { write: (line) => this.#beside(() => writeText(STDERR, line)) },
+      destination: this.logFile ?? { write: (line) => this.#beside(() => writeNow(STDERR, line)) },
       onTerminal: isOnTerminal(this.logFile),
     });
   }
@@ -47,13 +47,13 @@ export class Surroundings {
     const progress = new Progress(kind, {
       logger,
       fields: isOnlyOne ? {} : { dir: directory },
-      writeLine: (line) => writeText(STDOUT, `${line}\n`),
+      writeLine: (line) => writeNow(STDOUT, `${line}\n`, (error) => this.#missProgress(error)),
       terminal: {
         get columns() {
           // A terminal that does not know its width says 0.
           return process.stderr.columns || Number.POSITIVE_INFINITY;
         },
-        write: (text) => writeText(STDERR, text),
+        write: (text) => writeNow(STDERR, text),
       },
     });
     if (isOnlyOne) this.#living = progress;
@@ -61,9 +61,18 @@ export class Surroundings {
     return {
       logger,
       progress,
-      writeLine: (line) => this.#beside(() => writeText(STDOUT, `${prefix}${line}\n`, endOfPlan)),
-      complain: (sentence) => this.#beside(() => writeText(STDERR, `sync-watcher: ${prefix}${sentence}\n`)),
+      writeLine: (line) => this.#beside(() => writeNow(STDOUT, `${prefix}${line}\n`, endOfPlan)),
+      complain: (sentence) => this.#beside(() => writeNow(STDERR, `sync-watcher: ${prefix}${sentence}\n`)),
     };
+  }
+
+  /** The work goes on without it; said once. Who reads no more knows that. */
+  #missProgress(error: unknown): void {
+    const errno = errnoOf(error) ?? String(error);
+    if (this.#missesProgress || errno === 'EPIPE') return;
+    this.#missesProgress = true;
+    const sentence = `the progress cannot be written to standard output: ${errno}; the work goes on without it`;
+    this.#beside(() => writeNow(STDERR, `sync-watcher: ${sentence}\n`));
   }
 
   /** Lines and the living one share a terminal: whoever writes a line lifts the living one first. */
@@ -76,18 +85,3 @@ export class Surroundings {
 
 /** A plan of which lines are lost is none, unlike the work of a watcher that nobody looks at. */
 const endOfPlan = (error: unknown) => endWithoutOutput('sync-watcher', error);
-
-/** Synchronous, so that the last line before an exit is not lost. A line that cannot be written is left out. */
-function writeText(fd: number, text: string, onLost?: (error: unknown) => void): void {
-  const bytes = Buffer.from(text);
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(fd, bytes, done);
-    } catch (error) {
-      // A pipe whose reader is slow says "again"; one whose reader is gone has nobody who could miss the line.
-      if (errnoOf(error) === 'EAGAIN') continue;
-      onLost?.(error);
-      return;
-    }
-  }
-}

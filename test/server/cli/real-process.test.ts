@@ -115,8 +115,8 @@ describe('sync-server with its replica on disk', function () {
     if (!existsSync('/dev/full')) skipBecause(this, 'there is no /dev/full here');
     const full = openSync('/dev/full', 'w');
     try {
-      for (const command of [['create', '--scope', 'read'], ['list']]) {
-        const parameters = [script, 'token', ...command, ...dir()];
+      for (const command of [['create', '--scope', 'read', ...dir()], ['list', ...dir()], ['--help']]) {
+        const parameters = [script, 'token', ...command];
         const { status, stderr } = spawnSync(process.execPath, parameters, {
           stdio: ['ignore', full, 'pipe'],
           encoding: 'utf8',

@@ -183,7 +183,7 @@ describe('sync-watcher', function () {
         child.once('close', (code) => resolve({ code, stderr }));
       });
 
-    const commands = [['verify'], ['--dry-run', '--log-level', 'silent']];
+    const commands = [['verify'], ['--dry-run', '--log-level', 'silent'], ['--help']];
 
     beforeEach(() => {
       for (let number = 0; number < 20; number++) writeFileSync(join(directory, `file-${number}`), '');
@@ -204,6 +204,17 @@ describe('sync-watcher', function () {
         expect(code).to.equal(1);
       });
     }
+
+    it('--progress json says so once, and the work goes on', async function () {
+      if (!existsSync('/dev/full')) skipBecause(this, 'there is no /dev/full here');
+      const address = await serve();
+      const args = ['--once', '--progress', 'json', '--log-level', 'silent', '--dir', directory, '--server', address];
+      const { code, stderr } = await runInto(FULL, args);
+      expect(stderr).to.equal(
+        'sync-watcher: the progress cannot be written to standard output: ENOSPC; the work goes on without it\n',
+      );
+      expect(code).to.equal(0);
+    });
   });
 
   it('--once sends what the server lacks and ends with 0', async () => {
