@@ -72,6 +72,11 @@ export class Deletions {
     this.#isHeld = false;
   }
 
+  /** The server has refused so many of those that were let go: they count when they are tried again, not twice. */
+  refused(entries: number): void {
+    this.#options.guard.notMade(entries);
+  }
+
   /** Something else was deleted, or came back: what is held is to be counted anew. */
   recount(): void {
     this.#isHeld = false;

@@ -189,6 +189,7 @@ export class Engine {
       restartScan: () => this.#lookout.queue.restartOpen(),
       packedSignatureOf: (digest) => this.#signatures?.store.packed(digest),
       durable: (revision) => this.#isDurable(revision),
+      notDeleted: (entries) => this.#deletions.refused(entries),
       report: (path, reason, message) => this.#report(path, reason, message),
       log: (level, message, fields) => this.#log(level, message, fields),
     });

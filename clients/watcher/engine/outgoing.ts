@@ -46,6 +46,8 @@ export interface OutgoingOptions {
   readonly restartScan: () => void;
   readonly packedSignatureOf: (digest: Digest) => Uint8Array | undefined;
   readonly durable: (revision: bigint) => void;
+  /** A deletion of so many entries, which had been let go, was not made. */
+  readonly notDeleted: (entries: number) => void;
   readonly report: (path: TreePath, reason: string, message: string) => void;
   readonly log: (level: 'debug' | 'warn', message: string, fields: Readonly<Record<string, string>>) => void;
 }
@@ -215,7 +217,14 @@ export class Outgoing {
       const changes = packChanges(done, revision, milliseconds);
       this.#options.emit({ type: 'changes', changes }, [changes.sizes.buffer as ArrayBuffer]);
     }
-    for (const problem of result.problems) this.#refused(problem, batch.changes[problem.index], batch.seenMs);
+    let undeleted = 0;
+    for (const problem of result.problems) {
+      const change = batch.changes[problem.index];
+      // What a renamed directory replaces was never counted.
+      if (change?.operation === 'delete' && !batch.structural) undeleted += index.tree.countSubtree(change.path);
+      this.#refused(problem, change, batch.seenMs);
+    }
+    if (undeleted > 0) this.#options.notDeleted(undeleted);
     for (const { path, seenMs } of lookAgain) {
       if (!this.#refusedNow.has(path) || !this.#isStillThere(path, batch)) revisits.again(path, seenMs);
     }

@@ -31,8 +31,10 @@ export type News = 'new' | 'known' | 'too many';
 
 interface Failure extends EngineProblem {
   readonly aspect: Aspect;
-  readonly pauseMs: number;
+  pauseMs: number;
   retryAtMs: number;
+  /** It is tried again by itself, and its pause has grown. */
+  isTried: boolean;
 }
 
 /**
@@ -83,8 +85,8 @@ export class Problems {
       if (this.#failures.size >= MAX_NAMED) return this.#addUnnamed(key);
       this.#unnamed.delete(markOf(key));
     }
-    const pauseMs = known === undefined ? FIRST_PAUSE_MS : Math.min(MAX_PAUSE_MS, known.pauseMs * 2);
-    this.#failures.set(key, { path, aspect, reason, message, pauseMs, retryAtMs: nowMs + pauseMs });
+    const pauseMs = known === undefined ? FIRST_PAUSE_MS : known.isTried ? known.pauseMs : longer(known.pauseMs);
+    this.#failures.set(key, { path, aspect, reason, message, pauseMs, retryAtMs: nowMs + pauseMs, isTried: false });
     return known?.reason === reason ? 'known' : 'new';
   }
 
@@ -144,7 +146,10 @@ export class Problems {
     const due: DueProblem[] = [];
     for (const problem of this.#failures.values()) {
       if (problem.retryAtMs > nowMs) continue;
+      // Also where nothing comes of it: a deletion may be held back.
+      problem.pauseMs = longer(problem.pauseMs);
       problem.retryAtMs = nowMs + problem.pauseMs;
+      problem.isTried = true;
       due.push(problem);
     }
     return due;
@@ -185,6 +190,10 @@ export class Problems {
     if (this.#failures.delete(key) || this.#leftOut.delete(key) || wasFormer) return true;
     return this.#unnamed.size > 0 && this.#unnamed.delete(markOf(key));
   }
+}
+
+function longer(pauseMs: number): number {
+  return Math.min(MAX_PAUSE_MS, pauseMs * 2);
 }
 
 function keyOf(path: TreePath, aspect: Aspect): string {

@@ -19,10 +19,18 @@ export const DEFAULT_MASS_DELETE_LIMIT: MassDeleteLimit = {
   floorEntries: 1000,
 };
 
+/** Deletes that were let go together. */
+interface Act {
+  readonly atMs: number;
+  /** Those that nobody had to be asked about. */
+  count: number;
+  confirmedCount: number;
+}
+
 export class MassDeleteGuard {
   readonly #limit: MassDeleteLimit;
   /** Deletes that were let go within the window, oldest first. */
-  #recent: { readonly atMs: number; readonly count: number }[] = [];
+  #recent: Act[] = [];
   #recentCount = 0;
   /** Deletes that a person has confirmed and that were not made yet. */
   #confirmedCount = 0;
@@ -64,11 +72,24 @@ export class MassDeleteGuard {
     }
     this.#heldCount = 0;
     this.#confirmedCount = Math.max(0, this.#confirmedCount - count);
-    if (unconfirmed > 0) {
-      this.#recent.push({ atMs: nowMs, count: unconfirmed });
-      this.#recentCount += unconfirmed;
-    }
+    this.#recent.push({ atMs: nowMs, count: unconfirmed, confirmedCount: count - unconfirmed });
+    this.#recentCount += unconfirmed;
     return 'go';
+  }
+
+  /** So many of those that were let go last were not made, and will be asked about again: what was confirmed stays so. */
+  notMade(count: number): void {
+    let left = count;
+    for (const act of this.#recent.toReversed()) {
+      if (left <= 0) return;
+      const unconfirmed = Math.min(left, act.count);
+      const confirmed = Math.min(left - unconfirmed, act.confirmedCount);
+      act.count -= unconfirmed;
+      act.confirmedCount -= confirmed;
+      this.#recentCount -= unconfirmed;
+      this.#confirmedCount += confirmed;
+      left -= unconfirmed + confirmed;
+    }
   }
 
   /** A person agrees to the deletes that are held now, and to no more than these. */

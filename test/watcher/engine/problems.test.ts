@@ -106,6 +106,19 @@ describe('problems', () => {
     expect(problems.nextRetryMs).to.equal(1_600);
   });
 
+  it('are tried again with growing pauses, whatever comes of a try', () => {
+    const pauses: number[] = [];
+    report(1);
+    for (let nowMs = 0; pauses.length < 8; ) {
+      const nextMs = problems.nextRetryMs ?? 0;
+      pauses.push(nextMs - nowMs);
+      nowMs = nextMs;
+      expect(problems.takeDue(nowMs)).to.have.lengthOf(1);
+      if (pauses.length % 2 === 0) report(1, 'PERMISSION_DENIED', nowMs);
+    }
+    expect(pauses).to.deep.equal([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+  });
+
   it('pause what they are about, named or not, until they are solved', () => {
     report(10_001);
     for (const at of [0, 10_000]) expect(problems.isPaused(p(`path-${at}`))).to.equal(true);

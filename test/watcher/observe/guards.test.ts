@@ -126,6 +126,20 @@ describe('MassDeleteGuard', () => {
     expect(guard.admit(1, 70, 3)).to.equal('hold');
   });
 
+  it('counts what was let go and refused by the server when it is tried again, and not twice (E54)', () => {
+    const guard = new MassDeleteGuard({ limit: { kind: 'entries', entries: 1000 }, floorEntries: 0 });
+    expect(guard.admit(300, 5000, 0)).to.equal('go');
+    expect(guard.admit(600, 4700, 1)).to.equal('go');
+    guard.notMade(600);
+    expect(guard.admit(600, 4700, 2)).to.equal('go');
+    expect(guard.admit(101, 4100, 3)).to.equal('hold');
+    guard.confirm();
+    expect(guard.admit(101, 4100, 4)).to.equal('go');
+    guard.notMade(101);
+    expect(guard.admit(101, 4100, 5)).to.equal('go');
+    expect(guard.admit(101, 4000, 6)).to.equal('hold');
+  });
+
   it('goes on by itself when the files came back', () => {
     const guard = new MassDeleteGuard({ limit: { kind: 'entries', entries: 10 }, floorEntries: 0 });
     expect(guard.admit(50, 100, 0)).to.equal('hold');
