@@ -35,6 +35,11 @@ export const RESIDUE: readonly Residue[] = [
     'clients/watcher/push/upload-stream.ts': [
       "throw new LockstepError('INTERNAL', 'a content ended without its digest')",
     ],
+    'clients/watcher/push/delta-transfer.ts': ["part === undefined ? 'rehashed'"],
+    'clients/watcher/push/local-files.ts': [
+      'LOCAL_KEY_BYTES ? key : undefined',
+      'if (errnoOf(error) === undefined) throw error;',
+    ],
     'common/content/blake3-wasm.ts': ["if (this.#stage === 'digested') throw alreadyDigested()"],
     'common/doctor/ownership.ts': ['if (errnoOf(error) === undefined) throw error;', '    throw error;'],
     'common/doctor/place.ts': [
@@ -53,6 +58,8 @@ export const RESIDUE: readonly Residue[] = [
     ],
     'common/fs/path-reach.ts': ['throw wrong ?? stale(this.#treePath);'],
     'common/fs/sparse-file.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'common/fs/full-io.ts': ["if (bytesWritten === 0) throw new LockstepError('IO'"],
+    'common/ops/standard-output.ts': ['errno ?? String(error)'],
     'common/ops/configuration.ts': [
       'error instanceof TomlError ?',
       "error instanceof Error ? error.message : ''",
@@ -92,7 +99,9 @@ export const RESIDUE: readonly Residue[] = [
       "throw new LockstepError('INDEX_DAMAGED', 'the index has no root')",
       "case 'other':",
     ],
+    'services/sync-server/replica/local-file.ts': ['if (errno === undefined) throw error;'],
     'services/sync-server/replica/staged-entries.ts': [
+      "if (errnoOf(error) !== 'EACCES') throw error;",
       "if (errnoOf(error) !== 'EEXIST') throw error;",
       "if (stat === undefined) throw new LockstepError('INTERNAL'",
     ],
@@ -106,7 +115,10 @@ export const RESIDUE: readonly Residue[] = [
       'socket instanceof TLSSocket ?',
     ],
     'clients/watcher/push/session.ts': ["throw new LockstepError('INTERNAL', `a digest of"],
-    'services/sync-server/replica/applier-service.ts': ["new LockstepError('INTERNAL', 'a batch was not answered')"],
+    'services/sync-server/replica/applier-service.ts': [
+      "new LockstepError('INTERNAL', 'a batch was not answered')",
+      'if (errnoOf(error) === undefined) throw error;',
+    ],
     'services/sync-server/replica/applier.ts': ['!REFUSALS.has(error.reason)) throw error;'],
     'services/sync-server/replica/batch-decoder.ts': ["if (entry.kind !== 'file') throw notOfKind"],
     'services/sync-server/replica/feed-watcher.ts': ['if (!signal.aborted) throw error;'],

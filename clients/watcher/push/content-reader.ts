@@ -108,9 +108,8 @@ export class ContentReader {
    * @throws as `read`.
    */
   async check(file: ExpectedFile, signal: AbortSignal): Promise<void> {
-    for await (const _ of this.#transfer(file, (transfer) => ({ type: 'check', transfer, file }), signal)) {
-      // There are no chunks.
-    }
+    // Ends without a chunk.
+    await this.#transfer(file, (transfer) => ({ type: 'check', transfer, file }), signal).next();
   }
 
   /** Ends the thread; what is being read fails. */

@@ -35,7 +35,8 @@ let isServing = false;
 port.on('message', (command: ContentCommand) => {
   switch (command.type) {
     case 'open':
-      open(command);
+    case 'check':
+      begin(command);
       break;
     case 'grant': {
       if (command.buffer !== undefined && pool.length < MAX_POOLED_BUFFERS) pool.push(command.buffer);
@@ -45,9 +46,6 @@ port.on('message', (command: ContentCommand) => {
     }
     case 'cancel':
       end(command.transfer);
-      break;
-    case 'check':
-      check(command);
       break;
     case 'close':
       for (const id of transfers.keys()) end(id);
@@ -61,29 +59,33 @@ function post(event: ContentEvent, transfer: readonly ArrayBuffer[] = []): void 
   port.postMessage(event, transfer);
 }
 
-function open({ transfer: id, file, options, grants }: Extract<ContentCommand, { type: 'open' }>): void {
+function begin(command: Extract<ContentCommand, { type: 'open' | 'check' }>): void {
+  const { transfer: id } = command;
   try {
     root ??= SafeRoot.open(directory);
-    const transfer =
-      options.basis === undefined
-        ? ContentTransfer.open(root, file, options)
-        : DeltaTransfer.open(root, file, { ...options, basis: options.basis });
-    if (transfer === undefined) post({ type: 'changed', transfer: id });
-    else transfers.set(id, { transfer, grants });
+    if (command.type === 'open') open(root, command);
+    else check(root, command);
   } catch (error) {
     fail(id, error);
   }
 }
 
-function check({ transfer: id, file }: Extract<ContentCommand, { type: 'check' }>): void {
-  try {
-    root ??= SafeRoot.open(directory);
-    const fd = openExpected(root, file);
-    if (fd !== undefined) closeSync(fd);
-    post({ type: fd === undefined ? 'changed' : 'unchanged', transfer: id });
-  } catch (error) {
-    fail(id, error);
-  }
+function open(
+  from: SafeRoot,
+  { transfer: id, file, options, grants }: Extract<ContentCommand, { type: 'open' }>,
+): void {
+  const transfer =
+    options.basis === undefined
+      ? ContentTransfer.open(from, file, options)
+      : DeltaTransfer.open(from, file, { ...options, basis: options.basis });
+  if (transfer === undefined) post({ type: 'changed', transfer: id });
+  else transfers.set(id, { transfer, grants });
+}
+
+function check(from: SafeRoot, { transfer: id, file }: Extract<ContentCommand, { type: 'check' }>): void {
+  const fd = openExpected(from, file);
+  if (fd !== undefined) closeSync(fd);
+  post({ type: fd === undefined ? 'changed' : 'unchanged', transfer: id });
 }
 
 function end(id: number): void {

@@ -114,6 +114,7 @@ describe('contents that pass through', () => {
     `;
     const marked = (...words: readonly string[]): number =>
       Number(execFileSync(process.execPath, ['--input-type=module', '-e', program, ...words], { encoding: 'utf8' }));
-    expect(marked('often')).to.be.below(marked() / 4);
+    // A machine with other things to do marks more often in both.
+    expect(marked('often')).to.be.below(marked() / 2);
   });
 });

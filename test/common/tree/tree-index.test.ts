@@ -41,6 +41,14 @@ describe('TreeIndex', () => {
     });
   });
 
+  it('knows of no group of names where it knows of no directory', () => {
+    withIndex((index) => {
+      index.put(file('a'), undefined);
+      expect(index.linkGroupOf(treePath('a'))).to.equal(undefined);
+      expect(index.linkGroupOf(treePath('missing/a'))).to.equal(undefined);
+    });
+  });
+
   it('keeps nanoseconds, times before 1970 and inodes beyond 2^63 as Node reports them', () => {
     withIndex((index) => {
       const disk = { dev: -1n, ino: -(2n ** 63n), ctimeNs: 2n ** 63n - 1n, mtimeNs: -1n, sizeBytes: 2 ** 53 - 1 };

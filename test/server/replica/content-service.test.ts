@@ -403,6 +403,7 @@ describe('ContentService', () => {
       const { dev: device, ino: inode } = statSync(path, { bigint: true });
       return begin(1, more.sizeBytes ?? content.length, { localFile: { path, device, inode, ...more } });
     }
+    const writtenBytes = () => statSync(join(directory, '.lockstep/staging', staged()[0] ?? '')).size;
     const range = (offset: number, length: number) =>
       part(offset, Buffer.alloc(0), {
         steps: [{ copyOffsetBytes: offset, copyLengthBytes: length, zeroBytes: 0, dataBytes: 0 }],
@@ -473,6 +474,7 @@ describe('ContentService', () => {
     it('leaves nothing when it breaks, also in the middle of a range', async () => {
       const { handle } = await beginLocal(content);
       const writing = reasonOf(service.writeUpload(handle, range(0, length)));
+      await eventually('something is written', () => writtenBytes() > 0);
       // Begun anew elsewhere: the first one must not write any more.
       const again = await beginLocal(content);
       expect(await writing).to.equal('CANCELLED');

@@ -168,6 +168,13 @@ describe('drift', () => {
     }
     expect(replica.indexEntries().map(({ path }) => path)).to.deep.equal(entries);
     expect(replica.log.warnings.join()).to.include('cannot look at an entry');
+    const lookThroughWith = (errno: string) => {
+      using _ = failingCalls('lstatSync', errno, (_number, [path]) => String(path).endsWith('/new'));
+      return replica.lookThrough();
+    };
+    expect(lookThroughWith('EACCES')).to.deep.equal([]);
+    // Of which nobody knows what it means.
+    expect(() => lookThroughWith('EIO')).to.throw('EIO');
     expect(replica.lookThrough()).to.deep.equal(['d/new']);
   });
 

@@ -218,6 +218,22 @@ describe('a folder that is read', () => {
     ]);
   });
 
+  it('names what cannot be looked at, and a directory only while it cannot be listed', async () => {
+    await apply(mkdir('d'), put('d/a', '1'));
+    writeFileSync(local('d/extra'), '');
+    const isExtra = (_number: number, [path]: readonly unknown[]) => String(path).endsWith('/extra');
+    {
+      using _ = failingCalls('lstatSync', 'EACCES', isExtra);
+      expect(await itemsOf(verify('d'))).to.deep.equal(['unreadable d/extra', '1 entries']);
+    }
+    {
+      using _ = failingCalls('lstatSync', 'ENOENT', isExtra);
+      expect(await itemsOf(verify('d'))).to.deep.equal(['1 entries']);
+    }
+    using _ = failingCalls('readdirSync', 'EIO', (number) => number === 1);
+    expect((await itemsOf(verify('d'))).at(-1)).to.equal('1 entries');
+  });
+
   describe('with a directory of very many entries', () => {
     const COUNT = 1_500;
     const name = (at: number): string => `f${String(at).padStart(4, '0')}`;
