@@ -56,6 +56,8 @@ export interface SenderEffects {
   ) => void;
   /** Nothing to send: only the identity is new. */
   readonly refresh: (path: TreePath, identity: DiskIdentity) => void;
+  /** How long it may be written once more without another time, in ms; 0: not at all. */
+  readonly freshMs: (identity: DiskIdentity) => number;
   /** It was not what it was any more when it was read. */
   readonly changed: (path: TreePath, seenMs: number) => void;
   /** Milliseconds for which this file is better not read yet; 0 to read it. */
@@ -91,6 +93,8 @@ export class ChangeSender {
   #targets: ReadonlySet<TreePath> = NO_PATHS;
   /** Where entries are renamed from: what takes their places must follow at once. */
   #vacated: ReadonlySet<TreePath> = NO_PATHS;
+  /** Of what is sent now, where it was read earlier. */
+  #freshMs: number | undefined;
   /** What is written now takes the old path of the rename that was written last. */
   #isFollowing = false;
   /** What this plan has sent so far, where links are kept: the index does not tell what the server will have there. */
@@ -124,9 +128,17 @@ export class ChangeSender {
     this.#flush();
   }
 
-  /** A file whose content the server has by now. */
-  sendStored(path: TreePath, now: ObservedFile, digest: Digest, before: FileRecord | undefined, seenMs: number): void {
+  /** A file whose content the server has by now. `freshMs`: before it was read. */
+  sendStored(
+    path: TreePath,
+    now: ObservedFile,
+    digest: Digest,
+    before: FileRecord | undefined,
+    seenMs: number,
+    freshMs: number,
+  ): void {
     this.#seenMs = seenMs;
+    this.#freshMs = freshMs;
     this.#structural = false;
     this.#expectedBytes = SMALL_BATCH_BYTES;
     this.#targets = NO_PATHS;
@@ -141,6 +153,7 @@ export class ChangeSender {
       this.#open().putStored(path, record, digest);
       this.#sentPut(path, record, now);
     }
+    this.#freshMs = undefined;
     this.#flush();
   }
 
@@ -252,10 +265,11 @@ export class ChangeSender {
   }
 
   #share(path: TreePath, { identity }: ObservedFile, { record, existing }: Shared): void {
-    if (existing === undefined) this.#effects.refresh(path, identity);
+    if (existing === undefined) this.#effects.refresh(path, this.#remembered(path, identity));
     else {
       this.#open().linkFile(path, record, existing);
-      const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity, existing };
+      const remembered = this.#remembered(path, identity);
+      const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity: remembered, existing };
       this.#sentChange({ ...sentChange('link', path, 0, update), existing });
     }
     this.#effects.links?.learned(path, identity, record);
@@ -279,24 +293,35 @@ export class ChangeSender {
   #sameContent(path: TreePath, now: ObservedFile, record: FileRecord, before: FileRecord): void {
     const isSame = before.mode === now.mode && before.mtimeNs === now.mtimeNs && hasOwner(before, now.owner);
     if (!isSame) this.#metadata(path, record, now.identity, now);
-    else if (!this.#targets.has(path)) this.#effects.refresh(path, now.identity);
+    else if (!this.#targets.has(path)) this.#effects.refresh(path, this.#remembered(path, now.identity));
     if (now.isShared === true) this.#effects.links?.learned(path, now.identity, record);
   }
 
   #metadata(path: TreePath, record: EntryRecord, identity: DiskIdentity, file?: ObservedFile): void {
     this.#open().setMetadata(path, record);
-    const change = sentChange('metadata', path, 0, { type: 'put', entry: { path, ...record }, identity });
+    const remembered = this.#remembered(path, identity);
+    const change = sentChange('metadata', path, 0, { type: 'put', entry: { path, ...record }, identity: remembered });
     this.#sentChange(file?.isShared === true ? { ...change, isShared: true } : change);
   }
 
   #sentPut(path: TreePath, record: FileRecord, { identity, isShared }: ObservedFile): void {
-    const change = sentChange('put', path, record.sizeBytes, { type: 'put', entry: { path, ...record }, identity });
+    const update: IndexUpdate = { type: 'put', entry: { path, ...record }, identity: this.#remembered(path, identity) };
+    const change = sentChange('put', path, record.sizeBytes, update);
     this.#sentChange(isShared === true ? { ...change, isShared } : change);
     if (isShared === true) this.#effects.links?.learned(path, identity, record);
   }
 
   #sentEntry(operation: SentChange['operation'], path: TreePath, record: EntryRecord, identity: DiskIdentity): void {
-    this.#sentChange(sentChange(operation, path, 0, { type: 'put', entry: { path, ...record }, identity }));
+    const remembered = this.#remembered(path, identity);
+    this.#sentChange(sentChange(operation, path, 0, { type: 'put', entry: { path, ...record }, identity: remembered }));
+  }
+
+  /** What may be changed once more without another time is remembered as if it had another one, and looked at again (E45). */
+  #remembered(path: TreePath, identity: DiskIdentity): DiskIdentity {
+    const freshMs = this.#freshMs ?? this.#effects.freshMs(identity);
+    if (freshMs === 0) return identity;
+    this.#effects.postpone(path, freshMs, this.#seenMs);
+    return { ...identity, ctimeNs: identity.ctimeNs - 1n };
   }
 
   #sentChange(change: SentChange): void {

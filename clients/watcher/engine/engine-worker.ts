@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
+import { timeGranuleMs } from '../../../common/fs/time-granule.ts';
 import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
 import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
@@ -68,7 +69,14 @@ async function main(options: EngineOptions): Promise<void> {
   try {
     const hints = observer === undefined ? undefined : hintsOf(observer);
     const startLookAhead = availableParallelism() > 1 ? () => new LookAhead(options.directory) : undefined;
-    engine = new Engine({ options, root, hints, emit, startLookAhead });
+    engine = new Engine({
+      options,
+      root,
+      hints,
+      emit,
+      startLookAhead,
+      timeGranuleMs: timeGranuleMs(options.directory),
+    });
     for (const batch of early.splice(0)) take(engine, batch);
     if (observer !== undefined) engine.setChangeSource(observer.source);
     for (const act of whenReady.splice(0)) act(engine);

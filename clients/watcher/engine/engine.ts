@@ -71,6 +71,8 @@ export interface EngineDependencies {
   readonly hints: Hints | undefined;
   readonly emit: (event: EngineEvent, transfer?: readonly ArrayBuffer[]) => void;
   readonly clock?: EngineClock;
+  /** How long after a change another one may leave the same times. Default: 0, not at all. */
+  readonly timeGranuleMs?: number;
   /** Undefined where one thread has to do. */
   readonly startLookAhead?: (() => LookAhead) | undefined;
 }
@@ -178,6 +180,7 @@ export class Engine {
     });
     this.#outgoing = new Outgoing({
       mode: options.mode,
+      timeGranuleMs: dependencies.timeGranuleMs ?? 0,
       root,
       nowMs,
       revisits: this.#revisits,

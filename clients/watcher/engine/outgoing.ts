@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Digest } from '../../../common/content/digest.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { reasonOf } from '../../../common/ops/errors.ts';
-import type { FileRecord } from '../../../common/tree/entry.ts';
+import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { displayPath, joinPath, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { IndexUpdate } from '../index/synced-index.ts';
@@ -32,6 +32,8 @@ import { UploadDesk } from './upload-desk.ts';
 
 export interface OutgoingOptions {
   readonly mode: EngineOptions['mode'];
+  /** How long after a change another one may leave the same times (common/fs/time-granule.ts). */
+  readonly timeGranuleMs: number;
   readonly root: SafeRoot;
   readonly nowMs: () => number;
   readonly revisits: Revisits;
@@ -118,6 +120,7 @@ export class Outgoing {
       signatureOf: options.packedSignatureOf,
       request: (request) => options.emitInSession({ type: 'upload', request }),
       cancel: (uploadId) => options.emitInSession({ type: 'cancel-upload', uploadId }),
+      freshMs: this.#freshMs,
     });
   }
 
@@ -266,8 +269,16 @@ export class Outgoing {
     if (this.inFlight.postpones(path, wanted.seenMs)) return;
     const known = connected.index.tree.get(path);
     const before = known?.kind === 'file' && !mustBePut ? known : undefined;
-    connected.sender.sendStored(path, wanted.now, digest, before, wanted.seenMs);
+    connected.sender.sendStored(path, wanted.now, digest, before, wanted.seenMs, wanted.freshMs);
   }
+
+  readonly #freshMs = ({ ctimeNs }: DiskIdentity): number => {
+    const { timeGranuleMs } = this.#options;
+    if (timeGranuleMs === 0) return 0;
+    const ageMs = Date.now() - Number(ctimeNs / 1_000_000n);
+    // A clock that is far ahead is another machine's: what it says would never be old.
+    return Math.abs(ageMs) <= timeGranuleMs ? timeGranuleMs : 0;
+  };
 
   /** What the sender of a session needs of this room. */
   senderEffects({
@@ -287,6 +298,7 @@ export class Outgoing {
         if (problems.solve(path)) revisits.again(path, BEFORE_ALL_MS);
         if (tree.has(path)) tree.setIdentity(path, identity);
       },
+      freshMs: this.#freshMs,
       changed: (path, seenMs) => this.#isBusy(path, seenMs),
       delay: (path, now, before) => {
         if (now.sizeBytes === 0 && (before?.sizeBytes ?? 0) > 0) return this.#hot.emptiedDelayFor(path, nowMs());
@@ -442,7 +454,7 @@ export class Outgoing {
     const { scanner, sender, session } = this.#connected;
     const directory = scanner.directory(parentOf(path));
     const digest = directory && hashFile(directory, nameOf(path), session.digestFunction);
-    if (digest !== undefined) sender.sendStored(path, now, digest, before, seenMs);
+    if (digest !== undefined) sender.sendStored(path, now, digest, before, seenMs, 0);
   }
 
   /** The file changed while it was read. */

@@ -3,7 +3,7 @@
  * state, so that a file that changes meanwhile is taken up again from its new state, and a broken upload resumes.
  */
 import { type Digest, digestOf } from '../../../common/content/digest.ts';
-import type { FileRecord } from '../../../common/tree/entry.ts';
+import type { DiskIdentity, FileRecord } from '../../../common/tree/entry.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import type { ObservedFile } from '../plan/difference.ts';
 import type { UploadRequest } from './messages.ts';
@@ -20,6 +20,8 @@ export interface WantedContent {
   readonly before: FileRecord | undefined;
   readonly copyOf: FileRecord | undefined;
   readonly uploadId: string;
+  /** How long, from before it was read, it may be written once more without another time. */
+  readonly freshMs: number;
   /** When the oldest reason for it was seen. */
   seenMs: number;
 }
@@ -29,6 +31,7 @@ export interface UploadDeskEffects {
   readonly signatureOf: (digest: Digest) => Uint8Array | undefined;
   readonly request: (request: UploadRequest) => void;
   readonly cancel: (uploadId: string) => void;
+  readonly freshMs: (identity: DiskIdentity) => number;
 }
 
 export class UploadDesk {
@@ -82,7 +85,8 @@ export class UploadDesk {
       return;
     }
     if (known !== undefined) this.drop(path);
-    this.#wanted.set(path, { path, now, before, copyOf, uploadId, seenMs: oldestMs });
+    const freshMs = this.#effects.freshMs(now.identity);
+    this.#wanted.set(path, { path, now, before, copyOf, uploadId, freshMs, seenMs: oldestMs });
     this.#byDirectory.add(path);
     this.#bytes += now.sizeBytes;
   }
