@@ -51,6 +51,8 @@ export class Upload {
   #isOpen = true;
   /** What reads and writes the descriptors beside this thread. */
   #beside: Promise<void> | undefined;
+  /** For long ranges. */
+  #chunks: [Buffer, Buffer] | undefined;
   /** Once it is no longer open. */
   #closed: Promise<void> = Promise.resolve();
 
@@ -178,7 +180,9 @@ export class Upload {
   /** While a chunk is written, it is hashed and the next one is read. */
   async #copyBeside(basisFd: number, offset: number, length: number): Promise<void> {
     const { fd } = this.#options;
-    let [chunk, other] = [Buffer.allocUnsafeSlow(LARGE_CHUNK_BYTES), Buffer.allocUnsafeSlow(LARGE_CHUNK_BYTES)];
+    // Memory that is new costs as much as copying it.
+    this.#chunks ??= [Buffer.allocUnsafeSlow(LARGE_CHUNK_BYTES), Buffer.allocUnsafeSlow(LARGE_CHUNK_BYTES)];
+    let [chunk, other] = this.#chunks;
     let writing: Promise<void> | undefined;
     try {
       for (let done = 0; done < length; done += LARGE_CHUNK_BYTES) {
