@@ -3,6 +3,7 @@
  * of it. Composition only: nothing here looks at a tree or a message.
  */
 import { hostname } from 'node:os';
+import { fileSystemKind } from '../../common/fs/free-space.ts';
 import { removeReadyFile, writeReadyFile } from '../../common/fs/ready-file.ts';
 import { Deferred, withTimeout } from '../../common/ops/async.ts';
 import { ExitCode, isReason, LockstepError } from '../../common/ops/errors.ts';
@@ -252,7 +253,7 @@ export class Watcher {
           acknowledgement,
           carriesOwners,
           compress: !address.isLoopback,
-          localDirectory: localFiles && address.isLoopback ? directory : undefined,
+          localDirectory: localFiles && address.isLoopback && isLocal(directory) ? directory : undefined,
           content: this.#content,
           engine: this.#engine,
           logger: this.#rooms.push,
@@ -438,4 +439,14 @@ function holderText(directory: string): string {
 function exitCodeWith({ problemCount, problems }: EngineStatus): ExitCode {
   if (problemCount === 0) return ExitCode.OK;
   return problems.some(({ reason }) => reason === 'NO_SPACE') ? ExitCode.SAFETY : ExitCode.SOME_FAILED;
+}
+
+/** A file of another machine is read once, here; and nobody waits for that machine in the thread that answers for this one. */
+function isLocal(directory: string): boolean {
+  try {
+    return fileSystemKind(directory) !== 'network';
+  } catch {
+    // It is gone for the moment; whoever looks at it says so.
+    return false;
+  }
 }

@@ -59,12 +59,10 @@ export type ContentCommand =
   /** One more chunk may be sent, in this buffer if there is one to reuse. */
   | { readonly type: 'grant'; readonly transfer: number; readonly buffer: ArrayBuffer | undefined }
   | { readonly type: 'cancel'; readonly transfer: number }
-  /** Is the file still what was expected? Answered as a transfer by `unchanged`, `changed` or `failed`. */
-  | { readonly type: 'check'; readonly transfer: number; readonly file: ExpectedFile }
   /** The thread ends. */
   | { readonly type: 'close' };
 
-/** From the worker. The last event of a transfer is a chunk with a digest, or `unchanged`, `changed`, `failed`. */
+/** From the worker. The last event of a transfer is a chunk with a digest, or `changed`, or `failed`. */
 export type ContentEvent =
   | {
       readonly type: 'chunk';
@@ -83,7 +81,6 @@ export type ContentEvent =
       /** In the last chunk: of the whole content, proved to be that of the file as it was expected. */
       readonly digest: Uint8Array | undefined;
     }
-  | { readonly type: 'unchanged'; readonly transfer: number }
   /** The file is not, or no longer, what was expected. */
   | { readonly type: 'changed'; readonly transfer: number }
   | { readonly type: 'failed'; readonly transfer: number; readonly reason: Reason; readonly message: string };

@@ -2,8 +2,10 @@
  * The main thread's handle of the content worker: contents as streams of chunks. What is in memory per content is
  * bounded by its grants; buffers go back to the worker once their bytes are on the wire.
  */
+import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type Digest, digestFromBytes } from '../../../common/content/digest.ts';
+import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { AsyncQueue } from '../../../common/ops/async.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { YOUNG_GENERATION } from '../../../common/ops/garbage-collection.ts';
@@ -19,6 +21,7 @@ import {
   type ExpectedFile,
   type TransferOptions,
 } from './content-messages.ts';
+import { openExpected } from './expected-file.ts';
 
 /** Chunks of one content that may be in memory, on their way from the disk to the wire: 2 MiB. */
 const GRANTS_PER_CONTENT = 8;
@@ -71,16 +74,7 @@ export class ContentReader {
    * @throws LockstepError BUSY when the file is not, or no longer, what was expected; PERMISSION_DENIED or IO when it
    *   cannot be read; the signal's reason when it aborts.
    */
-  read(file: ExpectedFile, options: TransferOptions, signal: AbortSignal): AsyncGenerator<ContentChunk, void> {
-    const grants = GRANTS_PER_CONTENT;
-    return this.#transfer(file, (transfer) => ({ type: 'open', transfer, file, options, grants }), signal);
-  }
-
-  async *#transfer(
-    file: ExpectedFile,
-    commandFor: (transfer: number) => ContentCommand,
-    signal: AbortSignal,
-  ): AsyncGenerator<ContentChunk, void> {
+  async *read(file: ExpectedFile, options: TransferOptions, signal: AbortSignal): AsyncGenerator<ContentChunk, void> {
     signal.throwIfAborted();
     if (this.#isClosed) throw new LockstepError('CANCELLED', 'the content reader is closed');
     const id = this.#nextTransfer++;
@@ -90,7 +84,7 @@ export class ContentReader {
     signal.addEventListener('abort', onAbort, { once: true });
     this.#transfers.set(id, { file, chunks });
     try {
-      this.#post(commandFor(id));
+      this.#post({ type: 'open', transfer: id, file, options, grants: GRANTS_PER_CONTENT });
       for await (const chunk of chunks) {
         hasEnded = chunk.digest !== undefined;
         yield chunk;
@@ -104,12 +98,14 @@ export class ContentReader {
   }
 
   /**
-   * Whether the file is what was expected, without reading it.
-   * @throws as `read`.
+   * Whether the file is what was expected, without reading it. At once: no thread is started for that.
+   * @throws LockstepError BUSY when it is not; PERMISSION_DENIED or IO when it cannot be opened.
    */
-  async check(file: ExpectedFile, signal: AbortSignal): Promise<void> {
-    // Ends without a chunk.
-    await this.#transfer(file, (transfer) => ({ type: 'check', transfer, file }), signal).next();
+  check(file: ExpectedFile): void {
+    using root = SafeRoot.open(this.#directory);
+    const fd = openExpected(root, file);
+    if (fd === undefined) throw changed(file);
+    closeSync(fd);
   }
 
   /** Ends the thread; what is being read fails. */
@@ -155,14 +151,9 @@ export class ContentReader {
         if (!transfer.chunks.tryPush(this.#chunkOf(event)))
           transfer.chunks.close(new LockstepError('INTERNAL', 'more of a content came than was granted'));
         break;
-      case 'unchanged':
-        transfer.chunks.close();
+      case 'changed':
+        transfer.chunks.close(changed(transfer.file));
         break;
-      case 'changed': {
-        const { path } = transfer.file;
-        transfer.chunks.close(new LockstepError('BUSY', `${displayPath(path)} changed while it was read`, { path }));
-        break;
-      }
       case 'failed':
         transfer.chunks.close(new LockstepError(event.reason, event.message, { path: transfer.file.path }));
         break;
@@ -189,4 +180,8 @@ export class ContentReader {
   #failAll(error: LockstepError): void {
     for (const { chunks } of this.#transfers.values()) chunks.close(error);
   }
+}
+
+function changed({ path }: ExpectedFile): LockstepError {
+  return new LockstepError('BUSY', `${displayPath(path)} changed while it was read`, { path });
 }

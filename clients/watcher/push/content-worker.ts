@@ -2,7 +2,6 @@
  * The thread that reads and hashes contents, so that neither a slow disk nor the hashing delays an acknowledgement.
  * Serves its transfers in turn, one chunk each, as far as they have grants.
  */
-import { closeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { describeError, LockstepError } from '../../../common/ops/errors.ts';
@@ -11,7 +10,6 @@ import { giveBackMemoryWhenIdle } from '../../../common/ops/garbage-collection.t
 import { CHUNK_BUFFER_BYTES, type ContentCommand, type ContentEvent } from './content-messages.ts';
 import { ContentTransfer, type Transfer } from './content-transfer.ts';
 import { DeltaTransfer } from './delta-transfer.ts';
-import { openExpected } from './expected-file.ts';
 
 interface OpenTransfer {
   readonly transfer: Transfer;
@@ -35,8 +33,7 @@ let isServing = false;
 port.on('message', (command: ContentCommand) => {
   switch (command.type) {
     case 'open':
-    case 'check':
-      begin(command);
+      open(command);
       break;
     case 'grant': {
       if (command.buffer !== undefined && pool.length < MAX_POOLED_BUFFERS) pool.push(command.buffer);
@@ -59,33 +56,18 @@ function post(event: ContentEvent, transfer: readonly ArrayBuffer[] = []): void 
   port.postMessage(event, transfer);
 }
 
-function begin(command: Extract<ContentCommand, { type: 'open' | 'check' }>): void {
-  const { transfer: id } = command;
+function open({ transfer: id, file, options, grants }: Extract<ContentCommand, { type: 'open' }>): void {
   try {
     root ??= SafeRoot.open(directory);
-    if (command.type === 'open') open(root, command);
-    else check(root, command);
+    const transfer =
+      options.basis === undefined
+        ? ContentTransfer.open(root, file, options)
+        : DeltaTransfer.open(root, file, { ...options, basis: options.basis });
+    if (transfer === undefined) post({ type: 'changed', transfer: id });
+    else transfers.set(id, { transfer, grants });
   } catch (error) {
     fail(id, error);
   }
-}
-
-function open(
-  from: SafeRoot,
-  { transfer: id, file, options, grants }: Extract<ContentCommand, { type: 'open' }>,
-): void {
-  const transfer =
-    options.basis === undefined
-      ? ContentTransfer.open(from, file, options)
-      : DeltaTransfer.open(from, file, { ...options, basis: options.basis });
-  if (transfer === undefined) post({ type: 'changed', transfer: id });
-  else transfers.set(id, { transfer, grants });
-}
-
-function check(from: SafeRoot, { transfer: id, file }: Extract<ContentCommand, { type: 'check' }>): void {
-  const fd = openExpected(from, file);
-  if (fd !== undefined) closeSync(fd);
-  post({ type: fd === undefined ? 'changed' : 'unchanged', transfer: id });
 }
 
 function end(id: number): void {

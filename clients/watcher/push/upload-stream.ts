@@ -105,7 +105,7 @@ export class UploadStream {
     try {
       this.#over.signal.throwIfAborted();
       if (!attempt.asDelta) this.#call.write(beginning(context, attempt));
-      if (attempt.resume || attempt.asLocal) context.content.prepare();
+      if (attempt.resume) context.content.prepare();
       if (attempt.asLocal) return await this.#haveRead(context, attempt, answers, signal);
       const standing = attempt.resume
         ? await untilAborted(answers.standing.promise, signal)
@@ -153,7 +153,7 @@ export class UploadStream {
     const digest = digestFromBytes(await untilAborted(complete.promise, signal));
     if (digest === undefined)
       throw new LockstepError('INVALID_ARGUMENT', 'the server does not tell the digest of what it read');
-    await content.check(request, signal);
+    content.check(request);
     return { digest, wasSent: true, signature: undefined };
   }
 
