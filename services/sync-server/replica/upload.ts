@@ -186,6 +186,7 @@ export class Upload {
     let writing: Promise<void> | undefined;
     try {
       for (let done = 0; done < length; done += LARGE_CHUNK_BYTES) {
+        this.#assertOpen();
         const data = chunk.subarray(0, Math.min(LARGE_CHUNK_BYTES, length - done));
         if (readFully(basisFd, data, 0, data.length, offset + done) < data.length) throw beyondTheBasis();
         await writing;
