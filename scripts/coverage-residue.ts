@@ -41,7 +41,8 @@ export const RESIDUE: readonly Residue[] = [
       'if (errnoOf(error) === undefined) throw error;',
     ],
     'common/content/blake3-wasm.ts': ["if (this.#stage === 'digested') throw alreadyDigested()"],
-    'common/doctor/ownership.ts': ['if (errnoOf(error) === undefined) throw error;', '    throw error;'],
+    'common/doctor/ownership.ts': ['if (errnoOf(error) === undefined) throw error;'],
+    'common/ops/capabilities.ts': ['    throw error;'],
     'common/doctor/place.ts': [
       'if (errno === undefined) throw error;',
       'if (errnoOf(error) === undefined) throw error;',
@@ -153,10 +154,8 @@ export const RESIDUE: readonly Residue[] = [
     'services/sync-server/replica/state-files.ts': ["errnoOf(error) ?? 'unknown error'"],
   }),
   ...residueOf('Other surroundings', {
-    'common/doctor/ownership.ts': [
-      'process.geteuid?.() === 1 ? 2 : 1',
-      'if (effective === undefined) return undefined;',
-    ],
+    'common/doctor/ownership.ts': ['process.geteuid?.() === 1 ? 2 : 1', 'if (bits === undefined) return undefined;'],
+    'common/ops/capabilities.ts': ['  } catch (error) {', 'return effective === undefined ? undefined :'],
     'common/fs/atomic-file.ts': ["if (SYSTEM === 'win32') return;"],
     'common/fs/directory.ts': [
       'if (!holdsPermissionBits()) return;',

@@ -3,9 +3,10 @@
  * The first is tried, since rights alone do not tell what a user namespace or a file system makes of it. Judgements are pure.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readFileSync, unlinkSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOwnerRefusal, LEAVE_ID, setFdOwner } from '../fs/ownership.ts';
+import { effectiveCapabilities } from '../ops/capabilities.ts';
 import { errnoOf } from '../ops/errors.ts';
 import type { Finding } from './finding.ts';
 import { nearestExisting } from './place.ts';
@@ -82,16 +83,7 @@ function anotherId(): number {
 }
 
 function missingCapabilities(): readonly Capability[] | undefined {
-  let status: string;
-  try {
-    status = readFileSync('/proc/self/status', 'latin1');
-  } catch (error) {
-    // Not Linux: there are no capabilities.
-    if (errnoOf(error) !== undefined) return undefined;
-    throw error;
-  }
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-  if (effective === undefined) return undefined;
-  const bits = BigInt(`0x${effective}`);
+  const bits = effectiveCapabilities();
+  if (bits === undefined) return undefined;
   return (Object.keys(CAPABILITIES) as Capability[]).filter((name) => (bits & (1n << CAPABILITIES[name])) === 0n);
 }

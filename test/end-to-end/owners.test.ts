@@ -297,6 +297,8 @@ describe('owners', function () {
     await pair.inStep({ except: (path) => path.endsWith('another') });
     await pair.inStep();
     expect(ownerOf(join(pair.replica, 'of-others/deeper'))).to.equal('9002:9002');
+    // What it may do more than its user it does for nobody else of that user.
+    expect(readdirSync(join(pair.replica, '.lockstep'))).not.to.include('local-key');
   });
 
   it('are tried by the doctor, who says what is missing', async function () {
