@@ -16,6 +16,7 @@ import {
   INODE_INDEX,
   ROOT_ID,
   SCHEMA_VERSION,
+  SETTLED_DIRECTORIES,
   TABLES,
   UPGRADES,
 } from './index-schema.ts';
@@ -30,6 +31,8 @@ export interface IndexOptions {
   readonly indexContents?: boolean;
   /** What `childRows` gives tells the owners, too, which costs a blob a row. Default false. */
   readonly listsOwners?: boolean;
+  /** Keep what `settle` is told; a statement more for each change. Default false. */
+  readonly keepsSettled?: boolean;
 }
 
 /**
@@ -145,7 +148,7 @@ function checkFormat(database: IndexDatabase): void {
   database.transaction(() => database.exec(steps.join(';')));
 }
 
-/** Statement by statement the tables that this version makes; only the optional indexes may be missing. */
+/** Statement by statement the tables that this version makes; only what is optional may be missing. */
 function checkTables(database: IndexDatabase): void {
   ownSchema ??= makeSchema();
   const found = schemaOf(database);
@@ -162,7 +165,7 @@ function makeSchema(): typeof ownSchema & {} {
     const expected = new IndexDatabase(fresh);
     expected.exec(TABLES);
     const required = schemaOf(expected);
-    expected.exec(`${INODE_INDEX}; ${CONTENT_INDEX}`);
+    expected.exec(`${INODE_INDEX}; ${CONTENT_INDEX}; ${SETTLED_DIRECTORIES}`);
     return { required, known: schemaOf(expected) };
   } finally {
     fresh.close();
@@ -196,4 +199,5 @@ function checkContent(database: IndexDatabase, options: IndexOptions): void {
 function createIndexes(database: IndexDatabase, options: IndexOptions): void {
   if (options.indexInodes === true) database.exec(INODE_INDEX);
   if (options.indexContents === true) database.exec(CONTENT_INDEX);
+  if (options.keepsSettled === true) database.exec(SETTLED_DIRECTORIES);
 }

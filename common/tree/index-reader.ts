@@ -47,6 +47,7 @@ export class IndexReader implements WalkSource {
   readonly #selectLight: Query;
   readonly #selectDigested: Query;
   readonly #countBelow: Query;
+  readonly #selectAny: Query;
   readonly #inodes: IndexInodes;
   readonly #byDigest: Query | undefined;
 
@@ -64,6 +65,7 @@ export class IndexReader implements WalkSource {
     this.#selectDigested = database.prepare(`SELECT ${ENTRY_COLUMNS}, tree_digest ${FROM_DIRECTORY}`, true);
     this.#select = database.prepare(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE parent = ? AND name = ?`, true);
     this.#selectKind = database.prepare('SELECT kind FROM entries WHERE parent = ? AND name = ?');
+    this.#selectAny = database.prepare('SELECT 1 FROM entries WHERE parent = ? LIMIT 1');
     this.#countBelow = database.prepare(
       `${BELOW} SELECT count(*) FROM (
          SELECT 1 FROM below JOIN entries ON entries.parent = below.id ${limitTo('?2')}
@@ -91,6 +93,11 @@ export class IndexReader implements WalkSource {
   children(directory: TreePath, page?: ChildPage): IndexedEntry[] {
     const rows = this.#rowsIn(this.selectChildren, directory, page);
     return rows.map((row) => indexedEntry(joinPath(directory, nameOfRow(row)), row));
+  }
+
+  hasChildren(directory: TreePath): boolean {
+    const id = this.directories.idOf(directory);
+    return id !== undefined && this.#selectAny.get(id) !== undefined;
   }
 
   childRows(directory: TreePath, page?: ChildPage): ChildRow[] {

@@ -68,6 +68,20 @@ export const INODE_INDEX = 'CREATE INDEX IF NOT EXISTS inodes ON entries (ino, d
 export const CONTENT_INDEX = `CREATE INDEX IF NOT EXISTS contents ON entries (digest) WHERE size > ${FINDABLE_SIZE_BYTES}`;
 
 /**
+ * Directories all of whose names a look has found as their rows say, with what it saw of them in one word. The triggers forget it with the
+ * first row of the directory that says something else, whoever changes it; other columns than these a look does not ask for.
+ */
+export const SETTLED_DIRECTORIES = `
+  CREATE TABLE IF NOT EXISTS settled (directory INTEGER NOT NULL PRIMARY KEY, look TEXT NOT NULL) STRICT;
+  CREATE TRIGGER IF NOT EXISTS unsettle_added AFTER INSERT ON entries
+    BEGIN DELETE FROM settled WHERE directory = new.parent; END;
+  CREATE TRIGGER IF NOT EXISTS unsettle_changed
+    AFTER UPDATE OF parent, name, id, kind, dev, ino, ctime_ns, disk_mtime_ns, disk_size ON entries
+    BEGIN DELETE FROM settled WHERE directory IN (old.parent, new.parent); END;
+  CREATE TRIGGER IF NOT EXISTS unsettle_removed AFTER DELETE ON entries
+    BEGIN DELETE FROM settled WHERE directory IN (old.parent, old.id); END`;
+
+/**
  * A limit that is a parameter. SQLite prepares a statement anew when another value may lead to another plan
  * (https://sqlite.org/c3ref/prepare.html), and a bare parameter behind LIMIT is always such a one: 8 us for each execution where a look-up
  * takes 0.5 (SQLite 3.53).

@@ -10,11 +10,13 @@ import { IndexDirectories } from './index-directories.ts';
 import { checkIntegrity, createIndexFile, type IndexOptions, openIndexFile } from './index-file.ts';
 import { IndexInodes } from './index-inodes.ts';
 import { IndexLinks } from './index-links.ts';
+import { ABOVE_ROOT } from './index-schema.ts';
 import { type ChildPage, IndexReader } from './index-reader.ts';
 import type { ChildRow, DigestedEntry } from './index-rows.ts';
+import { IndexSettled } from './index-settled.ts';
 import { TreeCursor } from './index-walk.ts';
 import { IndexWriter } from './index-writer.ts';
-import { parentOf, type TreePath } from './tree-path.ts';
+import { nameOf, parentOf, ROOT, type TreePath } from './tree-path.ts';
 
 export type { IndexOptions } from './index-file.ts';
 export type { ChildPage } from './index-reader.ts';
@@ -32,6 +34,8 @@ export class TreeIndex {
   readonly #writer: IndexWriter;
   readonly #inodes: IndexInodes;
   readonly #links: IndexLinks;
+  /** Undefined where it was opened without. */
+  readonly #settled: IndexSettled | undefined;
 
   private constructor(database: IndexDatabase, options: IndexOptions) {
     const directories = new IndexDirectories(database);
@@ -39,6 +43,7 @@ export class TreeIndex {
     this.#digests = new IndexDigests(database, options.digestFunction);
     this.#inodes = new IndexInodes(database, directories);
     this.#links = new IndexLinks(database, directories);
+    this.#settled = options.keepsSettled === true ? new IndexSettled(database) : undefined;
     this.#reader = new IndexReader(database, directories, this.#inodes, options);
     this.#writer = new IndexWriter(database, directories, this.#digests);
     database.onUndo = () => {
@@ -107,6 +112,29 @@ export class TreeIndex {
   /** The same without contents and paths, at half the cost: for comparing a directory with the disk. */
   childRows(directory: TreePath, page?: ChildPage): ChildRow[] {
     return this.#reader.childRows(directory, page);
+  }
+
+  /** Whether the directory holds anything. */
+  hasChildren(directory: TreePath): boolean {
+    return this.#reader.hasChildren(directory);
+  }
+
+  /** Counts up with every change to the entries. */
+  get changes(): number {
+    return this.#reader.changes;
+  }
+
+  /** What `settle` was told of the directory, if no row of what it holds has changed since. Undefined without `keepsSettled`. */
+  settledLook(directory: TreePath): string | undefined {
+    if (directory === ROOT) return this.#settled?.lookOf(ABOVE_ROOT, '');
+    // The directory's own id is asked for only where something in it is.
+    const parentId = this.#reader.directories.idOf(parentOf(directory));
+    return parentId === undefined ? undefined : this.#settled?.lookOf(parentId, nameOf(directory));
+  }
+
+  /** All that the directory holds is on disk as the index has it, which `look` stands for. Does nothing without `keepsSettled`. */
+  settle(directory: TreePath, look: string): void {
+    this.#settled?.settle(this.#reader.directoryId(directory), look);
   }
 
   /** The same with the tree digest of each subdirectory. @throws LockstepError ENTRY_NOT_FOUND. */

@@ -602,6 +602,7 @@ export class Engine {
       shared: (ino) => this.#outgoing.sharedInodes.add(ino),
       isUnlinked: this.#options.hardLinks ? (path) => this.#connected?.links?.isMissing(path) === true : undefined,
       fine: (path) => this.#problems.solve(path),
+      hasProblems: () => !this.#problems.isEmpty,
       outOfRange: (path) => this.#reportTime(path),
       inRange: (path, andBelow) => this.#problems.solveTime(path, andBelow),
     });

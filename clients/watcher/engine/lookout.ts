@@ -158,6 +158,7 @@ export class Lookout {
       if (this.#isRefused(scanner, open.path)) this.queue.endOpen();
       else this.#lookThrough(open, found);
     }
+    scanner.keepSettled();
     return { differences: [...found.values()], seenMs };
   }
 
@@ -202,10 +203,13 @@ export class Lookout {
 
   async #openNext(scanner: Scanner, found: Map<TreePath, Difference>): Promise<Open | undefined> {
     for (let next = this.queue.takeNext(); next !== undefined; next = this.queue.takeNext()) {
-      this.#reloadRules(next.path);
       if (next.path !== ROOT && this.#options.ignore.isIgnored(next.path, true)) continue;
       if (this.#waits(next.path, next.seenMs) || this.#isRefused(scanner, next.path)) continue;
-      const scan = scanner.open(next.path, await this.#ahead?.claim(next.path));
+      const seen = await this.#ahead?.claim(next.path);
+      const hasNoRules =
+        seen?.names.includes(IGNORE_FILE_NAME) === false && !this.#options.ignore.hasRulesIn(next.path);
+      if (!hasNoRules) this.#reloadRules(next.path);
+      const scan = scanner.open(next.path, seen);
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
       // The root of a whole scan is looked at when that ends.

@@ -70,6 +70,11 @@ export class Problems {
     return this.#failures.size + this.#unnamed.size + (this.#hasLostCount ? 1 : 0);
   }
 
+  /** Neither now nor before the last whole scan began. Times are not asked for: what is solved by a look is the entry. */
+  get isEmpty(): boolean {
+    return this.count + this.#leftOut.size + this.#formerFailures.size === 0;
+  }
+
   add(path: TreePath, reason: string, message: string, nowMs: number, aspect: Aspect = 'entry'): News {
     const key = keyOf(path, aspect);
     if (BY_RULE.has(reason)) {

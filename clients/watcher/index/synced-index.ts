@@ -16,7 +16,7 @@ const FILE_NAME = 'synced.db';
 const LAST_GROUP = 'link_group';
 
 function optionsOf(digestFunction: DigestFunction, listsOwners: boolean): IndexOptions {
-  return { digestFunction, indexInodes: true, indexContents: true, listsOwners };
+  return { digestFunction, indexInodes: true, indexContents: true, listsOwners, keepsSettled: true };
 }
 
 /** A state of the folder on the server: equal positions, equal contents. */

@@ -121,6 +121,11 @@ export class IgnoreRules {
     return { changed: true, problem: undefined };
   }
 
+  /** Whether a file of rules is known in `dir`, one that cannot be read included. */
+  hasRulesIn(dir: TreePath): boolean {
+    return this.#files.has(dir);
+  }
+
   /** Drops the rules of `dir` and everything below: it was removed or moved. */
   forget(dir: TreePath): void {
     for (const ruled of this.#files.keys()) if (isInside(ruled, dir)) this.#files.delete(ruled);

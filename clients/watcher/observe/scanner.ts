@@ -6,7 +6,7 @@ import type { Directory } from '../../../common/fs/directory.ts';
 import { permissionsOf } from '../../../common/fs/permission-bits.ts';
 import type { SafeRoot } from '../../../common/fs/safe-root.ts';
 import type { Stat } from '../../../common/fs/stat.ts';
-import { errnoOf, reasonOfErrno } from '../../../common/ops/errors.ts';
+import { errnoOf, LockstepError, reasonOfErrno } from '../../../common/ops/errors.ts';
 import { type DiskIdentity, type IndexedEntry, MAX_MTIME_NS, MIN_MTIME_NS } from '../../../common/tree/entry.ts';
 import { ownerKey, sameOwner } from '../../../common/tree/owner.ts';
 import type { ChildRow, TreeIndex } from '../../../common/tree/tree-index.ts';
@@ -15,7 +15,7 @@ import type { Difference, Observed } from '../plan/difference.ts';
 import { ASIDE_PREFIX } from '../plan/plan.ts';
 import { ExactNames } from './exact-names.ts';
 import type { LocalOwners } from './local-owners.ts';
-import type { SeenDirectory } from './seen-directory.ts';
+import { packDirectory, SeenDirectory } from './seen-directory.ts';
 
 export interface ScannerOptions {
   readonly root: SafeRoot;
@@ -36,6 +36,8 @@ export interface ScannerOptions {
   readonly isUnlinked?: ((path: TreePath) => boolean) | undefined;
   /** There is nothing to be done about this path: what was wrong with it is over. */
   readonly fine: (path: TreePath) => void;
+  /** Whether anybody has to be told what is fine. */
+  readonly hasProblems: () => boolean;
   /** The modification time of what is here cannot be carried; it is sent nevertheless, and is `fine` then. Told at each look. */
   readonly outOfRange: (path: TreePath) => void;
   /** The modification time can be carried, or nothing is here. `andBelow`: nor is anything below that was there before. */
@@ -58,6 +60,17 @@ export interface Findings {
   readonly looked: number;
 }
 
+/** A directory in which nothing differed. */
+interface Settled {
+  readonly path: TreePath;
+  readonly look: string;
+  /** Of the index, when it was looked through. */
+  readonly changes: number;
+}
+
+/** Names of a directory that are looked at in one go: some milliseconds. */
+const MAX_PACKED_NAMES = 4096;
+
 export class Scanner {
   readonly #options: ScannerOptions;
   readonly #owners: LocalOwners | undefined;
@@ -65,6 +78,7 @@ export class Scanner {
   readonly #exactNames: ExactNames;
   /** Inodes, each in a state, whose names were given out since `beginLook`. */
   readonly #given = new Set<string>();
+  #settled: Settled[] = [];
 
   constructor(options: ScannerOptions) {
     this.#options = options;
@@ -79,15 +93,62 @@ export class Scanner {
    * @param seen what a thread has seen of it ahead
    */
   open(path: TreePath, seen?: SeenDirectory): DirectoryScan | undefined {
-    if (seen !== undefined) return new DirectoryScan(this, path, seen.names, this.#options.index, seen);
+    const { root, index, noDirectory, unlisted } = this.#options;
+    const settledLook = this.#owners === undefined ? index.settledLook(path) : undefined;
+    if (seen !== undefined) return new DirectoryScan(this, path, seen.names, index, seen, settledLook);
     try {
-      const names = this.#options.root.tryDirectory(path)?.list();
-      if (names !== undefined) return new DirectoryScan(this, path, names.sort(), this.#options.index, undefined);
-      this.#options.noDirectory(path);
-      return undefined;
+      const directory = root.tryDirectory(path);
+      const names = directory?.list()?.sort();
+      if (directory === undefined || names === undefined) {
+        noDirectory(path);
+        return undefined;
+      }
+      // Where the index has nothing, all is looked at once only.
+      const mayBeAsKnown = settledLook !== undefined || index.hasChildren(path);
+      const all = mayBeAsKnown && names.length <= MAX_PACKED_NAMES ? seeAll(directory, names) : undefined;
+      return new DirectoryScan(this, path, names, index, all, settledLook);
     } catch (error) {
-      this.#reportUnreadable(path, error, this.#options.unlisted);
+      this.#reportUnreadable(path, error, unlisted);
       return undefined;
+    }
+  }
+
+  /**
+   * Says of a directory in which nothing differs from the index what a look at each name would say, and returns the directories in it.
+   * Undefined where each name has to be looked at nevertheless.
+   */
+  passBy(path: TreePath, seen: SeenDirectory): TreePath[] | undefined {
+    const { isIgnored, isUnlinked, hasProblems, fine } = this.#options;
+    const directories: TreePath[] = [];
+    const isTold = hasProblems();
+    for (const [at, name] of seen.names.entries()) {
+      if (isUnlinked !== undefined && seen.isShared(at)) return undefined;
+      const isDirectory = seen.isDirectory(at);
+      if (!isDirectory && !isTold) continue;
+      const child = joinPath(path, name);
+      if (isIgnored(child, isDirectory)) continue;
+      if (isDirectory) directories.push(child);
+      if (isTold) fine(child);
+    }
+    return directories;
+  }
+
+  /** A directory was looked through, and nothing differed from what was seen of it. */
+  settles(path: TreePath, { look }: SeenDirectory, changes: number): void {
+    this.#settled.push({ path, look, changes });
+  }
+
+  /** The index learns which directories were found settled, unless it has changed since: what was compared then may be no row any more. */
+  keepSettled(): void {
+    const { index } = this.#options;
+    const settled = this.#settled.filter(({ changes }) => changes === index.changes);
+    this.#settled = [];
+    if (settled.length === 0) return;
+    try {
+      index.transaction(() => settled.forEach(({ path, look }) => index.settle(path, look)));
+    } catch (error) {
+      // Without it the next look takes longer; a full disk is none of the look's business.
+      if (!(error instanceof LockstepError) || error.reason === 'INDEX_DAMAGED') throw error;
     }
   }
 
@@ -176,17 +237,18 @@ export class Scanner {
     found: Findings,
     isListed: boolean,
     ahead?: Stat,
-  ): void {
+  ): boolean {
     try {
-      this.compare(directory, parent, name, row, found, isListed, true, ahead);
+      return this.compare(directory, parent, name, row, found, isListed, true, ahead);
     } catch (error) {
       this.#reportUnreadable(joinPath(parent, name), error);
+      return false;
     }
   }
 
   /**
    * Holds one name on disk against its row. `isListed`: the name is from a listing. `ahead`: how it looked a little earlier, which
-   * counts if it looked as the row says. @throws errno errors
+   * counts if it looked as the row says. True if it did, and there is nothing else to be said of the name. @throws errno errors
    */
   compare(
     directory: Directory,
@@ -197,28 +259,28 @@ export class Scanner {
     isListed = false,
     wantsLinked = true,
     ahead?: Stat,
-  ): void {
-    if (name.startsWith(ASIDE_PREFIX) && row === undefined) return;
+  ): boolean {
+    if (name.startsWith(ASIDE_PREFIX) && row === undefined) return false;
     const unchanged = ahead !== undefined && looksAs(row, ahead) ? ahead : undefined;
     const stat = unchanged ?? (isListed ? directory.lstat(name) : this.#exactNames.lstat(directory, name));
     const path = joinPath(parent, name);
     if (stat !== undefined && isReserved(path)) {
       this.#options.report(path, 'RESERVED_NAME', "this name is the server's own; it is not kept in step");
-      return;
+      return false;
     }
     if (stat === undefined) {
       this.#options.inRange(path, row === undefined || row.kind === 'directory');
       if (row === undefined) this.#options.fine(path);
       if (row === undefined) findings.nowhere.push(path);
-      if (row === undefined || this.#options.isIgnored(path, row.kind === 'directory')) return;
+      if (row === undefined || this.#options.isIgnored(path, row.kind === 'directory')) return false;
       findings.differences.push({ path, before: this.#options.index.get(path), now: undefined });
-      return;
+      return false;
     }
     const isDirectory = stat.kind === 'directory';
-    if (this.#options.isIgnored(path, isDirectory)) return;
+    if (this.#options.isIgnored(path, isDirectory)) return false;
     if (isDirectory && stat.dev !== this.#rootDevice) {
       this.#options.report(path, 'OTHER_FILE_SYSTEM', 'another file system is mounted here; it is not entered');
-      return;
+      return false;
     }
     if (isDirectory) findings.directories.push(path);
     const looksSame = unchanged !== undefined || looksAs(row, stat);
@@ -230,17 +292,18 @@ export class Scanner {
         findings.differences.push({ path, before, now: this.#observe(directory, name, path, stat, before) });
       } else this.#options.fine(path);
       if (isOutOfRange(stat)) this.#options.outOfRange(path);
-      return;
+      return unchanged !== undefined && !isUnlinked && !isOutOfRange(stat);
     }
     this.#judgeTime(path, stat, row?.kind === 'directory' && !isDirectory);
     const before = row === undefined ? undefined : this.#options.index.get(path);
     const seen = this.#observe(directory, name, path, stat, before);
     const now = looksSame ? withContentOf(before, seen) : seen;
-    if (now === undefined && before === undefined) return;
+    if (now === undefined && before === undefined) return false;
     findings.differences.push({ path, before, now });
-    if (stat.kind === 'directory' || stat.nlink < 2) return;
+    if (stat.kind === 'directory' || stat.nlink < 2) return false;
     if (wantsLinked) findings.linked.push(...this.#otherNames(path, stat));
     else this.#options.shared(stat.ino);
+    return false;
   }
 
   /** What is gone from here may have been changed through this name before: its other names know nothing of that. */
@@ -329,6 +392,12 @@ export class DirectoryScan {
   readonly #names: readonly string[];
   readonly #index: TreeIndex;
   readonly #seen: SeenDirectory | undefined;
+  /** Of the index when the first name was looked at. */
+  readonly #changes: number;
+  /** What the index has it settled with. */
+  readonly #settledLook: string | undefined;
+  /** Whether each name so far was seen as its row says. */
+  #isSettled: boolean;
   #next = 0;
   #rows: readonly ChildRow[] = [];
   #nextRow = 0;
@@ -341,8 +410,13 @@ export class DirectoryScan {
     names: readonly string[],
     index: TreeIndex,
     seen: SeenDirectory | undefined,
+    settledLook: string | undefined,
   ) {
     this.#seen = seen;
+    this.#settledLook = settledLook;
+    // Of an empty one there is nothing to spare, and the index may not have it.
+    this.#isSettled = seen !== undefined && names.length > 0;
+    this.#changes = index.changes;
     this.path = path;
     this.entryCount = names.length;
     this.#scanner = scanner;
@@ -354,17 +428,19 @@ export class DirectoryScan {
     return this.#next >= this.#names.length && this.#row() === undefined;
   }
 
-  /** Looks at up to `limit` more names: those on disk and those in the index, merged in byte order. */
+  /** Looks at up to `limit` more names: those on disk and those in the index, merged in byte order. All at once where nothing differs. */
   next(limit: number): Findings {
     const differences: Difference[] = [];
     const directories: TreePath[] = [];
     const findings = { differences, directories, linked: [], nowhere: [], looked: 0 };
+    const below = this.#passBy();
+    if (below !== undefined) {
+      this.#end();
+      return { ...findings, directories: below, looked: this.#names.length };
+    }
     const directory = this.#scanner.directory(this.path);
     if (directory === undefined) {
-      this.#next = this.#names.length;
-      this.#rowsEnded = true;
-      this.#rows = [];
-      this.#nextRow = 0;
+      this.#end();
       return findings;
     }
     for (; findings.looked < limit; findings.looked++) {
@@ -373,16 +449,35 @@ export class DirectoryScan {
       if (name === undefined && row === undefined) break;
       if (row !== undefined && (name === undefined || row.name < name)) {
         this.#takeRow(row);
+        this.#isSettled = false;
         this.#scanner.tryCompare(directory, this.path, row.name, row, findings, false);
       } else if (name !== undefined) {
         const own = row?.name === name ? row : undefined;
         const seen = own && this.#seen?.statAt(this.#next);
         this.#next++;
         if (own !== undefined) this.#takeRow(own);
-        this.#scanner.tryCompare(directory, this.path, name, own, findings, true, seen);
+        const isSettled = this.#scanner.tryCompare(directory, this.path, name, own, findings, true, seen);
+        this.#isSettled &&= isSettled;
       }
     }
+    if (this.#isSettled && this.#seen !== undefined && this.done) {
+      this.#scanner.settles(this.path, this.#seen, this.#changes);
+      this.#isSettled = false;
+    }
     return findings;
+  }
+
+  #passBy(): TreePath[] | undefined {
+    const isSettled =
+      this.#next === 0 && this.#seen?.look === this.#settledLook && this.#index.changes === this.#changes;
+    return isSettled && this.#seen !== undefined ? this.#scanner.passBy(this.path, this.#seen) : undefined;
+  }
+
+  #end(): void {
+    this.#next = this.#names.length;
+    this.#rowsEnded = true;
+    this.#rows = [];
+    this.#nextRow = 0;
   }
 
   #row(): ChildRow | undefined {
@@ -401,6 +496,19 @@ export class DirectoryScan {
 }
 
 const ROWS_PER_PAGE = 1000;
+
+/** What cannot be looked at is looked at again, and reported then. */
+function seeAll(directory: Directory, names: readonly string[]): SeenDirectory {
+  const statOf = (name: string) => {
+    try {
+      return directory.lstat(name);
+    } catch (error) {
+      if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
+      return undefined;
+    }
+  };
+  return new SeenDirectory(packDirectory(names, statOf));
+}
 
 /** Only the owner differs, of which the quick check knows nothing: what it says of the content holds. */
 function withContentOf(before: IndexedEntry | undefined, now: Observed | undefined): Observed | undefined {

@@ -231,6 +231,93 @@ describe('TreeIndex', () => {
     });
   });
 
+  it('knows a directory as settled until a row in it says something else, whoever changes that', () => {
+    const [sub, one] = [treePath('sub'), treePath('sub/one')];
+    const everyChange: Readonly<Record<string, (index: TreeIndex) => void>> = {
+      'a new name': (index) => index.put(file('sub/new'), identity(9n)),
+      'another entry': (index) => index.put(file('sub/one', 'other'), identity(1n)),
+      'another identity': (index) => index.put(file('sub/one'), identity(3n)),
+      hearsay: (index) => index.setIdentity(one, undefined),
+      'a directory in it': (index) => index.put(directory('sub/below', 0o700), identity(4n)),
+      'a name removed': (index) => void index.remove(one),
+      'a name moved out': (index) => index.move(one, treePath('one')),
+      'a name moved in': (index) => index.move(treePath('other'), treePath('sub/other')),
+      'a name in it renamed': (index) => index.move(one, treePath('sub/renamed')),
+      'a later ctime': (index) => index.setLaterCtime(66n, 1n, 2_000_000_000_000_000_000n),
+      'a later ctime below': (index) => index.setLaterCtimeBelow(sub, 2_000_000_000_000_000_000n),
+    };
+    for (const [what, change] of Object.entries(everyChange)) {
+      withIndex(
+        (index) => {
+          putAll(index, directory('sub'), directory('sub/below'), file('other'));
+          index.put(file('sub/one'), identity(1n));
+          expect(index.settledLook(sub)).to.equal(undefined);
+          index.settle(sub, 'first');
+          index.settle(sub, 'second');
+          index.settle(ROOT, 'root');
+          expect([index.settledLook(sub), index.settledLook(ROOT)]).to.deep.equal(['second', 'root']);
+          change(index);
+          expect(index.settledLook(sub), what).to.equal(undefined);
+        },
+        { keepsSettled: true },
+      );
+    }
+  });
+
+  it('keeps a directory settled through what is no matter of the names in it', () => {
+    const sub = treePath('sub');
+    withIndex(
+      (index, path) => {
+        putAll(index, directory('sub'), file('sub/one'), directory('sub/below'), file('sub/below/two'));
+        index.settle(sub, 'look');
+        index.treeDigest(ROOT);
+        index.put(file('sub/below/two', 'other'), identity(2n));
+        index.setLinkGroup(treePath('sub/one'), 1);
+        index.put(file('beside'), identity(3n));
+        const before = index.changes;
+        expect(() =>
+          index.transaction(() => {
+            index.remove(treePath('sub/one'));
+            throw new Error('undone');
+          }),
+        ).to.throw('undone');
+        expect(index.changes).to.be.above(before);
+        expect(index.settledLook(sub)).to.equal('look');
+        index.move(sub, treePath('moved'));
+        expect(index.settledLook(treePath('moved'))).to.equal('look');
+        index.close();
+        const again = TreeIndex.open(path, { ...OPTIONS, keepsSettled: true });
+        expect(again.settledLook(treePath('moved'))).to.equal('look');
+        again.remove(treePath('moved'));
+        again.put(directory('moved'), undefined);
+        expect(again.settledLook(treePath('moved'))).to.equal(undefined);
+        expect(again.settledLook(treePath('no/such/directory'))).to.equal(undefined);
+        again.close();
+      },
+      { keepsSettled: true },
+    );
+  });
+
+  it('has no settled directories where it was opened without, and learns of them when it is opened with', () => {
+    withIndex((index, path) => {
+      putAll(index, directory('sub'), file('sub/one'));
+      index.settle(treePath('sub'), 'look');
+      expect(index.settledLook(treePath('sub'))).to.equal(undefined);
+      expect([index.hasChildren(treePath('sub')), index.hasChildren(treePath('sub/one'))]).to.deep.equal([true, false]);
+      index.close();
+      const later = TreeIndex.open(path, { ...OPTIONS, keepsSettled: true });
+      later.settle(treePath('sub'), 'look');
+      later.close();
+      // Whoever opens it without still forgets what is no longer true.
+      const without = TreeIndex.open(path, OPTIONS);
+      without.remove(treePath('sub/one'));
+      without.close();
+      const last = TreeIndex.open(path, { ...OPTIONS, keepsSettled: true });
+      expect(last.settledLook(treePath('sub'))).to.equal(undefined);
+      last.close();
+    });
+  });
+
   it('is not used after its end', () => {
     withIndex((index) => {
       index.close();

@@ -109,6 +109,7 @@ describe('more deletions than are planned at a time', () => {
       shared: ignored,
       fine: ignored,
       outOfRange: ignored,
+      hasProblems: () => false,
       inRange: ignored,
     });
     const guard = new MassDeleteGuard();

@@ -35,6 +35,7 @@ describe('the lookout', () => {
       shared: () => {},
       fine: () => {},
       outOfRange: () => {},
+      hasProblems: () => false,
       inRange: () => {},
     });
     dirty = new DirtySet();

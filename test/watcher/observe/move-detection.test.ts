@@ -34,6 +34,7 @@ describe('the detection of renames', () => {
       shared: () => {},
       fine: () => {},
       outOfRange: () => {},
+      hasProblems: () => false,
       inRange: () => {},
     });
     for (const name of ['old', 'old/one', 'old/two']) know(path(name));

@@ -19,6 +19,7 @@ import { identityOf, Scanner } from '../../../clients/watcher/observe/scanner.ts
 import { packDirectory, SeenDirectory } from '../../../clients/watcher/observe/seen-directory.ts';
 import { SafeRoot, type SafeRootOptions } from '../../../common/fs/safe-root.ts';
 import { TreeIndex } from '../../../common/tree/tree-index.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
 import { foldingNames } from '../../support/folding-names.ts';
 import { useTemporaryDirectory } from '../../common/fs/temporary.ts';
@@ -34,13 +35,21 @@ describe('scanner', () => {
   let reports: string[];
   let fine: string[];
   let shared: bigint[];
+  let hasProblems: boolean;
+  let ignored: string[];
+  let isUnlinked: ((at: TreePath) => boolean) | undefined;
 
   beforeEach(() => {
     tree = join(temporary.path, 'tree');
     mkdirSync(join(tree, 'sub'), { recursive: true });
     for (const name of ['one', 'two', 'three']) writeFileSync(join(tree, 'sub', name), name);
     openRoot();
-    index = TreeIndex.create(join(temporary.path, 'index.db'), { digestFunction: 'sha256', indexInodes: true });
+    index = TreeIndex.create(join(temporary.path, 'index.db'), {
+      digestFunction: 'sha256',
+      indexInodes: true,
+      keepsSettled: true,
+    });
+    [hasProblems, ignored, isUnlinked] = [false, [], undefined];
     [reports, fine, shared] = [[], [], []];
     scanner = newScanner();
   });
@@ -54,13 +63,15 @@ describe('scanner', () => {
       root,
       index,
       owners,
-      isIgnored: () => false,
+      isIgnored: (at) => ignored.includes(at),
+      isUnlinked,
       report: (at, reason) => reports.push(`${at}: ${reason}`),
       noDirectory: () => {},
       unlisted: (at, reason) => reports.push(`${at}: ${reason}`),
       shared: (ino) => shared.push(ino),
       fine: (at) => fine.push(at),
       outOfRange: (at) => reports.push(`${at}: out of range`),
+      hasProblems: () => hasProblems,
       inRange: () => {},
     });
   }
@@ -218,6 +229,166 @@ describe('scanner', () => {
     expect(['ONE', 'one'].flatMap((name) => changes(scanner.look(path('sub'), name).differences))).to.deep.equal(both);
     expect(scanner.inodeAt(path('sub/one'))).to.equal(undefined);
     expect(scanner.inodeAt(path('sub/two'))).not.to.equal(undefined);
+  });
+
+  describe('of directories in which nothing differs', () => {
+    const sub = path('sub');
+
+    beforeEach(() => {
+      mkdirSync(join(tree, 'sub', 'below'));
+      index.put({ path: sub, kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+      know('one', 'two', 'three');
+      const { dev, ino, ctimeNs, mtimeNs } = lstatSync(join(tree, 'sub', 'below'), { bigint: true });
+      const identity = { dev, ino, ctimeNs, mtimeNs, sizeBytes: 0 };
+      index.put({ path: path('sub/below'), kind: 'directory', mode: 0o755, mtimeNs }, identity);
+    });
+
+    /** A whole look; then the index knows what was found settled. */
+    function lookThrough(limit = 100): { looked: number; differences: string[]; directories: readonly TreePath[] } {
+      const scan = scanner.open(sub);
+      const all = { looked: 0, differences: [] as string[], directories: [] as TreePath[] };
+      while (scan?.done === false) {
+        const { looked, differences, directories } = scan.next(limit);
+        all.looked += looked;
+        all.differences.push(...differences.map((difference) => difference.path));
+        all.directories.push(...directories);
+      }
+      scanner.keepSettled();
+      return all;
+    }
+
+    /** Whether the next look would be spared. */
+    const isSettled = () => index.settledLook(sub) !== undefined;
+
+    it('passes by the names from the second look on, and finds the directories in it nevertheless', () => {
+      const first = lookThrough(1);
+      expect(first).to.deep.equal({ looked: 4, differences: [], directories: ['sub/below'] });
+      expect(fine).to.have.lengthOf(4);
+      expect(isSettled()).to.equal(true);
+      index.childRows = () => expect.fail('the rows were read');
+      expect(lookThrough(1)).to.deep.equal(first);
+      expect(fine).to.have.lengthOf(4);
+      // Somebody waits for what is over.
+      hasProblems = true;
+      expect(lookThrough(1)).to.deep.equal(first);
+      expect(fine).to.have.lengthOf(8);
+      ignored = ['sub/below', 'sub/one'];
+      expect(lookThrough(1).directories).to.deep.equal([]);
+      expect(fine).to.have.lengthOf(10);
+    });
+
+    const changes: Readonly<Record<string, readonly [act: () => void, found: readonly string[]]>> = {
+      'written to': [() => writeFileSync(join(tree, 'sub', 'one'), 'ONE'), ['sub/one']],
+      chmodded: [() => chmodSync(join(tree, 'sub', 'two'), 0o600), ['sub/two']],
+      removed: [() => rmSync(join(tree, 'sub', 'two')), ['sub/two']],
+      added: [() => writeFileSync(join(tree, 'sub', 'new'), ''), ['sub/new']],
+      renamed: [() => renameSync(join(tree, 'sub', 'one'), join(tree, 'sub', 'won')), ['sub/one', 'sub/won']],
+      'replaced by a directory': [
+        () => {
+          rmSync(join(tree, 'sub', 'one'));
+          mkdirSync(join(tree, 'sub', 'one'));
+        },
+        ['sub/one'],
+      ],
+      'changed in the index only': [() => index.setIdentity(path('sub/three'), undefined), ['sub/three']],
+      'forgotten by the index only': [() => index.remove(path('sub/three')), ['sub/three']],
+    };
+    for (const [what, [act, found]] of Object.entries(changes))
+      it(`sees what was ${what} since`, () => {
+        lookThrough();
+        act();
+        for (const _ of ['at once', 'and again']) expect(lookThrough().differences.toSorted()).to.deep.equal(found);
+      });
+
+    const unsettled: Readonly<Record<string, () => void>> = {
+      'what the index lacks': () => writeFileSync(join(tree, 'sub', 'new'), ''),
+      'what is gone': () => rmSync(join(tree, 'sub', 'one')),
+      'what is ignored': () => (ignored = ['sub/one']),
+      'what differs': () => writeFileSync(join(tree, 'sub', 'one'), 'ONE'),
+      'what has a time that cannot be carried': () => {
+        lutimesSync(join(tree, 'sub', 'one'), 2 ** 34, 2 ** 34);
+        know('one');
+      },
+    };
+    for (const [what, act] of Object.entries(unsettled))
+      it(`settles no directory with ${what}`, () => {
+        act();
+        for (const _ of ['at once', 'and again']) {
+          lookThrough();
+          expect(isSettled()).to.equal(false);
+        }
+      });
+
+    it('does not settle what could not be seen at once, and looks at that again', () => {
+      const directory = root.directory(sub);
+      const seen = new SeenDirectory(
+        packDirectory(directory.list().sort(), (name) => (name === 'two' ? undefined : directory.lstat(name))),
+      );
+      expect(scanner.open(sub, seen)?.next(10).differences).to.deep.equal([]);
+      scanner.keepSettled();
+      expect(isSettled()).to.equal(false);
+      expect(fine).to.include('sub/two');
+    });
+
+    it('does not settle what the index has learned otherwise before the look was through', () => {
+      const scan = scanner.open(sub);
+      scan?.next(2);
+      index.setIdentity(path('sub/below'), undefined);
+      scan?.next(10);
+      scanner.keepSettled();
+      expect(isSettled()).to.equal(false);
+      const second = scanner.open(sub);
+      second?.next(10);
+      index.put({ path: path('elsewhere'), kind: 'directory', mode: 0o755, mtimeNs: 0n }, undefined);
+      scanner.keepSettled();
+      expect(isSettled()).to.equal(false);
+    });
+
+    it('looks at each name where the index changes after the directory was opened', () => {
+      lookThrough();
+      const scan = scanner.open(sub);
+      index.setIdentity(path('sub/one'), undefined);
+      expect(scan?.next(10).differences.map((difference) => difference.path)).to.deep.equal(['sub/one']);
+    });
+
+    it('asks of files with several names each time whether the server has them so', () => {
+      linkSync(join(tree, 'sub', 'one'), join(tree, 'sub', 'link'));
+      know('one', 'link');
+      const asked: string[] = [];
+      isUnlinked = (at) => asked.push(at) > 0 && at === path('sub/link') && asked.length > 2;
+      scanner = newScanner();
+      expect(lookThrough().differences).to.deep.equal([]);
+      expect(lookThrough().differences).to.deep.equal(['sub/link']);
+      expect(asked).to.deep.equal(['sub/link', 'sub/one', 'sub/link', 'sub/one']);
+      index.setIdentity(path('sub/two'), index.get(path('sub/two'))?.identity);
+      expect(lookThrough().differences).to.deep.equal(['sub/link']);
+      expect(isSettled()).to.equal(false);
+    });
+
+    it('settles others beside a new and empty one that was seen ahead', () => {
+      mkdirSync(join(tree, 'new'));
+      const seen = new SeenDirectory(packDirectory([], () => undefined));
+      expect(scanner.open(path('new'), seen)?.next(10).differences).to.deep.equal([]);
+      lookThrough();
+      expect(isSettled()).to.equal(true);
+    });
+
+    it('compares owners at each look, where they are carried', () => {
+      lookThrough();
+      scanner = newScanner(new LocalOwners('number'));
+      expect(lookThrough().differences).to.deep.equal(['sub/below', 'sub/one', 'sub/three', 'sub/two']);
+    });
+
+    it('goes on without where the index cannot be written to, and not where it is damaged', () => {
+      const failing = (reason: 'NO_SPACE' | 'INDEX_DAMAGED') => () => {
+        throw new LockstepError(reason, 'for the test');
+      };
+      index.transaction = failing('NO_SPACE');
+      expect(lookThrough().differences).to.deep.equal([]);
+      expect(isSettled()).to.equal(false);
+      index.transaction = failing('INDEX_DAMAGED');
+      expect(() => lookThrough()).to.throw('for the test');
+    });
   });
 
   it('looks at the root itself', () => {
