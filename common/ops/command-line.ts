@@ -2,7 +2,7 @@
  * The bridge from declared options to commander: flags, help texts, and exit status 2 for what cannot be understood.
  */
 import { type Command, Option } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { arityOf, environmentNameOf, type OptionDeclarations } from './configuration.ts';
 import { ExitCode } from './errors.ts';
 import { endWithoutOutput, writeNow } from './standard-output.ts';
@@ -28,7 +28,7 @@ export function addOptions(command: Command, declarations: OptionDeclarations): 
       option.argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value]);
     }
     const { schema } = declaration;
-    const offered = declaration.choices ?? (schema instanceof z.ZodEnum ? schema.options.map(String) : undefined);
+    const offered = declaration.choices ?? (schema instanceof z.ZodMiniEnum ? schema.options.map(String) : undefined);
     if (offered !== undefined) choices.set(option, offered);
     command.addOption(option);
     const variable = environmentNameOf(key, declaration);

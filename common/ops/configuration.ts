@@ -4,11 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { describeError, errnoOf, LockstepError } from './errors.ts';
 import { fromLaunchDirectory } from './launch-directory.ts';
 import { nearestWord } from './nearest.ts';
 import { tomlLines } from './toml-lines.ts';
+
+// What a schema has no words of its own for.
+z.config(z.locales.en());
 
 /**
  * One option. What a schema sees is text for an option with a value, a boolean for a switch, an array of texts for
@@ -18,7 +21,7 @@ export interface OptionDeclaration {
   /** As commander writes it: "--listen <addr>", "-d, --dir <dir>", "--once". Without it: not on the command line. */
   readonly flag?: string;
   readonly description: string;
-  readonly schema: z.ZodType;
+  readonly schema: z.ZodMiniType;
   /** As the user would write it, so that `--help` can show it. Goes through the schema as well. */
   readonly default?: string | boolean | readonly string[];
   /** Values that a shell is to offer; default: all of a schema that has a few. */
@@ -103,21 +106,22 @@ export function defineOptions<const D extends OptionDeclarations>(declarations: 
 }
 
 /** A schema for text that a parser reads ("10m" by parseDuration); the parser's message becomes the schema's. */
-export function parsed<T>(parse: (text: string) => T): z.ZodType<T, string> {
-  const schema = z.string().transform((text, context) => {
+export function parsed<T>(parse: (text: string) => T): z.ZodMiniType<T, string> {
+  const read = z.transform<string, T>((text, context) => {
     try {
       return parse(text);
     } catch (error) {
-      context.addIssue({ code: 'custom', message: describeError(error) });
+      context.issues.push({ code: 'custom', message: describeError(error), input: text });
       return z.NEVER;
     }
   });
+  const schema = z.pipe(z.string(), read);
   readersOfText.add(schema);
   return schema;
 }
 
 /** The schemas of `parsed`. A number of TOML is one for them to read; elsewhere it is no text, and no name of a directory. */
-const readersOfText = new WeakSet<z.ZodType>();
+const readersOfText = new WeakSet<z.ZodMiniType>();
 
 /**
  * Merges and checks. Switches in the environment are 1/true/yes/on or 0/false/no/off; an empty variable is unset.

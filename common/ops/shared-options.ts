@@ -1,7 +1,7 @@
 /**
  * Options that both programs have, with the same words and the same meaning.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { defineOptions, parsed } from './configuration.ts';
 import { IO_PRIORITIES, parseIoPriority } from './io-priority.ts';
 import { fromLaunchDirectory } from './launch-directory.ts';
@@ -10,7 +10,7 @@ import { LOG_FORMATS } from './logger.ts';
 import { parseNice } from './nice.ts';
 
 /** In full, whatever the program does to its working directory. */
-export const path = z.string().min(1, 'a path is needed').transform(fromLaunchDirectory);
+export const path = z.pipe(z.string().check(z.minLength(1, 'a path is needed')), z.transform(fromLaunchDirectory));
 
 /** @param areas the rooms that the program's loggers name */
 export function logOptionsOf(areas: readonly [string, ...string[]]) {

@@ -2,7 +2,7 @@
  * The version of this program, from its package.
  */
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { errnoOf, LockstepError } from '../../common/ops/errors.ts';
 
 const packageFile = z.object({ version: z.string() });

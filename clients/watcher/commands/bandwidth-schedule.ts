@@ -1,7 +1,7 @@
 /**
  * The `[[bandwidth]]` tables of a configuration file: which limit holds from when to when.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { parsed } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { parseRate } from '../../../common/ops/units.ts';
@@ -21,9 +21,10 @@ export function parseTimeOfDay(text: string): number {
 const time = parsed(parseTimeOfDay);
 
 export const bandwidthSchedule = z.array(
-  z
-    .strictObject({ from: time, to: time, limit: parsed(parseRate) })
-    .transform(({ from, to, limit }) => ({ fromMinute: from, toMinute: to, rate: limit })),
+  z.pipe(
+    z.strictObject({ from: time, to: time, limit: parsed(parseRate) }),
+    z.transform(({ from, to, limit }) => ({ fromMinute: from, toMinute: to, rate: limit })),
+  ),
 );
 
 /** Of a process, from its options. */

@@ -1,7 +1,7 @@
 /**
  * The options of each command, as the command line, the environment and the file know them.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { defineOptions, parsed } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import {
@@ -212,7 +212,7 @@ export const watchOptions = defineOptions({
   onSynced: {
     flag: '--on-synced <command>',
     description: 'run by /bin/sh when changes have arrived, with LOCKSTEP_REVISION and LOCKSTEP_DIR in its environment',
-    schema: z.string().min(1, 'a command is needed'),
+    schema: z.string().check(z.minLength(1, 'a command is needed')),
   },
   onSyncedTimeout: {
     flag: '--on-synced-timeout <duration>',

@@ -11,7 +11,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { closeSync, constants, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { writeFileAtomic } from '../../../common/fs/atomic-file.ts';
 import { writeFully } from '../../../common/fs/full-io.ts';
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
@@ -32,12 +32,12 @@ const tokenFile = z.object({
   folder: z.string(),
   scope: z.enum(SCOPES),
   label: z.string(),
-  secretSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  secretSha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
   createdAt: z.iso.datetime(),
-  expiresAt: z.iso.datetime().nullable(),
-  revokedAt: z.iso.datetime().nullable(),
+  expiresAt: z.nullable(z.iso.datetime()),
+  revokedAt: z.nullable(z.iso.datetime()),
   /** What it was made for, null for ever; a rotation ends a token sooner. Absent in files of before. */
-  lifetimeMs: z.number().nonnegative().nullable().optional(),
+  lifetimeMs: z.optional(z.nullable(z.number().check(z.nonnegative()))),
 });
 
 type TokenFile = z.infer<typeof tokenFile>;

@@ -3,7 +3,7 @@
  */
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { makeDirectories } from '../../../common/fs/make-directories.ts';
 import { isWithin, replicaAround } from '../../../common/fs/nesting.ts';
 import { assertOwnersExist } from '../../../common/fs/ownership.ts';
@@ -21,10 +21,10 @@ export const DEFAULT_FOLDER = 'default';
 export const REFUSE_LINKS = 'refuse-escaping-links';
 const folderTable = z.strictObject({
   name: z.string(),
-  dir: z.string().min(1),
-  state: z.string().min(1).optional(),
-  [REFUSE_LINKS]: z.boolean().optional(),
-  owner: z.boolean().optional(),
+  dir: z.string().check(z.minLength(1)),
+  state: z.optional(z.string().check(z.minLength(1))),
+  [REFUSE_LINKS]: z.optional(z.boolean()),
+  owner: z.optional(z.boolean()),
 });
 const TABLE_KEYS = ['name', 'dir', 'state', REFUSE_LINKS, 'owner'];
 const WHAT_TABLES_HAVE = `; a [[folder]] has name, dir and, if wanted, state, ${REFUSE_LINKS} and owner`;

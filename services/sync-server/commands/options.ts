@@ -1,7 +1,7 @@
 /**
  * The options of each command, as the command line, the environment and the file know them.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import {
   type ConfigurationFile,
   defineOptions,
@@ -140,7 +140,7 @@ const newTokenOptions = defineOptions({
   label: {
     flag: '--label <text>',
     description: 'what it is for',
-    schema: z.string().max(200, 'a label has at most 200 characters'),
+    schema: z.string().check(z.maxLength(200, 'a label has at most 200 characters')),
     default: '',
     file: false,
   },
@@ -228,7 +228,9 @@ export const certOptions = defineOptions({
   client: {
     flag: '--client <name>',
     description: "a client's certificate, NAME.crt and NAME.key, instead of the server's",
-    schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'a name has letters, digits, "_", "." and "-"'),
+    schema: z
+      .string()
+      .check(z.regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'a name has letters, digits, "_", "." and "-"')),
     environment: false,
     file: false,
   },

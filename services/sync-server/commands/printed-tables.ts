@@ -1,7 +1,7 @@
 /**
  * What `sync-server --print-config` shows: the settings of the process, and the folders with their computed state directories.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { type OptionValues, type Setting, fileOrigin } from '../../../common/ops/configuration.ts';
 import { tablesOf } from '../../../common/ops/configuration-tables.ts';
 import { defaultLogFormat, isOnTerminal } from '../../../common/ops/logger.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { addOptions } from '../../../common/ops/command-line.ts';
 import {
   defineOptions,

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { parse } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { defineOptions, resolveOptions } from '../../../common/ops/configuration.ts';
 import { tablesOf, withCommonKeys } from '../../../common/ops/configuration-tables.ts';
 import { printedConfiguration } from '../../../common/ops/print-configuration.ts';

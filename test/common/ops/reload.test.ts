@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, mkdirSync, statSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { Setting } from '../../../common/ops/configuration.ts';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { LogFile } from '../../../common/ops/log-file.ts';
