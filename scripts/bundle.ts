@@ -58,16 +58,6 @@ const httpWhereNeeded: Plugin = {
   },
 };
 
-/** zod brings the words of seventy languages along: half of its code. */
-const englishOnly: Plugin = {
-  name: 'english only',
-  setup({ onLoad }) {
-    onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({
-      contents: `export { default as en } from './en.js';`,
-    }));
-  },
-};
-
 /** @throws what esbuild reports */
 export async function bundle(directory: string): Promise<void> {
   const dist = resolve(directory);
@@ -90,7 +80,7 @@ export async function bundle(directory: string): Promise<void> {
     // By its form for Node all of its twenty functions come along.
     alias: { 'hash-wasm': 'hash-wasm/dist/index.esm.js' },
     banner: { js: BEFORE_ALL },
-    plugins: [keepingUrls(dist), httpWhereNeeded, englishOnly],
+    plugins: [keepingUrls(dist), httpWhereNeeded],
     logLevel: 'warning',
   });
   for (const { path, text } of outputFiles) {

@@ -5,13 +5,14 @@
 import { readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import * as z from 'zod/mini';
+import english from 'zod/v4/locales/en.js';
 import { describeError, errnoOf, LockstepError } from './errors.ts';
 import { fromLaunchDirectory } from './launch-directory.ts';
 import { nearestWord } from './nearest.ts';
 import { tomlLines } from './toml-lines.ts';
 
 // What a schema has no words of its own for.
-z.config(z.locales.en());
+z.config(english());
 
 /**
  * One option. What a schema sees is text for an option with a value, a boolean for a switch, an array of texts for
