@@ -4,6 +4,7 @@
  * (Linux only): it leads to the same inode, wherever its names have gone meanwhile.
  */
 import {
+  close as closeCalling,
   chmodSync,
   chownSync,
   fchmodSync,
@@ -54,6 +55,11 @@ export function fsync(fd: number): void {
 export function fdatasync(fd: number): void {
   if (isRestricted) syncInThread(handlePath(fd), 'data');
   else fdatasyncSync(fd);
+}
+
+/** Closes beside this thread's work: the last handle of a removed file gives its space back. */
+export function closeBeside(fd: number): Promise<void> {
+  return promisify(closeCalling)(fd);
 }
 
 /** As `fdatasync`, beside this thread's work. */

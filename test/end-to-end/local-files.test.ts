@@ -7,6 +7,7 @@ import {
   closeSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -57,6 +58,8 @@ describe('a large file, to a server on the same machine', function () {
     utimesSync(join(pair.source, 'large'), 1000, 1000);
     await pair.inStep();
     expect(statSync(join(pair.replica, 'large')).ino).to.equal(ino);
+    const staged = readdirSync(join(pair.replica, '.lockstep', 'staging'));
+    expect(staged.filter((name) => /^[cu]-/.test(name))).to.deep.equal([]);
   });
 
   it('arrives under whatever name it has (E03, E05)', async () => {

@@ -13,6 +13,7 @@ import type { UploadRequest } from '../engine/messages.ts';
 
 /** Files in a row that the server could not read, after which it is not asked again. */
 const MAX_FAILURES = 4;
+const NONE = new Uint8Array(0);
 
 export class LocalFiles {
   readonly #directory: Buffer;
@@ -38,9 +39,14 @@ export class LocalFiles {
     return this.#failures < MAX_FAILURES;
   }
 
-  name(uploadId: Uint8Array, { path, dev, ino }: Pick<UploadRequest, 'path' | 'dev' | 'ino'>): LocalFile {
+  /** `knownDigest`: of a content that is not to be kept once more. */
+  name(
+    uploadId: Uint8Array,
+    { path, dev, ino }: Pick<UploadRequest, 'path' | 'dev' | 'ino'>,
+    knownDigest: Uint8Array = NONE,
+  ): LocalFile {
     const absolute = Buffer.concat([this.#directory, Buffer.from(path, 'latin1')]);
-    return { path: absolute, device: dev, inode: ino, proof: localProof(this.#key, uploadId, absolute) };
+    return { path: absolute, device: dev, inode: ino, proof: localProof(this.#key, uploadId, absolute), knownDigest };
   }
 
   wasRead(): void {

@@ -49,6 +49,8 @@ export interface UploadAttempt {
   readonly asDelta: boolean;
   /** Let the server read the file. Neither together with `resume` nor with `asDelta`. */
   readonly asLocal: boolean;
+  /** Together with `asLocal`: what the content may be, and the server has by then. */
+  readonly knownDigest?: Uint8Array | undefined;
   /** Called for each message: the bytes that it puts on the wire, how much of the content that is, and where in it that ends. */
   readonly onSent: (wireBytes: number, contentBytes: number, endBytes: number) => void;
   /** Called when all is sent and only the server's answer is missing. */
@@ -135,7 +137,7 @@ export class UploadStream {
   /** The server reads the file and tells its digest, which is that of the file as it was expected if it still is that afterwards. */
   async #haveRead(
     { content }: UploadContext,
-    { request }: UploadAttempt,
+    { request, knownDigest }: UploadAttempt,
     { complete }: Answers,
     signal: AbortSignal,
   ): Promise<UploadedContent> {
@@ -154,7 +156,7 @@ export class UploadStream {
     if (digest === undefined)
       throw new LockstepError('INVALID_ARGUMENT', 'the server does not tell the digest of what it read');
     content.check(request);
-    return { digest, wasSent: true, signature: undefined };
+    return { digest, wasSent: knownDigest === undefined || !digest.equals(knownDigest), signature: undefined };
   }
 
   async #send(
@@ -281,7 +283,7 @@ const EMPTY: UploadContentRequest = {
 const LOCAL_RANGE_BYTES = 64 * 2 ** 20;
 
 function beginning(context: UploadContext, attempt: UploadAttempt): UploadContentRequest {
-  const { request, resume, asDelta, asLocal } = attempt;
+  const { request, resume, asDelta, asLocal, knownDigest } = attempt;
   const basis = asDelta ? request.basis : undefined;
   const uploadId = Buffer.from(request.uploadId, 'hex');
   return {
@@ -293,7 +295,7 @@ function beginning(context: UploadContext, attempt: UploadAttempt): UploadConten
     resume,
     basisDigest: basis?.digest ?? NO_BYTES,
     basisPath: basis === undefined ? '' : toWirePath(basis.path),
-    localFile: asLocal ? context.localFiles?.name(uploadId, request) : undefined,
+    localFile: asLocal ? context.localFiles?.name(uploadId, request, knownDigest) : undefined,
   };
 }
 

@@ -18,6 +18,9 @@ const MAX_SENDING = 4;
 /** Smaller contents are not worth the round trip of asking what arrived earlier. */
 const RESUME_BYTES = 4 * 2 ** 20;
 
+/** Of larger ones the system may have written some to the disk before it turns out that it was for nothing. */
+const MAX_COPIED_FOR_NOTHING_BYTES = 2 ** 30;
+
 /** Why a server may not have got a file that it was to read itself, and gets it when it is sent. */
 const UNREAD: ReadonlySet<Reason> = new Set<Reason>([
   'BASIS_MISMATCH',
@@ -45,7 +48,7 @@ export type SignatureFetcher = (digest: Uint8Array, sizeBytes: number, signal: A
 
 type Outcome = UploadResult['outcome'];
 
-type Way = Pick<UploadAttempt, 'resume' | 'asDelta' | 'asLocal'>;
+type Way = Pick<UploadAttempt, 'resume' | 'asDelta' | 'asLocal' | 'knownDigest'>;
 
 interface Upload {
   request: UploadRequest;
@@ -144,24 +147,27 @@ export class Uploads {
   async #outcomeOf(upload: Upload): Promise<Outcome> {
     const backoff = new Backoff({ initialMs: 250, maxMs: 15_000 });
     const { signal } = upload.abort;
-    const { knownDigest } = upload.request;
+    const { knownDigest, sizeBytes, before, basis } = upload.request;
     let asLocal = this.#isReadable;
     let asDelta = !asLocal && upload.request.basis !== undefined;
-    let resume = !asLocal && !asDelta && upload.request.sizeBytes > RESUME_BYTES;
+    let resume = !asLocal && !asDelta && sizeBytes > RESUME_BYTES;
+    // A copy of something else the server makes from that, perhaps without writing anything.
+    let looksFirst = sizeBytes > MAX_COPIED_FOR_NOTHING_BYTES || !isOf(before ?? basis, knownDigest);
     let wasUnread = false;
     let mayRedo = true;
     for (;;) {
       try {
-        // Whether it is its own basis a delta finds out by itself.
-        const mayBeKnown = knownDigest !== undefined && !(asDelta && isBasis(upload.request, knownDigest));
-        if (mayBeKnown && (await this.#isStill(upload, knownDigest))) {
+        // Whether it is its own basis a delta finds out by itself, and a server that makes a copy whether there was any need.
+        const toBeFound = asLocal && !looksFirst ? knownDigest : undefined;
+        const isFound = toBeFound !== undefined || (asDelta && isOf(upload.request.basis, knownDigest));
+        if (knownDigest !== undefined && !isFound && (await this.#isStill(upload, knownDigest))) {
           return { type: 'done', digest: knownDigest, sentBytes: 0 };
         }
         if (!asLocal && (await this.#fetchBasis(upload))) {
           asDelta = true;
           resume = false;
         }
-        const outcome = await this.#attempt(upload, { resume, asDelta, asLocal });
+        const outcome = await this.#attempt(upload, { resume, asDelta, asLocal, knownDigest: toBeFound });
         // There was nothing wrong with the file.
         if (wasUnread) this.#options.context.localFiles?.wasNotRead();
         return outcome;
@@ -169,6 +175,11 @@ export class Uploads {
         if (signal.aborted) return { type: 'interrupted' };
         const error = toLockstepError(thrown);
         this.#options.logger.debug({ err: error }, `upload of ${displayPath(upload.request.path)} broke`);
+        if (asLocal && !looksFirst && knownDigest !== undefined && error.reason === 'NO_SPACE') {
+          // What is no news needs no room.
+          looksFirst = true;
+          continue;
+        }
         if (asLocal && UNREAD.has(error.reason)) {
           asLocal = false;
           wasUnread = true;
@@ -303,6 +314,6 @@ function failed(error: LockstepError): Outcome {
   return { type: 'failed', reason: error.reason, message: error.message };
 }
 
-function isBasis({ basis }: UploadRequest, digest: Uint8Array): boolean {
-  return basis !== undefined && Buffer.from(digest).equals(basis.digest);
+function isOf(content: { readonly digest: Uint8Array } | undefined, digest: Uint8Array | undefined): boolean {
+  return content !== undefined && digest !== undefined && Buffer.compare(content.digest, digest) === 0;
 }

@@ -21,6 +21,7 @@ import { ChangeFailure, drifted, failureOf } from './change-failure.ts';
 import type { ContentBuilder } from './content-builder.ts';
 import { hasSameMetadata, isSameInode } from './disk-identity.ts';
 import { KnownFiles } from './known-file.ts';
+import { freedLater } from './late-freeing.ts';
 import { stagedName, trashName } from './layout.ts';
 import type { NameFolding } from './name-folding.ts';
 import { MAX_BUILT_BYTES } from './limits.ts';
@@ -148,6 +149,7 @@ export class Performer {
       this.#marker.announce({ ...position, phase: 'install', ino: 0n });
     this.#crashPoint('before install');
     if (before?.kind === 'file') this.shared.changed(before.identity);
+    using _ = freedLater(parent, nameOf(entry.path), before);
     // A copy would be a file of its own, which is not what was asked for.
     if (source.type === 'link') {
       if (name !== undefined) this.#staged.directory.rename(name, parent, nameOf(entry.path));
@@ -332,6 +334,7 @@ export class Performer {
     this.#crashPoint('announced move');
     // rename(2) does nothing at all between two names of one inode; without the old one all is as it should be.
     const isSameFile = stat.kind !== 'directory' && inTheWay?.ino === stat.ino && inTheWay.dev === stat.dev;
+    using _ = freedLater(target, nameOf(to), replaced);
     if (isRespelled) this.#respell(source, nameOf(from), nameOf(to));
     else if (isSameFile) source.unlink(nameOf(from));
     else this.#rename(source, from, target, to);
@@ -405,7 +408,9 @@ export class Performer {
     if (before.kind === 'file') this.shared.changed(stat);
     this.#marker.announce({ ...position, phase: 'remove', ino: stat.ino });
     this.#crashPoint('announced delete');
-    this.#root.directory(parentOf(path)).unlink(nameOf(path));
+    const directory = this.#root.directory(parentOf(path));
+    using _ = freedLater(directory, nameOf(path), before);
+    directory.unlink(nameOf(path));
   }
 }
 

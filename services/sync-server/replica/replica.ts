@@ -147,6 +147,8 @@ export interface LocalFile {
   readonly path: Buffer;
   readonly device: bigint;
   readonly inode: bigint;
+  /** If that is what it has, nothing of it is kept. */
+  readonly knownDigest?: Digest | undefined;
 }
 
 export interface Upload {

@@ -74,6 +74,7 @@ export class UploadStore {
     const { sizeBytes, digest } = begin;
     // The file is still there, and read as quickly as what is staged of it.
     const isResumable = begin.localFile === undefined;
+    const knownDigest = begin.localFile?.knownDigest;
     let basisFd: number | undefined;
     try {
       basisFd = this.#openBasis(begin);
@@ -81,7 +82,8 @@ export class UploadStore {
       closeSync(fd);
       throw error;
     }
-    const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, basisFd, isResumable, space });
+    const source = { basisFd, knownDigest, isResumable };
+    const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, ...source, space });
     this.#active.set(name, upload);
     try {
       if (exists && begin.resume) await upload.resume();

@@ -34,6 +34,8 @@ export interface UploadOptions {
   readonly digestFunction: DigestFunction;
   /** Open for reading; belongs to the upload. */
   readonly basisFd: number | undefined;
+  /** Of a content that nobody needs if it turns out to be this one. */
+  readonly knownDigest?: Digest | undefined;
   /** Whether what is staged is of use when the upload breaks. Default true. */
   readonly isResumable?: boolean | undefined;
   readonly space: SpaceGuard;
@@ -115,8 +117,8 @@ export class Upload {
   }
 
   /**
-   * Checks size and digest, makes the content durable and gives it its name; what is wrong is dropped (E102). Without a digest the one
-   * that what was written has.
+   * Checks size and digest, makes the content durable and gives it its name; what is wrong is dropped (E102), and so is what turns out to
+   * be known. Without a digest the one that what was written has.
    */
   async finish(expected: Digest | undefined): Promise<Digest> {
     this.#assertOpen();
@@ -131,6 +133,10 @@ export class Upload {
       const what = isWhole ? 'another digest' : `${this.#committedBytes} of ${sizeBytes} bytes`;
       const reason = isWhole && this.#usesBasis ? 'BASIS_MISMATCH' : 'DIGEST_MISMATCH';
       throw new LockstepError(reason, `an uploaded content has ${what} and was dropped; send it again`);
+    }
+    if (this.#options.knownDigest?.equals(digest) === true) {
+      this.drop();
+      return digest;
     }
     try {
       await fdatasyncBeside(fd);

@@ -45,11 +45,11 @@ export function beginFromWire(
 }
 
 /** What is at the path, and whether the client may read it, is not looked at here. @throws INVALID_ARGUMENT */
-function localFileFromWire({ path, device, inode }: WireLocalFile): LocalFile {
+function localFileFromWire({ path, device, inode, knownDigest }: WireLocalFile): LocalFile {
   if (path[0] !== SLASH || path.includes(0)) {
     throw new LockstepError('INVALID_ARGUMENT', 'local_file has no absolute path');
   }
-  return { path: Buffer.from(path), device, inode };
+  return { path: Buffer.from(path), device, inode, knownDigest: digestFromWire(knownDigest, 'known_digest') };
 }
 
 /** Undefined when the message brings nothing. @throws INVALID_ARGUMENT, LIMIT_EXCEEDED */

@@ -3,11 +3,15 @@ import {
   appendFileSync,
   chownSync,
   existsSync,
+  fstatSync,
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
+  truncateSync,
   unlinkSync,
   utimesSync,
   writeFileSync,
@@ -19,6 +23,8 @@ import { toWirePath } from '../../../common/tree/tree-path.ts';
 import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import { MAX_BUILT_BYTES } from '../../../services/sync-server/replica/limits.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
+import { eventually } from '../../support/eventually.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import {
   fileEntry,
@@ -37,6 +43,17 @@ import {
   TestReplica,
   treeOf,
 } from './support.ts';
+
+/** Open files of this process that have no name any more. */
+function deletedFiles(): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).endsWith(' (deleted)');
+    } catch {
+      return false; // Closed in this moment.
+    }
+  }).length;
+}
 
 describe('the applier', () => {
   let directory: string;
@@ -222,6 +239,65 @@ describe('the applier', () => {
     );
     replica.applyAll(putStored({ ...entry, path: p('d') }));
     expect(replica.core.index.get(p('c'))?.identity?.ino).to.equal(lstatSync(local('c'), { bigint: true }).ino);
+  });
+
+  describe('of large files that go', () => {
+    const LARGE = 16 * 2 ** 20;
+    /** Of what was closed beside the thread: how many names and bytes it had then. */
+    let freed: { nlink: number; size: number }[];
+    let spy: Disposable;
+    beforeEach(() => {
+      freed = [];
+      spy = failingCalls('close', 'EIO', (_, [fd]) => {
+        const { nlink, size } = fstatSync(Number(fd));
+        freed.push({ nlink, size });
+        return false;
+      });
+    });
+    afterEach(() => spy[Symbol.dispose]());
+
+    function putLarge(path: string, sizeBytes = LARGE): void {
+      const content = Buffer.alloc(sizeBytes);
+      const entry = fileEntry(path, content);
+      writeFileSync(join(directory, '.lockstep/staging', contentName(entry.digest)), content);
+      replica.applyAll(putStored(entry));
+    }
+
+    it('gives the space back beside its thread: replaced, deleted, and moved over', () => {
+      putLarge('replaced');
+      expect(freed).to.deep.equal([]);
+      replica.applyAll(put('replaced', 'small'));
+      expect(freed).to.deep.equal([{ nlink: 0, size: LARGE }]);
+      putLarge('deleted');
+      replica.applyAll(remove('deleted'));
+      putLarge('over');
+      replica.applyAll(move('replaced', 'over'));
+      expect(freed).to.have.lengthOf(3);
+      putLarge('little', LARGE - 1);
+      replica.applyAll(remove('little'));
+      expect(freed).to.have.lengthOf(3);
+    });
+
+    it('does it at once where many are on their way, where a close fails, and where something else is there', async () => {
+      const names = Array.from({ length: 40 }, (_, number) => `f${number}`);
+      for (const name of names) {
+        writeFileSync(local(name), '');
+        truncateSync(local(name), LARGE);
+      }
+      replica.lookThrough();
+      replica.applyAll(...names.map((name) => remove(name)));
+      expect(freed).to.have.lengthOf(32);
+      spy[Symbol.dispose]();
+      spy = failingCalls('close', 'EIO');
+      await eventually('the others are closed', () => deletedFiles() === 0);
+      putLarge('a');
+      replica.applyAll(remove('a'));
+      spy[Symbol.dispose]();
+      putLarge('b');
+      spy = failingCalls('openSync', 'EACCES', (_, [path]) => String(path).endsWith('/b'));
+      replica.applyAll(remove('b'));
+      expect(existsSync(local('b'))).to.equal(false);
+    });
   });
 
   it('knows the inodes of copies that are renamed before they are made, and of those beside them (E103)', () => {

@@ -12,6 +12,7 @@ import {
   symlinkSync,
   truncateSync,
   utimesSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -432,6 +433,21 @@ describe('ContentService', () => {
         );
       });
     }
+
+    it('is kept unless it turns out to be what the folder has', async () => {
+      const bytes = randomBytes(5_000_000);
+      const other = await beginLocal(bytes, { knownDigest: digest(content) });
+      await service.writeUpload(other.handle, range(0, bytes.length));
+      await service.finishUpload(other.handle, undefined);
+      expect(staged()).to.deep.equal([contentName(digest(bytes))]);
+      unlinkSync(join(directory, '.lockstep/staging', contentName(digest(bytes))));
+      const same = await beginLocal(bytes, { knownDigest: digest(bytes) });
+      await service.writeUpload(same.handle, range(0, bytes.length));
+      // A sync of what is dropped would be for nothing.
+      using _ = failingCalls('fdatasync', 'EIO');
+      expect((await service.finishUpload(same.handle, undefined))?.equals(digest(bytes))).to.equal(true);
+      expect(staged()).to.deep.equal([]);
+    });
 
     it('is refused where it is another one, or none', async () => {
       const bytes = Buffer.from('content');

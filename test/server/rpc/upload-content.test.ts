@@ -296,9 +296,9 @@ describe('UploadContent', () => {
 
   it('reads no file of this machine for who has not shown that he may (S41)', async () => {
     const content = randomBytes(10);
-    const upload = async (path: string, more: object = {}) => {
+    const upload = async (path: string, more: object = {}, knownDigest = Buffer.alloc(0)) => {
       const stream = new UploadStream(fixture.client);
-      const localFile = { path: Buffer.from(path), device: 1n, inode: 1n, proof: Buffer.alloc(32) };
+      const localFile = { path: Buffer.from(path), device: 1n, inode: 1n, proof: Buffer.alloc(32), knownDigest };
       await stream.send({ ...begin(randomBytes(16), content), localFile, ...more });
       return reasonOf(stream.close());
     };
@@ -306,6 +306,7 @@ describe('UploadContent', () => {
     expect(await upload('etc/hostname')).to.equal('INVALID_ARGUMENT');
     expect(await upload('')).to.equal('INVALID_ARGUMENT');
     expect(await upload('/etc\0/hostname')).to.equal('INVALID_ARGUMENT');
+    expect(await upload('/etc/hostname', {}, Buffer.alloc(31))).to.equal('INVALID_ARGUMENT');
     const basis = { basisDigest: digest(content), basisPath: 'basis' };
     expect(await upload('/etc/hostname', basis)).to.equal('INVALID_ARGUMENT');
     expect(fixture.replica.received.uploads).to.equal(0);

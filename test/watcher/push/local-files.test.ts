@@ -24,7 +24,8 @@ describe('LocalFiles', () => {
     // A name is bytes, one char each: this one is no UTF-8.
     const named = files?.name(uploadId, { path: 'd/\xff' as TreePath, dev: 3n, ino: 42n });
     const path = Buffer.concat([Buffer.from('/watched/d/'), Buffer.from([0xff])]);
-    expect(named).to.deep.equal({ path, device: 3n, inode: 42n, proof: localProof(key, uploadId, path) });
+    const knownDigest = new Uint8Array(0);
+    expect(named).to.deep.equal({ path, device: 3n, inode: 42n, proof: localProof(key, uploadId, path), knownDigest });
     const ofRoot = LocalFiles.open('/', keyPath)?.name(uploadId, { path: 'f' as TreePath, dev: 3n, ino: 1n });
     expect(ofRoot?.path.toString()).to.equal('/f');
   });

@@ -2,7 +2,7 @@
  * What becomes of a content when the server, the lease or the session fails it.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -336,6 +336,77 @@ describe('Uploads', () => {
       const change = () => writeFileSync(join(root, 'f'), randomBytes(1000));
       await start(having(bytes, undefined, change), { localFiles });
       expect(await outcomeOf(requestOf('f', bytes))).to.deep.equal({ type: 'changed' });
+    });
+
+    describe('where only the time may be new (E75)', () => {
+      const bytes = randomBytes(100_000);
+      const digest = new Uint8Array(digestOf('blake3', bytes));
+      const other = new Uint8Array(32).fill(1);
+      /** Of a file whose path the server has with this digest. */
+      const known = (before: Uint8Array): UploadRequest => ({
+        ...requestOf('f', bytes),
+        knownDigest: before,
+        before: { digest: before, sizeBytes: bytes.length },
+      });
+      const knownDigests = () =>
+        server.uploads.flatMap(({ localFile }) => (localFile === undefined ? [] : [localFile.knownDigest.length]));
+      /** A disk with no room for what may not be needed, and with room for nothing. */
+      const full = (isFull: (knownLength: number) => boolean): FakeServerScript => {
+        const { onUploadAnswer } = having(bytes);
+        return {
+          onUploadAnswer: (message) => {
+            const { localFile } = message;
+            if (localFile !== undefined && isFull(localFile.knownDigest.length)) throw error('NO_SPACE');
+            return onUploadAnswer?.(message) ?? [];
+          },
+        };
+      };
+
+      it('has the server find that out, and reads nothing itself', async () => {
+        await start(having(bytes), { localFiles });
+        content.read = () => expect.fail('it was read');
+        for (const before of [digest, other]) {
+          expect(await outcomeOf(known(before))).to.deep.equal({ type: 'done', digest, sentBytes: 0 });
+          expect(server.uploads[0]?.localFile?.knownDigest).to.deep.equal(Buffer.from(before));
+          server.uploads.length = 0;
+          results.length = 0;
+        }
+      });
+
+      it('reads it itself where the server has no room for a copy that may not be needed', async () => {
+        await start(
+          full((knownLength) => knownLength > 0),
+          { localFiles },
+        );
+        expect(await outcomeOf(known(digest))).to.deep.equal({ type: 'done', digest, sentBytes: 0 });
+        expect(knownDigests()).to.deep.equal([32]);
+        results.length = 0;
+        expect(await outcomeOf(known(other))).to.deep.equal({ type: 'done', digest, sentBytes: 0 });
+        expect(knownDigests()).to.deep.equal([32, 32, 0]);
+      });
+
+      it('says that there is no room for what is needed', async () => {
+        await start(
+          full(() => true),
+          { localFiles },
+        );
+        expect(await outcomeOf(known(other))).to.include({ type: 'failed', reason: 'NO_SPACE' });
+        expect(knownDigests()).to.deep.equal([32, 0]);
+      });
+
+      it('reads it first where it may be a copy of another file, or is so large that a copy would reach the disk', async () => {
+        await start(having(bytes), { localFiles });
+        const copy = { ...requestOf('copy', bytes), knownDigest: digest };
+        expect(await outcomeOf(copy)).to.deep.equal({ type: 'done', digest, sentBytes: 0 });
+        expect(server.uploads).to.deep.equal([]);
+        const large = requestOf('large', bytes);
+        truncateSync(join(root, 'large'), 2 ** 30 + 1);
+        const { size, mtimeNs, ctimeNs } = statSync(join(root, 'large'), { bigint: true });
+        const before = { digest: other, sizeBytes: Number(size) };
+        uploads.request({ ...large, sizeBytes: Number(size), mtimeNs, ctimeNs, knownDigest: other, before });
+        await eventually('the server reads it', () => knownDigests().length > 0);
+        expect(knownDigests()).to.deep.equal([0]);
+      });
     });
 
     it('sends what the server cannot read, and after several such files does not ask it again', async () => {

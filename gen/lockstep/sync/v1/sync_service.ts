@@ -341,6 +341,11 @@ export interface LocalFile {
    * AcquireLeaseResponse.local_key_path.
    */
   proof: Uint8Array;
+  /**
+   * A digest that the content may turn out to have, because the client believes that the folder has such a file. If it has, nothing is kept
+   * of what was read, and the digest in the answer tells so. Empty for none.
+   */
+  knownDigest: Uint8Array;
 }
 
 /** How far an upload is. */
@@ -2003,7 +2008,7 @@ export const UploadStep: MessageFns<UploadStep> = {
 };
 
 function createBaseLocalFile(): LocalFile {
-  return { path: new Uint8Array(0), device: 0n, inode: 0n, proof: new Uint8Array(0) };
+  return { path: new Uint8Array(0), device: 0n, inode: 0n, proof: new Uint8Array(0), knownDigest: new Uint8Array(0) };
 }
 
 export const LocalFile: MessageFns<LocalFile> = {
@@ -2025,6 +2030,9 @@ export const LocalFile: MessageFns<LocalFile> = {
     }
     if (message.proof.length !== 0) {
       writer.uint32(34).bytes(message.proof);
+    }
+    if (message.knownDigest.length !== 0) {
+      writer.uint32(42).bytes(message.knownDigest);
     }
     return writer;
   },
@@ -2074,6 +2082,14 @@ export const LocalFile: MessageFns<LocalFile> = {
             message.proof = reader.bytes();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.knownDigest = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2095,6 +2111,7 @@ export const LocalFile: MessageFns<LocalFile> = {
     message.device = (object.device !== undefined && object.device !== null) ? BigInt(object.device) : 0n;
     message.inode = (object.inode !== undefined && object.inode !== null) ? BigInt(object.inode) : 0n;
     message.proof = object.proof ?? new Uint8Array(0);
+    message.knownDigest = object.knownDigest ?? new Uint8Array(0);
     return message;
   },
 };
