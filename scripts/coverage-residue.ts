@@ -178,6 +178,7 @@ export const RESIDUE: readonly Residue[] = [
     ],
     'common/fs/sync-worker.ts': ['? CAN_SYNC : CANNOT_SYNC', "? error.code : 'EIO'", 'return true;'],
     'common/fs/free-space.ts': ['freeInodes: stats.files === 0n ? undefined'],
+    'common/fs/named-file.ts': ["code: 'EACCES' });"],
     'common/fs/own-handles.ts': ['} catch {'],
     'common/fs/path-reach.ts': [
       "if (SYSTEM === 'win32') return;",
@@ -208,6 +209,7 @@ export const RESIDUE: readonly Residue[] = [
   }),
   ...residueOf('No way on', {
     'clients/watcher/push/content-reader.ts': ['} finally {'],
+    'clients/watcher/push/local-files.ts': ['} finally {'],
     'clients/watcher/push/reconnect.ts': ['} finally {'],
     'clients/watcher/push/session.ts': ["throw new LockstepError('SERVER_UNREACHABLE', 'the server does not open"],
     'clients/watcher/push/signature-fetch.ts': ['} finally {'],

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { expect } from 'chai';
 import { openNamedFile } from '../../../common/fs/named-file.ts';
 import { errnoOf } from '../../../common/ops/errors.ts';
+import { failingCalls } from '../../support/failing-calls.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../../..');
 
@@ -31,7 +32,17 @@ describe('a file that a peer has named', () => {
     readSync(fd, bytes);
     closeSync(fd);
     expect(bytes.toString()).to.equal('content');
+  });
+
+  it('is closed again where it is not what is wanted, or that cannot be told', () => {
+    const closed: unknown[] = [];
+    using _counting = failingCalls('closeSync', 'EIO', (_, [fd]) => closed.push(fd) === 0);
     expect(openNamedFile(join(base, 'file'), () => false)).to.equal(undefined);
+    const unsure = (): never => {
+      throw new Error('not sure');
+    };
+    expect(() => openNamedFile(join(base, 'file'), unsure)).to.throw('not sure');
+    expect(closed).to.have.lengthOf(2);
   });
 
   it('is no directory, no FIFO, which nobody waits for, and no link', () => {

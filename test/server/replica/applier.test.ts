@@ -7,9 +7,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   truncateSync,
   unlinkSync,
@@ -44,15 +42,12 @@ import {
   treeOf,
 } from './support.ts';
 
-/** Open files of this process that have no name any more. */
-function deletedFiles(): number {
-  return readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`).endsWith(' (deleted)');
-    } catch {
-      return false; // Closed in this moment.
-    }
-  }).length;
+function isOpenOn([fd, inode]: [number, bigint]): boolean {
+  try {
+    return fstatSync(fd, { bigint: true }).ino === inode;
+  } catch {
+    return false;
+  }
 }
 
 describe('the applier', () => {
@@ -245,12 +240,15 @@ describe('the applier', () => {
     const LARGE = 16 * 2 ** 20;
     /** Of what was closed beside the thread: how many names and bytes it had then. */
     let freed: { nlink: number; size: number }[];
+    let closing: Map<number, bigint>;
     let spy: Disposable;
     beforeEach(() => {
       freed = [];
+      closing = new Map();
       spy = failingCalls('close', 'EIO', (_, [fd]) => {
-        const { nlink, size } = fstatSync(Number(fd));
-        freed.push({ nlink, size });
+        const { nlink, size, ino } = fstatSync(Number(fd), { bigint: true });
+        freed.push({ nlink: Number(nlink), size: Number(size) });
+        closing.set(Number(fd), ino);
         return false;
       });
     });
@@ -289,7 +287,7 @@ describe('the applier', () => {
       expect(freed).to.have.lengthOf(32);
       spy[Symbol.dispose]();
       spy = failingCalls('close', 'EIO');
-      await eventually('the others are closed', () => deletedFiles() === 0);
+      await eventually('the others are closed', () => ![...closing].some(isOpenOn));
       putLarge('a');
       replica.applyAll(remove('a'));
       spy[Symbol.dispose]();
