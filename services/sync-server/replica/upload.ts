@@ -20,6 +20,8 @@ import { breathe } from './steps.ts';
 const CHUNK_BYTES = 1024 * 1024;
 /** Of long ranges: what a thread is woken for should take longer than the waking. */
 const LARGE_CHUNK_BYTES = 4 * 1024 * 1024;
+/** What is hashed while the processor's cache still has it: a tenth less time than reading a long chunk first. */
+const CACHED_BYTES = 512 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
@@ -183,7 +185,7 @@ export class Upload {
     this.#assertOpen();
   }
 
-  /** While a chunk is written, it is hashed and the next one is read. */
+  /** While a chunk is written, the next one is read and hashed. */
   async #copyBeside(basisFd: number, offset: number, length: number): Promise<void> {
     const { fd } = this.#options;
     // Memory that is new costs as much as copying it.
@@ -194,7 +196,7 @@ export class Upload {
       for (let done = 0; done < length; done += LARGE_CHUNK_BYTES) {
         this.#assertOpen();
         const data = chunk.subarray(0, Math.min(LARGE_CHUNK_BYTES, length - done));
-        if (readFully(basisFd, data, 0, data.length, offset + done) < data.length) throw beyondTheBasis();
+        this.#readAndHash(basisFd, data, offset + done);
         await writing;
         this.#assertOpen();
         // What has zeros in it is written in pieces.
@@ -207,7 +209,6 @@ export class Upload {
           writing = undefined;
           this.#endsWithHole = writeSparsely(fd, data, this.#committedBytes);
         }
-        this.#hasher?.update(data);
         this.#committedBytes += data.length;
         [chunk, other] = [other, chunk];
         await breathe();
@@ -217,6 +218,14 @@ export class Upload {
       this.#beside = undefined;
     }
     this.#assertOpen();
+  }
+
+  #readAndHash(fd: number, chunk: Buffer, offset: number): void {
+    for (let done = 0; done < chunk.length; done += CACHED_BYTES) {
+      const piece = chunk.subarray(done, done + CACHED_BYTES);
+      if (readFully(fd, piece, 0, piece.length, offset + done) < piece.length) throw beyondTheBasis();
+      this.#hasher?.update(piece);
+    }
   }
 
   /** Zeros that did not even come: they are hashed, and nothing is written. */
