@@ -50,7 +50,11 @@ export function copySparsely(source: number, target: number): void {
   ftruncateSync(target, position);
 }
 
-function isCloned(source: number, target: number): boolean {
+/**
+ * Makes `target`, which is empty, a reflink of all of `source`: it has the same data at once, and takes no room of its own until either
+ * is written. False where the file system cannot, and between two of them. The target gets the mode of the source.
+ */
+export function isCloned(source: number, target: number): boolean {
   try {
     copyFileSync(handlePath(source), handlePath(target), constants.COPYFILE_FICLONE_FORCE);
     return true;

@@ -49,6 +49,11 @@ export function uploadName(uploadId: Buffer): string {
   return `u-${uploadId.toString('hex')}`;
 }
 
+/** Of an upload whose file began as a reflink of its basis, so that its length does not tell how far it is. */
+export function cloneName(uploadId: Buffer): string {
+  return `u-clone-${uploadId.toString('hex')}`;
+}
+
 let trashCount = 0;
 
 /** A name that no earlier process and no other call gives. */

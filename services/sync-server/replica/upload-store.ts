@@ -12,7 +12,7 @@ import { nameOf, parentOf } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile } from './applier-api.ts';
 import type { StagedUpload, StagedUploadBegin } from './content-api.ts';
 import { hasSameContent } from './disk-identity.ts';
-import { contentName, uploadName } from './layout.ts';
+import { cloneName, contentName, uploadName } from './layout.ts';
 import { openLocalFile } from './local-file.ts';
 import { hashInSteps } from './reconciler.ts';
 import type { UploadPart } from './replica.ts';
@@ -83,10 +83,14 @@ export class UploadStore {
       throw error;
     }
     const source = { basisFd, knownDigest, isResumable };
-    const upload = new Upload({ staging, name, fd, sizeBytes, digest, digestFunction, ...source, space });
+    const upload = new Upload({
+      ...{ staging, name, cloneName: cloneName(begin.uploadId) },
+      ...{ fd, sizeBytes, digest, digestFunction, ...source, space },
+    });
     this.#active.set(name, upload);
     try {
       if (exists && begin.resume) await upload.resume();
+      else upload.tryClone();
     } catch (error) {
       await upload.suspend();
       if (this.#active.get(name) === upload) this.#active.delete(name);

@@ -6,10 +6,10 @@ import { closeSync, ftruncateSync } from 'node:fs';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
 import { decompressLiterals } from '../../../common/content/literals.ts';
 import { zeroRuns } from '../../../common/content/zero-runs.ts';
-import { fdatasyncBeside } from '../../../common/fs/descriptor.ts';
+import { fchmod, fdatasyncBeside } from '../../../common/fs/descriptor.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
-import { readFully, writeFullyBeside } from '../../../common/fs/full-io.ts';
-import { writeSparsely } from '../../../common/fs/sparse-file.ts';
+import { readFully, writeFully, writeFullyBeside } from '../../../common/fs/full-io.ts';
+import { isCloned, writeSparsely } from '../../../common/fs/sparse-file.ts';
 import { statOf } from '../../../common/fs/stat.ts';
 import { errnoError, errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 import { contentName } from './layout.ts';
@@ -22,6 +22,8 @@ const CHUNK_BYTES = 1024 * 1024;
 const LARGE_CHUNK_BYTES = 4 * 1024 * 1024;
 /** What is hashed while the processor's cache still has it: a tenth less time than reading a long chunk first. */
 const CACHED_BYTES = 512 * 1024;
+/** Of smaller files the range is written as quickly as shared. */
+const MIN_CLONED_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Above what the protocol allows in one message, so that a bomb is refused before it is unpacked (S22). */
 const MAX_PART_BYTES = 16 * 1024 * 1024;
@@ -29,6 +31,8 @@ const MAX_PART_BYTES = 16 * 1024 * 1024;
 export interface UploadOptions {
   readonly staging: Directory;
   readonly name: string;
+  /** For as long as more is staged than was committed. */
+  readonly cloneName: string;
   readonly fd: number;
   readonly sizeBytes: number;
   /** Announced at the beginning. */
@@ -46,12 +50,15 @@ export interface UploadOptions {
 export class Upload {
   readonly name: string;
   readonly #options: UploadOptions;
+  #stagedName: string;
   #committedBytes = 0;
   /** Undefined after a write failed in the middle: then what is staged is hashed again. */
   #hasher: ContentHasher | undefined;
   #usesBasis = false;
   /** The last bytes were zeros, which were left out. */
   #endsWithHole = false;
+  /** Behind what is committed, the staged file has what the basis has there. */
+  #isClone = false;
   #isOpen = true;
   /** What reads and writes the descriptors beside this thread. */
   #beside: Promise<void> | undefined;
@@ -63,11 +70,23 @@ export class Upload {
   constructor(options: UploadOptions) {
     this.#options = options;
     this.name = options.name;
+    this.#stagedName = options.name;
     this.#hasher = new ContentHasher(options.digestFunction);
   }
 
   get committedBytes(): number {
     return this.#committedBytes;
+  }
+
+  /** Begins with all of the basis where the file system has reflinks: ranges that stay where they are need not be written (E20). */
+  tryClone(): void {
+    const { basisFd, fd, sizeBytes, cloneName } = this.#options;
+    if (basisFd === undefined || sizeBytes < MIN_CLONED_BYTES) return;
+    // First of all: after a crash nobody may take its length for what has arrived.
+    this.#stageAs(cloneName);
+    this.#isClone = isCloned(basisFd, fd);
+    if (this.#isClone) fchmod(fd, 0o600);
+    else this.#stageAs(this.name);
   }
 
   /** Counts what a broken upload has staged, after hashing it again (E101). */
@@ -140,6 +159,7 @@ export class Upload {
       this.drop();
       return digest;
     }
+    this.#leaveClone();
     try {
       await fdatasyncBeside(fd);
     } catch (error) {
@@ -149,8 +169,9 @@ export class Upload {
     }
     this.#assertOpen();
     // The same content may have come another way, and be on its way into the tree: that one must not be replaced.
-    if (staging.lstat(contentName(digest)) === undefined) staging.rename(this.name, staging, contentName(digest));
-    else staging.unlink(this.name);
+    if (staging.lstat(contentName(digest)) === undefined)
+      staging.rename(this.#stagedName, staging, contentName(digest));
+    else staging.unlink(this.#stagedName);
     staging.sync();
     this.#close();
     return digest;
@@ -159,13 +180,18 @@ export class Upload {
   /** What is staged stays for resumption, if it can. Resolves when nothing of this upload is written any more. May be called again. */
   suspend(): Promise<void> {
     if (this.#options.isResumable === false) this.drop();
-    else this.#close();
+    else if (this.#isOpen && this.#stagedName !== this.name) {
+      this.#leaveClone();
+      this.#stageAs(this.name);
+    }
+    this.#close();
     return this.#closed;
   }
 
   /** Removes what is staged. */
   drop(): void {
-    if (this.#isOpen && this.#options.staging.lstat(this.name) !== undefined) this.#options.staging.unlink(this.name);
+    const { staging } = this.#options;
+    if (this.#isOpen && staging.lstat(this.#stagedName) !== undefined) staging.unlink(this.#stagedName);
     this.#close();
   }
 
@@ -177,12 +203,29 @@ export class Upload {
     const { basisFd } = this.#options;
     if (basisFd === undefined) throw new LockstepError('BASIS_MISMATCH', 'the basis is not there with this digest');
     this.#usesBasis = true;
+    if (this.#isClone && offset === this.#committedBytes) return this.#keep(length);
+    this.#leaveClone();
     if (length > LARGE_CHUNK_BYTES) return this.#copyBeside(basisFd, offset, length);
     const chunk = Buffer.allocUnsafeSlow(length);
     if (readFully(basisFd, chunk, 0, length, offset) < length) throw beyondTheBasis();
     this.#append(chunk);
     await breathe();
     this.#assertOpen();
+  }
+
+  /** What is there already, as a reflink: it is read as what it is now, whatever the basis has become. */
+  async #keep(length: number): Promise<void> {
+    const chunk = Buffer.allocUnsafeSlow(Math.min(CACHED_BYTES, length));
+    for (let done = 0; done < length; ) {
+      const turnEnd = Math.min(length, done + LARGE_CHUNK_BYTES);
+      for (; done < turnEnd; done += chunk.length) {
+        const piece = chunk.subarray(0, Math.min(chunk.length, length - done));
+        this.#readAndHash(this.#options.fd, piece, this.#committedBytes);
+        this.#committedBytes += piece.length;
+      }
+      await breathe();
+      this.#assertOpen();
+    }
   }
 
   /** While a chunk is written, the next one is read and hashed. */
@@ -230,6 +273,7 @@ export class Upload {
 
   /** Zeros that did not even come: they are hashed, and nothing is written. */
   async #skip(zeroBytes: number): Promise<void> {
+    this.#leaveClone();
     for (let done = 0; done < zeroBytes; ) {
       const count = Math.min(ZEROS.length, zeroBytes - done);
       this.#hasher?.update(ZEROS.subarray(0, count));
@@ -243,7 +287,10 @@ export class Upload {
 
   #append(data: Uint8Array): void {
     if (data.length === 0) return;
-    this.#endsWithHole = writeSparsely(this.#options.fd, data, this.#committedBytes);
+    const { fd } = this.#options;
+    // A hole can only be left where nothing was.
+    if (this.#isClone) writeFully(fd, data, 0, data.length, this.#committedBytes);
+    else this.#endsWithHole = writeSparsely(fd, data, this.#committedBytes);
     this.#committedBytes += data.length;
     this.#hasher?.update(data);
   }
@@ -265,10 +312,23 @@ export class Upload {
     this.#committedBytes = done;
   }
 
+  #stageAs(name: string): void {
+    const { staging } = this.#options;
+    if (this.#stagedName !== name) staging.rename(this.#stagedName, staging, name);
+    this.#stagedName = name;
+  }
+
+  /** From here on what is committed is all that is staged. */
+  #leaveClone(): void {
+    if (this.#isClone) ftruncateSync(this.#options.fd, this.#committedBytes);
+    this.#isClone = false;
+  }
+
   #cutBack(lengthBytes: number): void {
     this.#hasher = undefined;
     this.#committedBytes = lengthBytes;
     this.#endsWithHole = false;
+    this.#isClone = false;
     if (this.#isOpen) ftruncateSync(this.#options.fd, lengthBytes);
   }
 

@@ -24,13 +24,14 @@ import { ROOT } from '../../../common/tree/tree-path.ts';
 import type { LocatedFile } from '../../../services/sync-server/replica/applier-api.ts';
 import type { StagedUploadBegin } from '../../../services/sync-server/replica/content-api.ts';
 import { ContentService } from '../../../services/sync-server/replica/content-service.ts';
-import { contentName } from '../../../services/sync-server/replica/layout.ts';
+import { cloneName, contentName } from '../../../services/sync-server/replica/layout.ts';
 import type { LocalFile, UploadPart } from '../../../services/sync-server/replica/replica.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
 import { allocatedBytes, onlyWithHoles, writeWithHoles } from '../../support/holes.ts';
 import { reasonOf } from '../../support/sync-fixture.ts';
+import { withReflinks } from '../../support/reflinks.ts';
 import { CollectedLog, p, removeDirectory, settingsFor, temporaryDirectory } from './support.ts';
 
 const digest = (content: Buffer) => digestOf('blake3', content);
@@ -59,9 +60,10 @@ describe('ContentService', () => {
     removeDirectory(directory);
   });
 
+  const uploadId = (id: number) => Buffer.alloc(16, id);
   const begin = (id: number, sizeBytes: number, more: Partial<StagedUploadBegin> = {}) =>
     service.beginUpload({
-      uploadId: Buffer.alloc(16, id),
+      uploadId: uploadId(id),
       sizeBytes,
       digest: undefined,
       resume: false,
@@ -497,6 +499,109 @@ describe('ContentService', () => {
       await service.writeUpload(again.handle, range(0, 6_000_000));
       await service.suspendUpload(again.handle);
       expect(staged()).to.deep.equal([]);
+    });
+  });
+
+  describe('where the file system has reflinks', () => {
+    const basis = randomBytes(9_000_000);
+    const BLOCK = 1_000_000;
+    const copy = (offset: number, length: number, dataBytes = 0, zeroBytes = 0) => ({
+      ...{ copyOffsetBytes: offset, copyLengthBytes: length, dataBytes, zeroBytes },
+    });
+    const steps = (...steps: ReturnType<typeof copy>[]) => ({ steps });
+    const stagedContent = (content: Buffer) =>
+      readFileSync(join(directory, '.lockstep/staging', contentName(digest(content))));
+    let file: LocatedFile;
+    let reflinks: ReturnType<typeof withReflinks>;
+    beforeEach(() => {
+      file = located('old', basis, () => writeFileSync(join(directory, 'old'), basis, { mode: 0o644 }));
+      reflinks = withReflinks();
+    });
+    afterEach(() => reflinks[Symbol.dispose]());
+
+    it('shares what stays where it is, and writes only what is new', async () => {
+      // Zeros over data: they cannot be left out.
+      const edit = Buffer.concat([Buffer.from('edit'), Buffer.alloc(100_000)]);
+      const content = Buffer.concat([basis.subarray(0, 5 * BLOCK), edit, basis.subarray(5 * BLOCK + edit.length)]);
+      const { handle } = await begin(1, content.length, { basis: file });
+      expect(reflinks.count).to.equal(1);
+      let writtenBytes = 0;
+      using _ = failingCalls('writeSync', 'EIO', (_, [, , , length]) => {
+        writtenBytes += Number(length);
+        return false;
+      });
+      const ranges = steps(copy(0, 5 * BLOCK, edit.length), copy(5 * BLOCK + edit.length, 4 * BLOCK - edit.length));
+      expect(await service.writeUpload(handle, part(0, edit, ranges))).to.equal(content.length);
+      await service.finishUpload(handle, digest(content));
+      expect(writtenBytes).to.equal(edit.length);
+      expect(stagedContent(content).equals(content)).to.equal(true);
+      expect(statSync(join(directory, '.lockstep/staging', contentName(digest(content)))).mode & 0o777).to.equal(0o600);
+    });
+
+    it('copies what has moved, leaves holes there, and ends where the content does', async () => {
+      const parts = [basis.subarray(0, BLOCK), Buffer.from('more'), basis.subarray(BLOCK, 2 * BLOCK)];
+      const content = Buffer.concat([...parts, Buffer.alloc(2 * BLOCK), basis.subarray(0, 5 * BLOCK)]);
+      const { handle } = await begin(1, content.length, { basis: file });
+      const ranges = steps(copy(0, BLOCK, 4), copy(BLOCK, BLOCK), copy(0, 0, 0, 2 * BLOCK), copy(0, 5 * BLOCK));
+      await service.writeUpload(handle, part(0, Buffer.from('more'), ranges));
+      await service.finishUpload(handle, digest(content));
+      expect(stagedContent(content).equals(content)).to.equal(true);
+      const shorter = basis.subarray(0, 2 * BLOCK);
+      const cut = await begin(2, shorter.length, { basis: file });
+      await service.writeUpload(cut.handle, part(0, Buffer.alloc(0), steps(copy(0, shorter.length))));
+      await service.finishUpload(cut.handle, digest(shorter));
+      expect(stagedContent(shorter).equals(shorter)).to.equal(true);
+      expect(reflinks.count).to.equal(2);
+    });
+
+    it('counts what has arrived, not what is shared, when it goes on (E101)', async () => {
+      const ranges = (offset: number, length: number) => part(offset, Buffer.alloc(0), steps(copy(offset, length)));
+      const { handle } = await begin(1, basis.length, { basis: file });
+      await service.writeUpload(handle, ranges(0, 2 * BLOCK));
+      const [whileOpen] = staged();
+      expect(whileOpen).to.match(/^u-clone-/);
+      await service.suspendUpload(handle);
+      expect(staged()).to.deep.equal([whileOpen?.replace('clone-', '')]);
+      const again = await begin(1, basis.length, { basis: file, resume: true });
+      expect(again.committedSizeBytes).to.equal(2 * BLOCK);
+      await service.writeUpload(again.handle, ranges(2 * BLOCK, 7 * BLOCK));
+      await service.finishUpload(again.handle, digest(basis));
+      expect(stagedContent(basis).equals(basis)).to.equal(true);
+    });
+
+    it('begins anew after a crash, over what that left behind', async () => {
+      const left = cloneName(uploadId(1));
+      writeFileSync(join(directory, '.lockstep/staging', left), basis);
+      const content = Buffer.concat([Buffer.from('NEW'), basis.subarray(3)]);
+      const { handle, committedSizeBytes } = await begin(1, basis.length, { basis: file, resume: true });
+      expect(committedSizeBytes).to.equal(0);
+      expect(staged()).to.deep.equal([left]);
+      await service.writeUpload(handle, part(0, Buffer.from('NEW')));
+      await service.writeUpload(handle, part(3, Buffer.alloc(0), steps(copy(3, basis.length - 3))));
+      await service.finishUpload(handle, digest(content));
+      expect(stagedContent(content).equals(content)).to.equal(true);
+    });
+
+    it('goes on behind a write that failed, with nothing shared any more', async () => {
+      const content = Buffer.concat([basis.subarray(0, 2 * BLOCK), Buffer.from('literal'), basis.subarray(2 * BLOCK)]);
+      const { handle } = await begin(1, content.length, { basis: file });
+      await service.writeUpload(handle, part(0, Buffer.alloc(0), steps(copy(0, 2 * BLOCK))));
+      const rest = part(2 * BLOCK, Buffer.from('literal'), steps(copy(0, 0, 7), copy(2 * BLOCK, 7 * BLOCK)));
+      {
+        using _ = failingCalls('writeSync', 'ENOSPC');
+        expect(await reasonOf(service.writeUpload(handle, rest))).to.equal('NO_SPACE');
+      }
+      await service.writeUpload(handle, rest);
+      await service.finishUpload(handle, digest(content));
+      expect(stagedContent(content).equals(content)).to.equal(true);
+    });
+
+    it('has the digest of what it shares, not of what the file has become', async () => {
+      const { handle } = await begin(1, basis.length, { basis: file });
+      writeFileSync(join(directory, 'old'), randomBytes(basis.length));
+      await service.writeUpload(handle, part(0, Buffer.alloc(0), steps(copy(0, basis.length))));
+      await service.finishUpload(handle, digest(basis));
+      expect(stagedContent(basis).equals(basis)).to.equal(true);
     });
   });
 });
