@@ -157,7 +157,7 @@ export class Directory {
 
   /**
    * Creates a file with another one's content, as a reflink or inside the kernel where the file system can; mode 0600.
-   * Returns it open for reading and writing; the caller closes it. While it is copied it has the source's mode, so
+   * Returns it open for reading and writing; the caller closes it. While it is copied it has the source's mode and owner, so
    * the directory must be one that strangers cannot enter. Whether the content is the expected one is for the
    * caller to check: the source may change meanwhile. On an error nothing stays behind.
    */

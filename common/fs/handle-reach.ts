@@ -2,11 +2,12 @@
  * Directories through their handles. Node has no openat(2) (nodejs/node#31110). On Linux `/proc/self/fd/N/name` is one: it
  * starts at the open directory, wherever that is now, so nobody can redirect it by swapping a parent for a link.
  */
-import { chmodSync, chownSync, closeSync, constants, copyFileSync, openSync, readlinkSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, constants, openSync, readlinkSync, statSync } from 'node:fs';
 import { LockstepError } from '../ops/errors.ts';
 import { displayPath, type TreePath } from '../tree/tree-path.ts';
 import { systemPath } from './component.ts';
 import { syncFd } from './full-io.ts';
+import { copyByKernel } from './kernel-copy.ts';
 import type { Reach } from './reach.ts';
 import { handlePath } from './own-handles.ts';
 import { type InodeKind, type Stat, statOf } from './stat.ts';
@@ -96,7 +97,7 @@ export class HandleReach implements Reach {
   }
 
   copyContent(source: number, target: number): void {
-    copyFileSync(handlePath(source), handlePath(target), constants.COPYFILE_FICLONE);
+    copyByKernel(source, target, constants.COPYFILE_FICLONE);
   }
 
   sync(): void {

@@ -2,11 +2,11 @@
  * Contents written so that zeros take no room: they are left out, and read as zeros because nothing was ever there (E20). Node
  * can neither ask where a file's holes are nor make one, so that zeros are found by looking at them. Knows no paths.
  */
-import { constants, copyFileSync, fstatSync, ftruncateSync } from 'node:fs';
+import { constants, fstatSync, ftruncateSync } from 'node:fs';
 import { zeroRuns } from '../content/zero-runs.ts';
 import { errnoOf } from '../ops/errors.ts';
 import { readFully, writeFully } from './full-io.ts';
-import { handlePath } from './own-handles.ts';
+import { copyByKernel } from './kernel-copy.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 /** The unit of `st_blocks`, whatever the file system's own is (POSIX, sys/stat.h). */
@@ -52,11 +52,11 @@ export function copySparsely(source: number, target: number): void {
 
 /**
  * Makes `target`, which is empty, a reflink of all of `source`: it has the same data at once, and takes no room of its own until either
- * is written. False where the file system cannot, and between two of them. The target gets the mode of the source.
+ * is written. False where the file system cannot, and between two of them.
  */
 export function isCloned(source: number, target: number): boolean {
   try {
-    copyFileSync(handlePath(source), handlePath(target), constants.COPYFILE_FICLONE_FORCE);
+    copyByKernel(source, target, constants.COPYFILE_FICLONE_FORCE);
     return true;
   } catch (error) {
     // Mostly a file system without reflinks. Whatever else it is, copying meets it again.

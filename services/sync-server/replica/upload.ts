@@ -6,7 +6,7 @@ import { closeSync, ftruncateSync } from 'node:fs';
 import { ContentHasher, type Digest, type DigestFunction } from '../../../common/content/digest.ts';
 import { decompressLiterals } from '../../../common/content/literals.ts';
 import { zeroRuns } from '../../../common/content/zero-runs.ts';
-import { fchmod, fdatasyncBeside } from '../../../common/fs/descriptor.ts';
+import { fdatasyncBeside } from '../../../common/fs/descriptor.ts';
 import type { Directory } from '../../../common/fs/directory.ts';
 import { readFully, writeFully, writeFullyBeside } from '../../../common/fs/full-io.ts';
 import { isCloned, writeSparsely } from '../../../common/fs/sparse-file.ts';
@@ -85,8 +85,7 @@ export class Upload {
     // First of all: after a crash nobody may take its length for what has arrived.
     this.#stageAs(cloneName);
     this.#isClone = isCloned(basisFd, fd);
-    if (this.#isClone) fchmod(fd, 0o600);
-    else this.#stageAs(this.name);
+    if (!this.#isClone) this.#stageAs(this.name);
   }
 
   /** Counts what a broken upload has staged, after hashing it again (E101). */

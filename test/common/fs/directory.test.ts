@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   closeSync,
   fstatSync,
   lstatSync,
@@ -10,6 +11,7 @@ import {
   readSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -258,6 +260,21 @@ for (const way of WAYS)
           expect(into.toString()).to.equal('content');
           closeSync(fd);
           expect(directory.lstat(name)).to.include({ mode: 0o600, sizeBytes: 7 });
+        }
+      });
+
+      it('makes no copy that belongs to others, nor one with set-id bits (E73)', function () {
+        if (process.geteuid?.() !== 0) skipBecause(this, 'only root may give files to others');
+        create('dense', 'content');
+        create('sparse', '');
+        truncateSync(onDisk('sparse'), 2 ** 20);
+        const { uid, gid } = statSync(onDisk('dense'));
+        for (const name of ['dense', 'sparse']) {
+          chownSync(onDisk(name), 7001, 7002);
+          chmodSync(onDisk(name), 0o6755);
+          closeSync(directory.copyFileFrom({ directory, name }, `${name} copy`));
+          const copy = statSync(onDisk(`${name} copy`));
+          expect([copy.uid, copy.gid, copy.mode & 0o7777], name).to.deep.equal([uid, gid, 0o600]);
         }
       });
 

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
+  chownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -31,6 +32,7 @@ import { eventually } from '../../support/eventually.ts';
 import { failingCalls } from '../../support/failing-calls.ts';
 import { allocatedBytes, onlyWithHoles, writeWithHoles } from '../../support/holes.ts';
 import { reasonOf } from '../../support/sync-fixture.ts';
+import { skipBecause } from '../../support/pair-hooks.ts';
 import { withReflinks } from '../../support/reflinks.ts';
 import { CollectedLog, p, removeDirectory, settingsFor, temporaryDirectory } from './support.ts';
 
@@ -192,7 +194,8 @@ describe('ContentService', () => {
       await service.writeUpload(again.handle, part(4_000_000, content.subarray(4_000_000, 4_100_000)));
       await service.writeUpload(again.handle, part(4_100_000, content.subarray(4_100_000)));
       await service.finishUpload(again.handle, digest(content));
-      expect(allocated()).to.equal(4096);
+      // The block where the first part ends is one of its own on btrfs, which writes what it cuts.
+      expect(allocated()).to.be.oneOf([4096, 2 * 4096]);
     });
 
     it('writes nothing for zeros that come as a number, nor counts them against free space (E20, E87)', async () => {
@@ -468,6 +471,7 @@ describe('ContentService', () => {
       const { handle } = await beginLocal(Buffer.from('content'));
       await service.writeUpload(handle, range(0, 7));
       expect(await reasonOf(service.finishUpload(handle, digest(Buffer.from('another'))))).to.equal('BASIS_MISMATCH');
+      using _ = failingCalls('copyFileSync', 'ENOTSUP');
       const again = await beginLocal(content);
       truncateSync(join(other, 'file'), 1000);
       expect(await reasonOf(service.writeUpload(again.handle, range(0, length)))).to.equal('BASIS_MISMATCH');
@@ -477,6 +481,7 @@ describe('ContentService', () => {
 
     it('goes on after a write that failed beside the reading', async () => {
       const bytes = randomBytes(9_000_000);
+      using _noReflinks = failingCalls('copyFileSync', 'ENOTSUP');
       const { handle } = await beginLocal(bytes);
       for (const [errno, reason] of [
         ['ENOSPC', 'NO_SPACE'],
@@ -536,6 +541,27 @@ describe('ContentService', () => {
       expect(writtenBytes).to.equal(edit.length);
       expect(stagedContent(content).equals(content)).to.equal(true);
       expect(statSync(join(directory, '.lockstep/staging', contentName(digest(content)))).mode & 0o777).to.equal(0o600);
+    });
+
+    it('is nobody else’s, and has no set-id bits, because of the basis (E73)', async function () {
+      if (process.geteuid?.() !== 0) skipBecause(this, 'only root may give files to others');
+      const given = located('given', basis, () => {
+        writeFileSync(join(directory, 'given'), basis);
+        chownSync(join(directory, 'given'), 7001, 7002);
+        chmodSync(join(directory, 'given'), 0o6755);
+      });
+      const looks = async (id: number) => {
+        const { handle } = await begin(id, basis.length, { basis: given });
+        const { uid, gid, mode } = statSync(join(directory, '.lockstep/staging', staged()[0] ?? ''));
+        await service.suspendUpload(handle);
+        unlinkSync(join(directory, '.lockstep/staging', staged()[0] ?? ''));
+        return [uid, gid, mode & 0o7777];
+      };
+      const own = [process.getuid?.(), process.getgid?.(), 0o600];
+      expect(await looks(1)).to.deep.equal(own);
+      // Where there are none it is tried nevertheless.
+      reflinks[Symbol.dispose]();
+      expect(await looks(2)).to.deep.equal(own);
     });
 
     it('copies what has moved, leaves holes there, and ends where the content does', async () => {
