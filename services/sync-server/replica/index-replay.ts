@@ -9,6 +9,7 @@ import { nowNs, withLaterCtime } from './disk-identity.ts';
 
 /** @throws LockstepError PARENT_MISSING, ENTRY_NOT_FOUND … when index and log do not fit together */
 export function replayOnIndex(index: TreeIndex, change: Change): void {
+  if (change.operation === 'link') index.keepInodes();
   switch (change.operation) {
     case 'put':
     case 'link':

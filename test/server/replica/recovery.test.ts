@@ -563,6 +563,36 @@ describe('recovery', () => {
     }
   });
 
+  it('knows a file by all of its names, wherever the first link was cut off (F01, E19)', () => {
+    const changes = [put('a', '1'), link('b', 'a', fileEntry('a', '1')), mkdir('d'), put('e', '2')];
+    const batchId = Buffer.alloc(16, 1);
+    for (let at = 0, isCut = true; isCut; at++) {
+      const directory = temporaryDirectory('/dev/shm');
+      try {
+        let plan = new CrashPlan(Number.POSITIVE_INFINITY);
+        let replica = TestReplica.open(directory, { crashPoint: (step) => plan.crashPoint(step) });
+        plan = new CrashPlan(at);
+        isCut = false;
+        try {
+          replica.group([replica.incoming(changes, { batchId })]);
+        } catch (error) {
+          if (!(error instanceof Crash)) throw error;
+          isCut = true;
+        }
+        replica.close();
+        replica = TestReplica.open(directory);
+        replica.group([replica.incoming(changes, { batchId })]);
+        // The other name's time of change is a new one then, within the same group.
+        const next = replica.group([replica.incoming([put('b', '3'), remove('a')])]);
+        expect(next.drifted, `cut off at step ${at}`).to.deep.equal([]);
+        expect([...treeOf(directory).keys()], `cut off at step ${at}`).to.deep.equal(['b', 'd', 'e']);
+        replica.close();
+      } finally {
+        removeDirectory(directory);
+      }
+    }
+  });
+
   it('goes on above all revisions that are known of, when index and log are lost (E91)', () => {
     const directory = temporaryDirectory('/dev/shm');
     const state = join(directory, '.lockstep');
