@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
 import { toWirePath } from '../../../common/tree/tree-path.ts';
@@ -288,6 +289,8 @@ describe('the applier', () => {
       spy[Symbol.dispose]();
       spy = failingCalls('close', 'EIO');
       await eventually('the others are closed', () => ![...closing].some(isOpenOn));
+      // What is closed is heard of in the next turn.
+      await setImmediate();
       putLarge('a');
       replica.applyAll(remove('a'));
       spy[Symbol.dispose]();
