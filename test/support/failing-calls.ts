@@ -13,16 +13,25 @@ export function failingCalls(
   errno: string,
   when: (number: number, parameters: readonly unknown[]) => boolean = () => true,
 ): Disposable {
+  let number = 0;
+  return replacedCall(name, (call, parameters) => {
+    if (when(++number, parameters)) throw Object.assign(new Error(`${errno}: made to fail, ${name}`), { code: errno });
+    return call(parameters);
+  });
+}
+
+/** Until it is disposed, `instead` is called with the function's arguments; it may make the call. */
+export function replacedCall(
+  name: keyof typeof fs,
+  instead: (call: (parameters: readonly unknown[]) => unknown, parameters: readonly unknown[]) => unknown,
+): Disposable {
   const original: unknown = Reflect.get(fs, name);
   if (typeof original !== 'function') throw new Error(`node:fs has no function ${name}`);
-  let number = 0;
   const replace = (value: unknown): void => {
     Reflect.set(fs, name, value);
     syncBuiltinESMExports();
   };
-  replace((...parameters: readonly unknown[]): unknown => {
-    if (when(++number, parameters)) throw Object.assign(new Error(`${errno}: made to fail, ${name}`), { code: errno });
-    return Reflect.apply(original, fs, parameters);
-  });
+  const call = (parameters: readonly unknown[]): unknown => Reflect.apply(original, fs, parameters);
+  replace((...parameters: readonly unknown[]): unknown => instead(call, parameters));
   return { [Symbol.dispose]: () => replace(original) };
 }

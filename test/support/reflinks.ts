@@ -1,26 +1,21 @@
 /**
  * A file system with reflinks, for whatever runs in the test's own thread: what is to be one is copied.
  */
-import fs, { constants } from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
+import { constants } from 'node:fs';
+import { replacedCall } from './failing-calls.ts';
 
 /** Until it is disposed. `count` tells how many there were. */
 export function withReflinks(): Disposable & { readonly count: number } {
-  const original = fs.copyFileSync;
-  const replace = (value: typeof original): void => {
-    fs.copyFileSync = value;
-    syncBuiltinESMExports();
-  };
   let count = 0;
-  replace((source, target, mode = 0) => {
-    const isReflink = (mode & constants.COPYFILE_FICLONE_FORCE) !== 0;
-    if (isReflink) count++;
-    original(source, target, isReflink ? 0 : mode);
+  const replaced = replacedCall('copyFileSync', (call, [source, target, flag]) => {
+    if (flag !== constants.COPYFILE_FICLONE_FORCE) return call([source, target, flag]);
+    count++;
+    return call([source, target]);
   });
   return {
     get count() {
       return count;
     },
-    [Symbol.dispose]: () => replace(original),
+    [Symbol.dispose]: () => replaced[Symbol.dispose](),
   };
 }

@@ -4,10 +4,10 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { saveCompiledCode } from '../../../common/ops/compile-cache.ts';
-import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
+import { LockstepError } from '../../../common/ops/errors.ts';
 import type { TreePath } from '../../../common/tree/tree-path.ts';
 import { Claim, type LookAheadData, type LookedAhead, WAITING_NAMES, type WantedDirectory } from './look-ahead.ts';
-import { packDirectory, type PackedDirectory, STAT_BYTES } from './seen-directory.ts';
+import { orUnseen, packDirectory, type PackedDirectory, STAT_BYTES } from './seen-directory.ts';
 
 /** Names in one message: each message costs the scan some 20 microseconds. */
 const NAMES_PER_MESSAGE = 256;
@@ -92,14 +92,4 @@ function look(path: TreePath): PackedDirectory | undefined {
     if (directory === undefined || names === undefined || names.length > maxWaitingNames) return undefined;
     return packDirectory(names.sort(), (name) => orUnseen(() => directory.lstat(name)));
   });
-}
-
-/** The scan meets the same error, and tells of it. */
-function orUnseen<T>(see: () => T | undefined): T | undefined {
-  try {
-    return see();
-  } catch (error) {
-    if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
-    return undefined;
-  }
 }

@@ -15,7 +15,7 @@ import type { Difference, Observed } from '../plan/difference.ts';
 import { ASIDE_PREFIX } from '../plan/plan.ts';
 import { ExactNames } from './exact-names.ts';
 import type { LocalOwners } from './local-owners.ts';
-import { packDirectory, SeenDirectory } from './seen-directory.ts';
+import { orUnseen, packDirectory, SeenDirectory } from './seen-directory.ts';
 
 export interface ScannerOptions {
   readonly root: SafeRoot;
@@ -105,8 +105,11 @@ export class Scanner {
       }
       // Where the index has nothing, all is looked at once only.
       const mayBeAsKnown = settledLook !== undefined || index.hasChildren(path);
-      const all = mayBeAsKnown && names.length <= MAX_PACKED_NAMES ? seeAll(directory, names) : undefined;
-      return new DirectoryScan(this, path, names, index, all, settledLook);
+      const all =
+        mayBeAsKnown && names.length <= MAX_PACKED_NAMES
+          ? packDirectory(names, (name) => orUnseen(() => directory.lstat(name)))
+          : undefined;
+      return new DirectoryScan(this, path, names, index, all && new SeenDirectory(all), settledLook);
     } catch (error) {
       this.#reportUnreadable(path, error, unlisted);
       return undefined;
@@ -496,19 +499,6 @@ export class DirectoryScan {
 }
 
 const ROWS_PER_PAGE = 1000;
-
-/** What cannot be looked at is looked at again, and reported then. */
-function seeAll(directory: Directory, names: readonly string[]): SeenDirectory {
-  const statOf = (name: string) => {
-    try {
-      return directory.lstat(name);
-    } catch (error) {
-      if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
-      return undefined;
-    }
-  };
-  return new SeenDirectory(packDirectory(names, statOf));
-}
 
 /** Only the owner differs, of which the quick check knows nothing: what it says of the content holds. */
 function withContentOf(before: IndexedEntry | undefined, now: Observed | undefined): Observed | undefined {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { InodeKind, Stat } from '../../../common/fs/stat.ts';
+import { errnoOf, LockstepError } from '../../../common/ops/errors.ts';
 
 /** Can be in no name. */
 const SEPARATOR = '/';
@@ -53,6 +54,16 @@ export function packDirectory(names: readonly string[], statOf: (name: string) =
   }
   const joined = names.join(SEPARATOR);
   return { names: joined, stats, look: lookOf(joined, stats) };
+}
+
+/** For `statOf`, and the listing: the scan meets the same error, and tells of it. */
+export function orUnseen<T>(see: () => T | undefined): T | undefined {
+  try {
+    return see();
+  } catch (error) {
+    if (errnoOf(error) === undefined && !(error instanceof LockstepError)) throw error;
+    return undefined;
+  }
 }
 
 function lookOf(names: string, stats: ArrayBuffer): string {

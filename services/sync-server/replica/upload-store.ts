@@ -82,10 +82,9 @@ export class UploadStore {
       closeSync(fd);
       throw error;
     }
-    const source = { basisFd, knownDigest, isResumable };
     const upload = new Upload({
-      ...{ staging, name, cloneName: cloneName(begin.uploadId) },
-      ...{ fd, sizeBytes, digest, digestFunction, ...source, space },
+      ...{ staging, name, cloneName: cloneName(begin.uploadId), fd, basisFd, space },
+      ...{ sizeBytes, digest, knownDigest, digestFunction, isResumable },
     });
     this.#active.set(name, upload);
     try {

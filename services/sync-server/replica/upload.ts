@@ -50,7 +50,6 @@ export interface UploadOptions {
 export class Upload {
   readonly name: string;
   readonly #options: UploadOptions;
-  #stagedName: string;
   #committedBytes = 0;
   /** Undefined after a write failed in the middle: then what is staged is hashed again. */
   #hasher: ContentHasher | undefined;
@@ -70,7 +69,6 @@ export class Upload {
   constructor(options: UploadOptions) {
     this.#options = options;
     this.name = options.name;
-    this.#stagedName = options.name;
     this.#hasher = new ContentHasher(options.digestFunction);
   }
 
@@ -80,12 +78,12 @@ export class Upload {
 
   /** Begins with all of the basis where the file system has reflinks: ranges that stay where they are need not be written (E20). */
   tryClone(): void {
-    const { basisFd, fd, sizeBytes, cloneName } = this.#options;
+    const { staging, basisFd, fd, sizeBytes, cloneName } = this.#options;
     if (basisFd === undefined || sizeBytes < MIN_CLONED_BYTES) return;
     // First of all: after a crash nobody may take its length for what has arrived.
-    this.#stageAs(cloneName);
+    staging.rename(this.name, staging, cloneName);
     this.#isClone = isCloned(basisFd, fd);
-    if (!this.#isClone) this.#stageAs(this.name);
+    if (!this.#isClone) staging.rename(cloneName, staging, this.name);
   }
 
   /** Counts what a broken upload has staged, after hashing it again (E101). */
@@ -158,8 +156,8 @@ export class Upload {
       this.drop();
       return digest;
     }
-    this.#leaveClone();
     try {
+      this.#leaveClone();
       await fdatasyncBeside(fd);
     } catch (error) {
       // What the kernel dropped cannot be known (E86).
@@ -168,9 +166,8 @@ export class Upload {
     }
     this.#assertOpen();
     // The same content may have come another way, and be on its way into the tree: that one must not be replaced.
-    if (staging.lstat(contentName(digest)) === undefined)
-      staging.rename(this.#stagedName, staging, contentName(digest));
-    else staging.unlink(this.#stagedName);
+    if (staging.lstat(contentName(digest)) === undefined) staging.rename(this.name, staging, contentName(digest));
+    else staging.unlink(this.name);
     staging.sync();
     this.#close();
     return digest;
@@ -179,18 +176,19 @@ export class Upload {
   /** What is staged stays for resumption, if it can. Resolves when nothing of this upload is written any more. May be called again. */
   suspend(): Promise<void> {
     if (this.#options.isResumable === false) this.drop();
-    else if (this.#isOpen && this.#stagedName !== this.name) {
+    try {
       this.#leaveClone();
-      this.#stageAs(this.name);
+    } finally {
+      this.#close();
     }
-    this.#close();
     return this.#closed;
   }
 
   /** Removes what is staged. */
   drop(): void {
-    const { staging } = this.#options;
-    if (this.#isOpen && staging.lstat(this.#stagedName) !== undefined) staging.unlink(this.#stagedName);
+    const { staging, cloneName } = this.#options;
+    const name = this.#isClone ? cloneName : this.name;
+    if (this.#isOpen && staging.lstat(name) !== undefined) staging.unlink(name);
     this.#close();
   }
 
@@ -311,15 +309,12 @@ export class Upload {
     this.#committedBytes = done;
   }
 
-  #stageAs(name: string): void {
-    const { staging } = this.#options;
-    if (this.#stagedName !== name) staging.rename(this.#stagedName, staging, name);
-    this.#stagedName = name;
-  }
-
   /** From here on what is committed is all that is staged. */
   #leaveClone(): void {
-    if (this.#isClone) ftruncateSync(this.#options.fd, this.#committedBytes);
+    if (!this.#isClone || !this.#isOpen) return;
+    const { staging, fd, cloneName } = this.#options;
+    ftruncateSync(fd, this.#committedBytes);
+    staging.rename(cloneName, staging, this.name);
     this.#isClone = false;
   }
 
@@ -327,8 +322,9 @@ export class Upload {
     this.#hasher = undefined;
     this.#committedBytes = lengthBytes;
     this.#endsWithHole = false;
-    this.#isClone = false;
-    if (this.#isOpen) ftruncateSync(this.#options.fd, lengthBytes);
+    if (!this.#isOpen) return;
+    this.#leaveClone();
+    ftruncateSync(this.#options.fd, lengthBytes);
   }
 
   #close(): void {

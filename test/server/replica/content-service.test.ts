@@ -595,6 +595,26 @@ describe('ContentService', () => {
       expect(stagedContent(basis).equals(basis)).to.equal(true);
     });
 
+    it('holds nothing of an upload whose shared rest cannot be cut off, and begins it anew', async () => {
+      const content = Buffer.concat([basis.subarray(0, 2 * BLOCK), Buffer.from('x')]);
+      const first = await begin(1, content.length, { basis: file });
+      await service.writeUpload(first.handle, part(0, Buffer.alloc(0), steps(copy(0, 2 * BLOCK))));
+      const handles = readdirSync('/dev/fd').length;
+      {
+        using _ = failingCalls('ftruncateSync', 'EIO');
+        await service.suspendUpload(first.handle).catch(() => undefined);
+      }
+      expect(readdirSync('/dev/fd').length).to.equal(handles - 2);
+      for (const errno of ['EIO', undefined]) {
+        const { handle } = await begin(1, content.length, { basis: file, resume: true });
+        await service.writeUpload(handle, part(0, Buffer.from('x'), steps(copy(0, 2 * BLOCK, 1))));
+        using _ = failingCalls('ftruncateSync', 'EIO', () => errno !== undefined);
+        const outcome = await reasonOf(service.finishUpload(handle, digest(content)));
+        expect(outcome).to.equal(errno === undefined ? 'no error' : 'IO');
+      }
+      expect(stagedContent(content).equals(content)).to.equal(true);
+    });
+
     it('begins anew after a crash, over what that left behind', async () => {
       const left = cloneName(uploadId(1));
       writeFileSync(join(directory, '.lockstep/staging', left), basis);
