@@ -12,6 +12,8 @@ import { saveCompiledCode } from './compile-cache.ts';
  * of all processor time. Two settings let the collector of young objects, which costs a millisecond, free them instead:
  * the young generation grows no more, so that it is collected often; and what lies outside of the heap counts
  * against the limit of the whole heap, not against one of its own. Both also keep the programs some 70 MB smaller.
+ * A third keeps that limit from following a small heap too closely: it is four times of what a collection has left, where V8 would
+ * choose little more than that, and mark 10 MB of heap sixteen times while 400 MB of small files pass.
  *
  * They are set when V8 marks the whole heap for the first time, and what the young generation has grown to since the start is
  * given back: V8 takes no code that was compiled and kept under other settings, Node's own included, and to compile all of
@@ -24,6 +26,7 @@ export function collectYoungOften(): void {
     saveCompiledCode();
     setFlagsFromString('--semi-space-growth-factor=1');
     setFlagsFromString('--external-memory-accounted-in-global-limit');
+    setFlagsFromString('--heap-growing-percent=300');
     giveBack();
   });
   observer.observe({ entryTypes: ['gc'] });
