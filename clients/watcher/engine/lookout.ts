@@ -156,13 +156,13 @@ export class Lookout {
       if (open === undefined) break;
       seenMs = Math.min(seenMs, open.seenMs);
       if (this.#isRefused(scanner, open.path)) this.queue.endOpen();
-      else this.#lookThrough(open, found);
+      else this.#lookThrough(scanner, open, found);
     }
     scanner.keepSettled();
     return { differences: [...found.values()], seenMs };
   }
 
-  #lookThrough(open: Open, found: Map<TreePath, Difference>): void {
+  #lookThrough(scanner: Scanner, open: Open, found: Map<TreePath, Difference>): void {
     const findings = open.scan.next(SLICE_NAMES);
     const others = new Set<TreePath>();
     for (const other of findings.linked) this.#options.dirty.addName(parentOf(other), nameOf(other), open.seenMs);
@@ -173,6 +173,8 @@ export class Lookout {
         this.#reloadRules(difference.path);
       }
       if (difference.now === undefined) this.#options.onVanishedIn(open.path);
+      // It is sent when its own turn comes, right before what is in it: the server can make both visible at once then.
+      else if (isNewDirectory(difference, scanner) && !this.#options.isPaused(difference.path)) continue;
       // Asked now, not when it is sent: answers may come in between, and its past would be an old one.
       else if (!this.#options.isInFlight(difference.path, open.seenMs)) note(difference, found);
     }
@@ -210,10 +212,10 @@ export class Lookout {
         seen?.names.includes(IGNORE_FILE_NAME) === false && !this.#options.ignore.hasRulesIn(next.path);
       if (!hasNoRules) this.#reloadRules(next.path);
       const scan = scanner.open(next.path, seen);
+      // The root of a whole scan is looked at when that ends. What cannot be listed can be there nevertheless.
+      if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, next.seenMs, found);
       if (scan === undefined) continue;
       if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
-      // The root of a whole scan is looked at when that ends.
-      if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, next.seenMs, found);
       else if (!next.recursive && !this.#options.isInFlight(ROOT, next.seenMs)) note(scanner.lookAtRoot(), found);
       this.#options.onListed(next.path, next.seenMs, next.recursive);
       return this.queue.begin(next, scan);
@@ -279,6 +281,11 @@ function unknownFrom(scanner: Scanner, directory: TreePath): readonly TreePath[]
 
 function note(difference: Difference | undefined, found: Map<TreePath, Difference>): void {
   if (difference !== undefined) found.set(difference.path, difference);
+}
+
+/** A directory that the index has neither under this path nor under another one: it is no half of a rename. */
+function isNewDirectory({ before, now }: Difference, scanner: Scanner): boolean {
+  return before === undefined && now?.kind === 'directory' && scanner.namesOfInode(now.identity.ino).length === 0;
 }
 
 /** A directory that the index does not have under this path: all below it is to be looked through (E31). */

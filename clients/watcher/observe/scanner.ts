@@ -319,7 +319,7 @@ export class Scanner {
     return this.#otherNames(known.path, known.identity);
   }
 
-  /** The names that the index has of a file. */
+  /** The names that the index has of an inode. */
   namesOfInode(ino: bigint): readonly TreePath[] {
     return this.#options.index.findByInode(this.#rootDevice, ino).map(({ path }) => path);
   }

@@ -5,18 +5,17 @@
  * That order is the batch's own as far as anyone can tell: all operations of a group are logged before the first is
  * performed, and making new entries commutes. With the first operation of another sort, filling ends (`clear`).
  */
-import { isInside, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
+import { nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { Filling } from './operation.ts';
 import type { StagedEntries } from './staged-entries.ts';
 
-/** Handles held open: as deep as the files of a directory may come behind those of its subdirectories. */
+/** Of the directories that are filled the last ones are held open: files come one directory after the other, nearly. */
 const MAX_OPEN = 16;
 
 /** A new directory in staging. */
 export interface Cradle {
-  readonly path: TreePath;
-  /** What it holds, by name. */
-  readonly staged: StagedEntries;
+  /** In staging. */
+  readonly name: string;
   /** All names that the group has made in it, here or at their path. */
   readonly names: Set<string>;
   readonly filling: Filling;
@@ -24,8 +23,9 @@ export interface Cradle {
 
 export class Nursery {
   readonly #staged: StagedEntries;
-  /** Each inside of the one before. */
-  readonly #open: Cradle[] = [];
+  /** As many as the group has changes at most. */
+  readonly #cradles = new Map<TreePath, Cradle>();
+  readonly #open = new Map<Cradle, StagedEntries>();
 
   constructor(staged: StagedEntries) {
     this.#staged = staged;
@@ -33,37 +33,39 @@ export class Nursery {
 
   /** A directory was made in staging, with this name, for this path. */
   add(path: TreePath, name: string): Filling {
-    this.#leave(path);
-    if (this.#open.length >= MAX_OPEN) this.#open.shift()?.staged.directory.close();
-    const staged = this.#staged.inside(name);
     const filling = { count: 0, isInstalled: false };
-    this.#open.push({ path, staged, names: new Set(), filling });
+    this.#cradles.set(path, { name, names: new Set(), filling });
     return filling;
   }
 
-  /** The new directory that `path` belongs into. Entries are expected in tree order: one that was left is closed. */
+  /** The new directory that `path` belongs into. */
   cradleOf(path: TreePath): Cradle | undefined {
-    if (this.#open.length === 0) return undefined;
-    this.#leave(path);
-    const cradle = this.#open.at(-1);
-    return cradle !== undefined && cradle.path === parentOf(path) ? cradle : undefined;
+    return this.#cradles.size === 0 ? undefined : this.#cradles.get(parentOf(path));
+  }
+
+  /** What the cradle holds, by name. */
+  inside(cradle: Cradle): StagedEntries {
+    const open = this.#open.get(cradle);
+    if (open !== undefined) return open;
+    for (const [oldest, staged] of this.#open) {
+      if (this.#open.size < MAX_OPEN) break;
+      this.#open.delete(oldest);
+      staged.directory.close();
+    }
+    const staged = this.#staged.inside(cradle.name);
+    this.#open.set(cradle, staged);
+    return staged;
   }
 
   /** Something was made at this path. */
   made(path: TreePath): void {
-    const cradle = this.#open.findLast((open) => open.path === parentOf(path));
-    cradle?.names.add(nameOf(path));
+    this.cradleOf(path)?.names.add(nameOf(path));
   }
 
   /** Nothing more is put into any of them. */
   clear(): void {
-    for (const { staged } of this.#open.splice(0)) staged.directory.close();
-  }
-
-  #leave(path: TreePath): void {
-    for (let last = this.#open.at(-1); last !== undefined && !isInside(path, last.path); last = this.#open.at(-1)) {
-      last.staged.directory.close();
-      this.#open.pop();
-    }
+    for (const { directory } of this.#open.values()) directory.close();
+    this.#open.clear();
+    this.#cradles.clear();
   }
 }

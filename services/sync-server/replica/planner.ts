@@ -12,7 +12,7 @@ import {
   withMetadata,
 } from '../../../common/tree/entry.ts';
 import { ownerKey } from '../../../common/tree/owner.ts';
-import { displayPath, isInside, nameOf, parentOf, ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { displayPath, isInside, nameOf, parentOf, type TreePath } from '../../../common/tree/tree-path.ts';
 import type { TreeIndex } from '../../../common/tree/tree-index.ts';
 import type { Change, CheckedDelta, FileEntry } from './change.ts';
 import { ChangeFailure, failureOf, invalid } from './change-failure.ts';
@@ -121,8 +121,9 @@ export class Planner {
         this.#assertSpace(entry.path, 2 * entry.sizeBytes);
         const cradle = before === undefined ? this.#nursery.cradleOf(entry.path) : undefined;
         if (cradle !== undefined) {
-          const { staged, filling } = cradle;
-          const stat = staging(entry.path, () => staged.file(nameOf(entry.path), entry, content.data));
+          const { filling } = cradle;
+          const stage = () => this.#nursery.inside(cradle).file(nameOf(entry.path), entry, content.data);
+          const stat = staging(entry.path, stage);
           filling.count++;
           const source = { type: 'inside', filling } as const;
           return this.#install(entry, source, identityOfOwn(stat, entry, nowNs()), before, position);
@@ -271,11 +272,11 @@ export class Planner {
     const isNew = cradle !== undefined && !cradle.names.has(nameOf(path));
     const before = isNew ? undefined : this.#index.get(path);
     if (before !== undefined) return before;
-    const parent = parentOf(path);
-    if (cradle === undefined && parent !== ROOT) {
+    if (cradle === undefined && !this.#index.hasPlaceFor(path)) {
+      const parent = parentOf(path);
       const kind = this.#index.get(parent)?.kind;
       if (kind === undefined) throw invalid('PARENT_MISSING', path, `there is no directory for ${displayPath(path)}`);
-      if (kind !== 'directory') throw invalid('NOT_A_DIRECTORY', path, `${displayPath(parent)} is a ${kind}`);
+      throw invalid('NOT_A_DIRECTORY', path, `${displayPath(parent)} is a ${kind}`);
     }
     if (how === 'created' && this.#maxEntries > 0 && this.#index.count() >= this.#maxEntries) {
       const message = `the folder may have ${this.#maxEntries} entries, and has them`;

@@ -14,7 +14,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { LockstepError } from '../../../common/ops/errors.ts';
@@ -23,7 +23,7 @@ import { contentName } from '../../../services/sync-server/replica/layout.ts';
 import { MAX_BUILT_BYTES } from '../../../services/sync-server/replica/limits.ts';
 import { SpaceGuard } from '../../../services/sync-server/replica/space-guard.ts';
 import { eventually } from '../../support/eventually.ts';
-import { failingCalls } from '../../support/failing-calls.ts';
+import { failingCalls, replacedCall } from '../../support/failing-calls.ts';
 import { skipBecause } from '../../support/pair-hooks.ts';
 import {
   fileEntry,
@@ -414,6 +414,23 @@ describe('the applier', () => {
     }
     expect(readFileSync(local('d/a'), 'utf8')).to.equal('5');
     expect(replica.lookThrough()).to.deep.equal([]);
+  });
+
+  it('renames nothing into a new directory, in whatever order it is filled', () => {
+    const names = Array.from({ length: 40 }, (_, number) => `d${number}`);
+    const targets: string[] = [];
+    using _ = replacedCall('renameSync', (call, parameters) => {
+      targets.push(basename(String(parameters[1])));
+      return call(parameters);
+    });
+    replica.applyAll(
+      ...names.map((name) => mkdir(name)),
+      ...names.map((name) => put(`${name}/x`, name)),
+      ...names.toReversed().map((name) => put(`${name}/y`, name)),
+    );
+    expect(targets).to.include.members(names).and.not.include('x').and.not.include('y');
+    expect(replica.lookThrough()).to.deep.equal([]);
+    for (const name of names) expect(readFileSync(local(`${name}/y`), 'utf8')).to.equal(name);
   });
 
   it('refuses what belongs into a new directory where another stands (E95)', () => {

@@ -444,6 +444,19 @@ const KEPT: readonly { readonly what: string; readonly run: SeededRun; readonly 
       { kind: 'server reads', seed: 548704245 },
     ],
   },
+  {
+    what: 'a new directory that could not be looked at is there when all is looked through (E49, E123)',
+    run: { seed: 102 },
+    actions: [
+      { kind: 'mutate', seed: 1611687547 },
+      { kind: 'listing fails', seed: 1558614794 },
+      { kind: 'connect', seed: 406614386 },
+      { kind: 'deliver hints', seed: 934442457 },
+      { kind: 'wait', seed: 1515241346 },
+      { kind: 'work', seed: 218891064 },
+      { kind: 'scan', seed: 881087126 },
+    ],
+  },
 ];
 
 describe('the simulation', function () {

@@ -1,4 +1,4 @@
-import { chmodSync, linkSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Lookout } from '../../../clients/watcher/engine/lookout.ts';
@@ -8,6 +8,7 @@ import { Scanner } from '../../../clients/watcher/observe/scanner.ts';
 import { SafeRoot } from '../../../common/fs/safe-root.ts';
 import { TreeIndex } from '../../../common/tree/tree-index.ts';
 import { ROOT, type TreePath } from '../../../common/tree/tree-path.ts';
+import { replacedCall } from '../../support/failing-calls.ts';
 import { useTemporaryDirectory } from '../../common/fs/temporary.ts';
 
 describe('the lookout', () => {
@@ -91,9 +92,37 @@ describe('the lookout', () => {
 
     dirty.addName('replaced/inner' as TreePath, 'new', 0);
     expect(lookout.serveHints(scanner).differences.map(({ path }) => path)).to.deep.equal(['replaced']);
-    const below: string[] = [];
-    while (!lookout.queue.isEmpty)
-      below.push(...(await lookout.scanSlice(scanner)).differences.map(({ path }) => path));
-    expect(below).to.include.members(['replaced/inner', 'replaced/inner/new']);
+    expect(await pathsFound()).to.include.members(['replaced/inner', 'replaced/inner/new']);
   });
+
+  it('finds a new directory right before what is in it, and one that may have been renamed with its neighbours', async () => {
+    for (const name of ['a', 'b', 'moved']) {
+      mkdirSync(join(tree, name));
+      writeFileSync(join(tree, name, 'x'), name);
+    }
+    const now = scanner.look(ROOT, 'moved').differences[0]?.now;
+    if (now?.kind !== 'directory') throw new Error('there is no directory');
+    index.put({ path: 'before' as TreePath, kind: 'directory', mode: now.mode, mtimeNs: now.mtimeNs }, now.identity);
+    lookout.queue.push(ROOT, 0, true);
+    expect(await pathsFound()).to.deep.equal(['moved', 'a', 'a/x', 'b', 'b/x', 'moved/x']);
+  });
+
+  it('finds a new directory that cannot be listed, and none that has gone since its parent was (E36, E49)', async () => {
+    for (const name of ['closed', 'gone']) mkdirSync(join(tree, name));
+    using _ = replacedCall('readdirSync', (call, parameters) => {
+      const names = call(parameters);
+      if (Array.isArray(names) && names.length > 0) return names;
+      rmSync(join(tree, 'gone'), { recursive: true, force: true });
+      throw Object.assign(new Error('EACCES: made to fail, readdirSync'), { code: 'EACCES' });
+    });
+    lookout.queue.push(ROOT, 0, true);
+    expect(await pathsFound()).to.deep.equal(['closed']);
+  });
+
+  async function pathsFound(): Promise<readonly string[]> {
+    const paths: string[] = [];
+    while (!lookout.queue.isEmpty)
+      paths.push(...(await lookout.scanSlice(scanner)).differences.map(({ path }) => path));
+    return paths;
+  }
 });
