@@ -212,11 +212,14 @@ export class Lookout {
         seen?.names.includes(IGNORE_FILE_NAME) === false && !this.#options.ignore.hasRulesIn(next.path);
       if (!hasNoRules) this.#reloadRules(next.path);
       const scan = scanner.open(next.path, seen);
-      // The root of a whole scan is looked at when that ends. What cannot be listed can be there nevertheless.
+      // What cannot be listed can be there nevertheless.
       if (next.path !== ROOT) this.#lookAtItself(scanner, next.path, next.seenMs, found);
       if (scan === undefined) continue;
-      if (next.path === ROOT) this.#options.onRootListed(scan.entryCount);
-      else if (!next.recursive && !this.#options.isInFlight(ROOT, next.seenMs)) note(scanner.lookAtRoot(), found);
+      if (next.path === ROOT) {
+        this.#options.onRootListed(scan.entryCount);
+        // The root of a whole scan is looked at when that ends.
+        if (!next.recursive && !this.#options.isInFlight(ROOT, next.seenMs)) note(scanner.lookAtRoot(), found);
+      }
       this.#options.onListed(next.path, next.seenMs, next.recursive);
       return this.queue.begin(next, scan);
     }

@@ -64,6 +64,12 @@ describe('the lookout', () => {
     root.close();
   });
 
+  it('looks at the root when its names are looked through alone', async () => {
+    lookout.lookThroughAlone(ROOT, 0, 'compared');
+    const { differences } = await lookout.scanSlice(scanner);
+    expect(differences.map(({ path }) => path)).to.include(ROOT);
+  });
+
   it('looks through a directory that it came by as by the other name of a file (E19, E31)', async () => {
     writeFileSync(join(tree, 'one'), 'content');
     for (const name of ['other', 'third']) linkSync(join(tree, 'one'), join(tree, name));
